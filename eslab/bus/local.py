@@ -1,0 +1,106 @@
+"""The plain bus: publish and subscribe by event type, within the process, nothing kept."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+
+from eslab.events import Event, RecordedEvent, type_name
+
+__all__ = ["ALL", "Failure", "LocalBus"]
+
+ALL = "*"
+"""Subscribe to every type of event."""
+
+Handler = Callable[[RecordedEvent], object]
+_log = logging.getLogger("eslab.bus")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A handler that raised on an event; the other handlers got it all the same."""
+
+    event: RecordedEvent
+    handler: str
+    error: Exception
+
+
+class LocalBus:
+    """Gives an event to every handler of its type, in the order in which they subscribed.
+
+    A handler that raises is logged, kept in `failures`, and stops neither the other handlers nor
+    the publisher. Nothing is retried and nothing survives the process: work that must not be lost
+    is a subscription to the store.
+
+    Example:
+        >>> from eslab import Lab, Event
+        >>> class OrderPlaced(Event):
+        ...     amount: int
+        >>> seen = []
+        >>> with Lab(seed=7) as lab:
+        ...     lab.bus.subscribe(OrderPlaced, lambda event: seen.append(event.data["amount"]))
+        ...     _ = lab.append("order-1", [OrderPlaced(amount=30)])
+        ...     lab.run()
+        >>> seen
+        [30]
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handlers: dict[str, dict[object, Handler]] = {}
+        self.failures: list[Failure] = []
+
+    def subscribe(self, type: str | type[Event], handler: Handler) -> None:
+        """Give events of a type to a handler.
+
+        A function of a module or notebook replaces the earlier one of the same name for that
+        type, because a cell is run again and again; lambdas, methods and functions inside
+        functions are told apart by identity.
+
+        Args:
+            type: a type of events, or `ALL`.
+            handler: called with each recorded event.
+        """
+        with self._lock:
+            self._handlers.setdefault(type_name(type), {})[_key(handler)] = handler
+
+    def unsubscribe(self, type: str | type[Event], handler: Handler) -> None:
+        """Stop giving events of a type to a handler; one that is not there is no error."""
+        with self._lock:
+            self._handlers.get(type_name(type), {}).pop(_key(handler), None)
+
+    def publish(self, event: RecordedEvent) -> int:
+        """Give an event to the handlers of its type, and return how many took it."""
+        with self._lock:
+            handlers = [
+                *self._handlers.get(event.type, {}).values(),
+                *self._handlers.get(ALL, {}).values(),
+            ]
+        taken = 0
+        for handler in handlers:
+            try:
+                handler(event)
+                taken += 1
+            except Exception as error:
+                name = _name(handler)
+                _log.warning("%s failed on %r", name, event, exc_info=error)
+                self.failures.append(Failure(event, name, error))
+        return taken
+
+    def __repr__(self) -> str:
+        count = sum(map(len, self._handlers.values()))
+        return f"LocalBus({count} handlers, {len(self.failures)} failures)"
+
+
+def _name(handler: Handler) -> str:
+    return f"{handler.__module__}.{getattr(handler, '__qualname__', type(handler).__qualname__)}"
+
+
+def _key(handler: Handler) -> object:
+    # Lambdas share one name, and so do the closures that a loop makes.
+    if isinstance(handler, FunctionType) and "<" not in handler.__qualname__:
+        return _name(handler)
+    return handler

@@ -1,0 +1,224 @@
+"""Time and identity are passed in, never taken: clocks, id sources and the scheduler.
+
+A lab with a seed gets a `VirtualClock`, `SeededIds` and a `Scheduler`, and so produces the same
+bytes on every run and machine; a durable lab gets a `SystemClock` and `RandomIds`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Protocol
+
+from eslab.errors import ClockError, InputError
+
+__all__ = [
+    "VIRTUAL_START",
+    "Clock",
+    "IdSource",
+    "RandomIds",
+    "Scheduler",
+    "SeededIds",
+    "SystemClock",
+    "VirtualClock",
+    "as_utc",
+]
+
+VIRTUAL_START = datetime(2026, 1, 1, tzinfo=UTC)
+"""Where a virtual clock begins unless it is told otherwise."""
+
+
+def as_utc(moment: datetime, *, what: str = "a time") -> datetime:
+    """Return `moment` in UTC.
+
+    Args:
+        moment: an aware datetime.
+        what: the name of the value, for the error.
+
+    Raises:
+        InputError: `moment` is naive, or is no datetime.
+
+    Example:
+        >>> from datetime import timezone
+        >>> as_utc(datetime(2013, 1, 1, 5, tzinfo=timezone(timedelta(hours=-5))))
+        datetime.datetime(2013, 1, 1, 10, 0, tzinfo=datetime.timezone.utc)
+    """
+    if not isinstance(moment, datetime):
+        raise InputError(f"{what} must be a datetime, not {type(moment).__name__}: {moment!r}")
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.utcoffset() is None:
+        raise InputError(
+            f"{what} must be aware: {moment.isoformat()} has no time zone; "
+            f"say datetime(..., tzinfo=UTC)"
+        )
+    return moment.astimezone(UTC)
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> datetime:
+        """Return the time now: aware, UTC, in microseconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the time now: aware, UTC, in microseconds."""
+        return datetime.now(UTC)
+
+    def __repr__(self) -> str:
+        return "SystemClock()"
+
+
+class VirtualClock:
+    """A clock that stands still until somebody moves it, and only forwards.
+
+    Args:
+        start: where it begins; by default 2026-01-01T00:00:00Z.
+
+    Example:
+        >>> clock = VirtualClock()
+        >>> clock.advance(timedelta(minutes=5))
+        >>> clock.now().isoformat()
+        '2026-01-01T00:05:00+00:00'
+    """
+
+    def __init__(self, start: datetime = VIRTUAL_START) -> None:
+        self._now = as_utc(start, what="the clock's start")
+
+    def now(self) -> datetime:
+        """Return the time now: aware, UTC, in microseconds."""
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock forwards by a duration.
+
+        Raises:
+            ClockError: the duration is negative.
+        """
+        self.advance_to(self._now + by)
+
+    def advance_to(self, moment: datetime) -> None:
+        """Move the clock forwards to a moment.
+
+        Raises:
+            ClockError: the moment has passed.
+        """
+        moment = as_utc(moment)
+        if moment < self._now:
+            raise ClockError(
+                f"a clock does not go back: it is {self._now.isoformat()}, "
+                f"and {moment.isoformat()} was asked for"
+            )
+        self._now = moment
+
+    def __repr__(self) -> str:
+        return f"VirtualClock({self._now.isoformat()})"
+
+
+class IdSource(Protocol):
+    """Where the ids of new events come from."""
+
+    def mint(self, number: int) -> uuid.UUID:
+        """Return the id for the event at this position."""
+        ...
+
+
+class RandomIds:
+    """Random ids (UUID version 4)."""
+
+    def mint(self, number: int) -> uuid.UUID:
+        """Return an id that was never given out, whatever the number."""
+        return uuid.uuid4()
+
+    def __repr__(self) -> str:
+        return "RandomIds()"
+
+
+class SeededIds:
+    """The same id for the same seed and number, so that a seeded store repeats itself.
+
+    Example:
+        >>> SeededIds(7).mint(1) == SeededIds(7).mint(1)
+        True
+        >>> SeededIds(7).mint(1) == SeededIds(8).mint(1)
+        False
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._key = hashlib.blake2b(str(seed).encode(), digest_size=32).digest()
+
+    def mint(self, number: int) -> uuid.UUID:
+        """Return the id for the event at this position."""
+        digest = hashlib.blake2b(number.to_bytes(8, "big"), key=self._key, digest_size=16).digest()
+        return uuid.UUID(bytes=digest, version=4)
+
+    def __repr__(self) -> str:
+        return f"SeededIds({self.seed})"
+
+
+class Scheduler:
+    """Cooperative work in the order of its due time; equal times in the order of scheduling.
+
+    On a virtual clock the scheduler moves the clock to each piece of work as it runs it, so a
+    week of work takes as long as its computation. It never sleeps.
+
+    Example:
+        >>> clock = VirtualClock()
+        >>> seen = []
+        >>> scheduler = Scheduler(clock)
+        >>> scheduler.after(timedelta(seconds=2), lambda: seen.append("late"))
+        >>> scheduler.after(timedelta(seconds=1), lambda: seen.append("early"))
+        >>> while scheduler.step():
+        ...     pass
+        >>> seen, clock.now().second
+        (['early', 'late'], 2)
+    """
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self._queue: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def after(self, delay: timedelta, work: Callable[[], None]) -> None:
+        """Schedule `work` to run once, `delay` from now.
+
+        Raises:
+            ClockError: the delay is negative.
+        """
+        if delay < timedelta(0):
+            raise ClockError(f"work cannot be scheduled in the past: the delay is {delay}")
+        heapq.heappush(self._queue, (self.clock.now() + delay, next(self._numbers), work))
+
+    def step(self, until: datetime | None = None) -> bool:
+        """Run the piece of work that is due first, moving the clock to it.
+
+        Args:
+            until: leave work that is due later where it is.
+
+        Returns:
+            Whether there was any.
+        """
+        if not self._queue or (until is not None and self._queue[0][0] > until):
+            return False
+        due, _, work = heapq.heappop(self._queue)
+        if due > self.clock.now():
+            self.clock.advance_to(due)
+        work()
+        return True
+
+    def clear(self) -> None:
+        """Forget all work that is scheduled."""
+        self._queue.clear()

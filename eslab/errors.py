@@ -1,0 +1,178 @@
+"""Every error that eslab raises, in one tree, drawn once.
+
+::
+
+    EslabError
+    ├── InputError                  what was given cannot be used (arguments, files, messages)
+    │   └── LimitError              it is larger than eslab accepts
+    ├── MissingDependencyError      an optional package is not installed
+    ├── ClockError                  the clock cannot do that (it is virtual, or it is not)
+    ├── SchemaError                 event types and their registration
+    │   ├── RegistrationError       two definitions claim the same name
+    │   └── UnknownEventTypeError   a stored type has no class here
+    ├── DomainError                 a command was refused by the domain: nothing was recorded
+    ├── StoreError                  the event store
+    │   ├── StoreOpenError          the file cannot be opened as a store
+    │   ├── StoreClosedError        it was closed
+    │   ├── StreamNotFoundError     no such stream
+    │   ├── ConcurrencyError        the stream is not at the expected version
+    │   ├── AppendConditionError    an event matches the append condition's query
+    │   ├── IdempotencyError        an event id was used before, for something else
+    │   ├── PartialDuplicateError   some of the event ids were used before, some were not
+    │   └── QueryError              a SQL statement that cannot be run
+    ├── ProjectionError             a projection's definition, or a handler that failed
+    └── SagaError                   a saga's definition or use
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AppendConditionError",
+    "ClockError",
+    "ConcurrencyError",
+    "DomainError",
+    "EslabError",
+    "IdempotencyError",
+    "InputError",
+    "LimitError",
+    "MissingDependencyError",
+    "PartialDuplicateError",
+    "ProjectionError",
+    "QueryError",
+    "RegistrationError",
+    "SagaError",
+    "SchemaError",
+    "StoreClosedError",
+    "StoreError",
+    "StoreOpenError",
+    "StreamNotFoundError",
+    "UnknownEventTypeError",
+]
+
+
+class EslabError(Exception):
+    """The root: catch this to catch whatever eslab raises on purpose."""
+
+
+class InputError(EslabError):
+    """What was given cannot be used; the message says what was expected, and what was found."""
+
+
+class LimitError(InputError):
+    """What was given is larger than eslab accepts; nothing of it was written."""
+
+
+class MissingDependencyError(EslabError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed: "
+            f"pip install 'eslab[{extra}]'"
+        )
+
+
+class ClockError(EslabError):
+    """The clock cannot do that: it is virtual and is asked to run by itself, or the reverse."""
+
+
+class SchemaError(EslabError):
+    """Something is wrong with an event type."""
+
+
+class RegistrationError(SchemaError):
+    """Two definitions claim the same name."""
+
+
+class UnknownEventTypeError(SchemaError):
+    """A stored event has a type that nothing here is registered for."""
+
+    def __init__(self, type_name: str, *, known: tuple[str, ...] = ()) -> None:
+        self.type_name = type_name
+        listed = ", ".join(sorted(known)) or "none"
+        super().__init__(
+            f"no event class is registered for the type {type_name!r} (registered: {listed}); "
+            f"define or import its class, or give the class that now stands for it "
+            f"the name type={type_name!r}"
+        )
+
+
+class DomainError(EslabError):
+    """The domain refuses a command; nothing is recorded."""
+
+
+class StoreError(EslabError):
+    """The event store could not do what was asked."""
+
+
+class StoreOpenError(StoreError):
+    """The file cannot be opened as an event store; it was not touched."""
+
+
+class StoreClosedError(StoreError):
+    """The store was closed."""
+
+
+class StreamNotFoundError(StoreError):
+    """There is no event in that stream."""
+
+    def __init__(self, stream_id: str) -> None:
+        self.stream_id = stream_id
+        super().__init__(f"there is no stream {stream_id!r}")
+
+
+class ConcurrencyError(StoreError):
+    """The stream is not at the version that the append expected; nothing was written.
+
+    Attributes:
+        stream_id: the stream.
+        expected: the expected version, or the word for it.
+        actual: the version the stream has; 0 when it does not exist.
+    """
+
+    def __init__(self, stream_id: str, *, expected: object, actual: int) -> None:
+        self.stream_id = stream_id
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            f"stream {stream_id!r} was expected at version {expected} but is at {actual}; "
+            f"load it again, decide again, and append with the version that was loaded"
+        )
+
+
+class AppendConditionError(StoreError):
+    """An event after the condition's position matches its query; nothing was written.
+
+    Attributes:
+        position: the position of the first event that matches.
+    """
+
+    def __init__(self, position: int, *, after: int) -> None:
+        self.position = position
+        self.after = after
+        super().__init__(
+            f"the append condition failed: the event at position {position} (after {after}) "
+            f"matches its query; read again, decide again, and append with the new position"
+        )
+
+
+class IdempotencyError(StoreError):
+    """An event id is already in the store, for another event or in another place."""
+
+
+class PartialDuplicateError(StoreError):
+    """Some of the event ids of one append are in the store already and some are not."""
+
+
+class QueryError(StoreError):
+    """A SQL statement is refused, or fails."""
+
+
+class ProjectionError(EslabError):
+    """A projection is defined wrongly, or one of its handlers failed on an event."""
+
+
+class SagaError(EslabError):
+    """A saga is defined or used wrongly."""

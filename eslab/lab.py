@@ -1,0 +1,453 @@
+"""The lab: the one place that wires store, clock, projections, sagas, bus and views together."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from eslab.aggregates import Aggregate, Repository
+from eslab.bus import LocalBus, Relay
+from eslab.clock import Clock, RandomIds, Scheduler, SeededIds, SystemClock, VirtualClock
+from eslab.errors import ClockError, EslabError, InputError, StreamNotFoundError
+from eslab.events import ANY, Event, Expected, Metadata, RecordedEvent, category_of, type_name
+from eslab.projections import Projection, ProjectionRunner
+from eslab.replay import replay
+from eslab.sagas import Orchestrator, Saga, SagaState
+from eslab.schema import EventRegistry, canonical_json, encode
+from eslab.store import AppendResult
+from eslab.store.result import Result
+
+if TYPE_CHECKING:
+    from eslab.store.duckdb import DuckDBStore
+    from eslab.views import EventsView, LagView, SagaTimeline, StreamPlayer
+
+__all__ = ["Lab"]
+
+A = TypeVar("A", bound=Aggregate)
+
+_labs: weakref.WeakValueDictionary[str, Lab] = weakref.WeakValueDictionary()
+_labs_lock = threading.Lock()
+
+
+class Lab:
+    """An event store with everything around it, ready to use in a notebook.
+
+    With a seed it has a virtual clock and seeded ids: the same calls give the same bytes, on
+    every run and machine. Without one it runs on the machine's clock.
+
+    A second lab on the same file shares the store and supersedes the first one, so that the cell
+    that makes a lab can be run again.
+
+    Args:
+        path: a DuckDB file, made if it does not exist; by default the store is in memory.
+        seed: a whole number; makes the lab deterministic.
+        clock: another clock than the seed implies.
+
+    Raises:
+        StoreOpenError: the file cannot be opened as a store.
+
+    Example:
+        >>> class OrderPlaced(Event):
+        ...     amount: int
+        >>> with Lab(seed=7) as lab:
+        ...     lab.append("order-1", [OrderPlaced(amount=30)]).version
+        ...     lab
+        1
+        Lab(':memory:', seed=7: 1 events, 1 streams, 0 projections, 2026-01-01T00:00:00+00:00)
+    """
+
+    def __init__(
+        self, path: str | Path = ":memory:", *, seed: int | None = None, clock: Clock | None = None
+    ) -> None:
+        from eslab.store.duckdb import DuckDBStore  # noqa: PLC0415 - loads DuckDB
+
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise InputError(f"seed must be a whole number, not {seed!r}")
+        self.seed = seed
+        self.clock: Clock = clock or (SystemClock() if seed is None else VirtualClock())
+        ids = RandomIds() if seed is None else SeededIds(seed)
+        self.store: DuckDBStore = DuckDBStore.open(path, clock=self.clock, ids=ids)
+        self.registry = EventRegistry()
+        self.repository = Repository(self.store, self.registry)
+        self.bus = LocalBus()
+        self.superseded = False
+        self._relay = Relay(self.store, self.bus)
+        self._orchestrator = Orchestrator(self.store, self.registry)
+        self._aggregates: dict[str, type[Aggregate]] = {}
+        self._runners: dict[str, ProjectionRunner] = {}
+        self._sagas: dict[str, tuple[Saga, str]] = {}
+        self._scheduled_sagas: set[str] = set()
+        self._scheduler: Scheduler | None = None
+        self._working = threading.RLock()
+        self._appended = False
+        if isinstance(self.clock, VirtualClock):
+            last = self.store.last_recorded_at()
+            if last is not None and last > self.clock.now():
+                self.clock.advance_to(last)
+            self._scheduler = Scheduler(self.clock)
+        self._stop_listening = self.store.listen(self._note_append)
+        self._supersede()
+
+    def _supersede(self) -> None:
+        if self.store.path == ":memory:":
+            return
+        with _labs_lock:
+            older = _labs.get(self.store.path)
+            _labs[self.store.path] = self
+        if older is not None and older.store is self.store:
+            older.superseded = True
+            older._stop_listening()
+            self.store.clock = self.clock
+
+    # The write side.
+
+    def register(self, *definitions: type[Event] | type[Aggregate] | Saga) -> None:
+        """Make event classes, aggregate classes and sagas known to this lab.
+
+        What is appended, loaded, saved, projected or started is registered by that already.
+
+        Raises:
+            RegistrationError: another class has the same type name.
+        """
+        for definition in definitions:
+            if isinstance(definition, Saga):
+                self._orchestrator.register(definition)
+            elif isinstance(definition, type) and issubclass(definition, Aggregate):
+                self._aggregates[definition.category] = definition
+                for event in definition.event_classes.values():
+                    self.registry.register(event)
+            else:
+                self.registry.register(definition)
+
+    def append(
+        self,
+        stream_id: str,
+        events: Sequence[Event],
+        *,
+        expected_version: Expected = ANY,
+        occurred_at: datetime | None = None,
+        metadata: Metadata | None = None,
+    ) -> AppendResult:
+        """Append events to a stream, all or none; see `eslab.store.EventStore.append`."""
+        encoded = []
+        for event in events:
+            new = encode(event, occurred_at=occurred_at, metadata=metadata)
+            self.registry.register(type(event))
+            encoded.append(new)
+        return self.store.append(stream_id, encoded, expected_version=expected_version)
+
+    def load(self, cls: type[A], id: str, *, version: int | None = None) -> A:
+        """Load an aggregate; see `eslab.aggregates.Repository.load`."""
+        self.register(cls)
+        return self.repository.load(cls, id, version=version)
+
+    def save(self, aggregate: Aggregate, *, metadata: Metadata | None = None) -> AppendResult:
+        """Save an aggregate; see `eslab.aggregates.Repository.save`."""
+        self.register(type(aggregate))
+        return self.repository.save(aggregate, metadata=metadata)
+
+    # The read side.
+
+    def project(self, *projections: Projection) -> None:
+        """Keep read models up to date with these projections from now on.
+
+        One of the same name takes the place of the earlier one; it goes on from its checkpoint,
+        or is rebuilt if its rows or its handlers are others.
+        """
+        for projection in projections:
+            if not isinstance(projection, Projection):
+                raise InputError(f"project() takes projections, such as Orders(); not {projection!r}")
+            self._runners[projection.name] = ProjectionRunner(
+                self.store, projection, self.registry
+            )
+
+    def pause(self, projection: str) -> None:
+        """Stop a projection after its current batch, until it is resumed."""
+        self._runner(projection).paused = True
+
+    def resume(self, projection: str) -> None:
+        """Let a projection go on from its checkpoint."""
+        self._runner(projection).paused = False
+
+    def sql(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Result:
+        """Run one SELECT over the log (``events``) and the read models, read-only.
+
+        Raises:
+            QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.
+        """
+        return self.store.sql(query, parameters)
+
+    # Sagas.
+
+    def start_saga(self, saga: Saga, saga_id: str, **input: Any) -> None:
+        """Record that a saga begins; `run` makes it go on.
+
+        Starting it again, with the same id and input, does nothing.
+        """
+        self._orchestrator.start(saga, saga_id, input)
+        with self._working:
+            self._sagas[saga.stream_id(saga_id)] = saga, saga_id
+
+    def saga_state(self, saga: Saga, saga_id: str) -> SagaState:
+        """Return what a saga's stream says about it."""
+        return self._orchestrator.state(saga, saga_id)
+
+    # Work.
+
+    def run(self) -> None:
+        """Do all work that is due: projections, sagas, the bus.
+
+        On a virtual clock the work takes the time that it costs, and the clock moves along.
+
+        Raises:
+            EslabError: the first error of a projection or a saga; everything else was done.
+        """
+        self._drain(None)
+
+    def advance(self, by: timedelta | str) -> None:
+        """Move the virtual clock forwards, doing the work that falls due meanwhile.
+
+        Args:
+            by: a duration, or text such as ``"5 min"``.
+
+        Raises:
+            ClockError: the lab runs on the machine's clock.
+            EslabError: as `run`.
+        """
+        if not isinstance(self.clock, VirtualClock):
+            raise ClockError(
+                "only a virtual clock can be advanced, and this lab runs on the machine's clock: "
+                "make it with Lab(seed=...)"
+            )
+        until = self.clock.now() + _duration(by)
+        self._drain(until)
+        self.clock.advance_to(max(until, self.clock.now()))
+
+    def _drain(self, until: datetime | None) -> None:
+        if self.superseded:
+            raise EslabError(
+                f"this lab was superseded by a newer one on {self.store.path}: use that one"
+            )
+        failure: EslabError | None = None
+        with self._working:
+            self._sagas.update(
+                {saga.stream_id(id): (saga, id) for saga, id in self._orchestrator.unfinished()}
+            )
+            self._appended = True
+            while self._appended:
+                self._appended = False
+                try:
+                    self._work(until)
+                except EslabError as error:
+                    failure = failure or error
+                    self._appended = True
+                except BaseException:
+                    # All that work knows is in the store: what was scheduled can be forgotten.
+                    self._forget()
+                    raise
+        if failure is not None:
+            raise failure
+
+    def _work(self, until: datetime | None) -> None:
+        """Work until nothing is left that is due; on an error, the rest is left as it is."""
+        if self._scheduler is None:
+            while self._relay.step() or any([runner.step() for runner in self._active()]):
+                pass
+            while self._sagas:
+                _, (saga, id) = self._sagas.popitem()
+                self._orchestrator.run(saga, id)
+            return
+        self._wake(self._scheduler)
+        while self._scheduler.step(until):
+            if self._appended:
+                self._appended = False
+                self._wake(self._scheduler)
+
+    def _wake(self, scheduler: Scheduler) -> None:
+        while self._relay.step():
+            pass
+        for runner in self._active():
+            runner.wake(scheduler)
+        for stream_id, (saga, id) in self._sagas.items():
+            if stream_id not in self._scheduled_sagas:
+                self._scheduled_sagas.add(stream_id)
+                self._orchestrator.wake(saga, id, scheduler, partial(self._ended, stream_id))
+
+    def _ended(self, stream_id: str) -> None:
+        self._scheduled_sagas.discard(stream_id)
+        self._sagas.pop(stream_id, None)
+
+    def _forget(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.clear()
+        self._scheduled_sagas.clear()
+        for runner in self._runners.values():
+            runner.scheduled = False
+
+    def _active(self) -> list[ProjectionRunner]:
+        return [runner for runner in self._runners.values() if runner.active]
+
+    def _note_append(self) -> None:
+        # On the thread that appended: the work itself stays on the thread of `run`.
+        self._appended = True
+
+    def _runner(self, name: str) -> ProjectionRunner:
+        try:
+            return self._runners[name]
+        except KeyError:
+            known = ", ".join(self._runners) or "none"
+            raise InputError(f"there is no projection {name!r} here (there are: {known})") from None
+
+    # Views.
+
+    def events(
+        self,
+        *,
+        stream_id: str | None = None,
+        category: str | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        limit: int = 1_000,
+    ) -> EventsView:
+        """Show recorded events: all of them, or those of a stream, a category, some types.
+
+        Args:
+            stream_id: only events of this stream.
+            category: only events of streams of this category.
+            types: only events of these types.
+            limit: how many at most, the newest ones.
+        """
+        from eslab.views import EventsView  # noqa: PLC0415 - loads pandas
+
+        names = None if types is None else sorted(map(type_name, types))
+        return EventsView(
+            self.store, stream_id=stream_id, category=category, types=names, limit=limit
+        )
+
+    def replay(self, stream_id: str, *, aggregate: type[Aggregate] | None = None) -> StreamPlayer:
+        """Replay a stream, step by step, with the state after each event.
+
+        Args:
+            stream_id: the stream.
+            aggregate: the class whose handlers give the state; by default the one that is
+                registered for the stream's category.
+
+        Raises:
+            StreamNotFoundError: there is no such stream.
+        """
+        from eslab.views import StreamPlayer  # noqa: PLC0415 - loads pandas
+
+        if self.store.stream_version(stream_id) == 0:
+            raise StreamNotFoundError(stream_id)
+        if aggregate is not None:
+            self.register(aggregate)
+        cls = aggregate or self._aggregates.get(category_of(stream_id))
+        steps = replay(self.store, stream_id, aggregate=cls, registry=self.registry)
+        return StreamPlayer(steps, widget=_player_widget)
+
+    def lag(self, *projections: str) -> LagView:
+        """Show how far projections are behind, now and over time.
+
+        Args:
+            projections: their names; by default all of this lab.
+        """
+        from eslab.views import LagView  # noqa: PLC0415 - loads pandas
+
+        chosen = [self._runner(name) for name in projections] or list(self._runners.values())
+        return LagView(
+            self.store, [runner.projection for runner in chosen], at=self.clock.now()
+        )
+
+    def saga(self, saga_id: str) -> SagaTimeline:
+        """Show what a saga did, and what it undid.
+
+        Args:
+            saga_id: its name and id, ``"<name>-<id>"``: its stream without ``saga-``.
+
+        Raises:
+            StreamNotFoundError: there is no such saga.
+        """
+        from eslab.views import SagaTimeline  # noqa: PLC0415 - loads pandas
+
+        stream_id = f"saga-{saga_id}"
+        events = [self.registry.decode(event) for event in self.store.read(stream_id)]
+        if not events:
+            raise StreamNotFoundError(stream_id)
+        return SagaTimeline(self.store, stream_id)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the whole log: streams, versions, types, data, ids, times and tags."""
+        digest = hashlib.sha256()
+        for event in self.store.read_all():
+            digest.update(_fingerprinted(event).encode())
+        return digest.hexdigest()
+
+    # The end.
+
+    def close(self) -> None:
+        """Close the lab and its store; a lab that was superseded leaves the store open."""
+        self._stop_listening()
+        if not self.superseded:
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        seed = "" if self.seed is None else f", seed={self.seed}"
+        if self.store.closed:
+            return f"Lab({self.store.path!r}{seed}: closed)"
+        superseded = ", superseded" if self.superseded else ""
+        return (
+            f"Lab({self.store.path!r}{seed}: {self.store.head():,} events, "
+            f"{self.store.streams():,} streams, {len(self._runners)} projections, "
+            f"{self.clock.now().isoformat()}{superseded})"
+        )
+
+
+def _fingerprinted(event: RecordedEvent) -> str:
+    return canonical_json(
+        [
+            event.stream_id,
+            event.version,
+            event.type,
+            event.schema_version,
+            event.data,
+            str(event.event_id),
+            event.occurred_at.isoformat(),
+            event.recorded_at.isoformat(),
+            list(event.tags),
+        ]
+    )
+
+
+def _duration(by: timedelta | str) -> timedelta:
+    if isinstance(by, timedelta):
+        return by
+    import pandas as pd  # noqa: PLC0415 - `import eslab` does not load pandas
+
+    try:
+        duration: timedelta = pd.Timedelta(by).to_pytimedelta()
+    except (ValueError, TypeError):
+        raise InputError(f"a duration is a timedelta or text such as '5 min', not {by!r}") from None
+    return duration
+
+
+def _player_widget(player: StreamPlayer) -> Any:
+    from eslab.widgets.player import player_widget  # noqa: PLC0415 - loads ipywidgets
+
+    return player_widget(player)

@@ -1,0 +1,167 @@
+"""What moves a projection along: a batch, its rows and its checkpoint in one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from eslab.clock import Scheduler
+from eslab.errors import ProjectionError
+from eslab.events import RecordedEvent
+from eslab.projections.projection import Projection, Rows
+from eslab.schema import EventRegistry, columns_of
+from eslab.store.port import EventStore, ReadModels, Transaction
+from eslab.subscriptions import Batch, Subscription
+
+__all__ = ["ProjectionRunner", "ProjectionStore"]
+
+
+class ProjectionStore(EventStore, ReadModels, Protocol):
+    """A store that keeps read models beside its log."""
+
+
+class ProjectionRunner:
+    """Reads behind a projection's checkpoint, and applies what it reads.
+
+    Args:
+        store: the log, and the place of the read model.
+        projection: what to keep up to date.
+        registry: which class stands for which type; the projection's are registered in it.
+    """
+
+    def __init__(
+        self, store: ProjectionStore, projection: Projection, registry: EventRegistry
+    ) -> None:
+        self.projection = projection
+        self.error: ProjectionError | None = None
+        self.paused = False
+        self.scheduled = False
+        self._store = store
+        self._registry = registry
+        for event in projection.event_classes.values():
+            registry.register(event)
+        types = frozenset(projection.event_classes)
+        self._subscription = Subscription(store, types, size=projection.batch)
+        self._prepare()
+
+    @property
+    def checkpoint(self) -> int:
+        """The last position that the read model holds."""
+        with self._store.transaction() as transaction:
+            return self._checkpoint(transaction)
+
+    def step(self) -> bool:
+        """Apply one batch, if there is one, and say whether there was.
+
+        Raises:
+            ProjectionError: a handler failed; the batch left no trace.
+        """
+        if not self.active:
+            return False
+        batch = self._subscription.read(self.checkpoint)
+        if batch is None:
+            return False
+        self._apply(batch, started_at=self._store.clock.now())
+        return True
+
+    def wake(self, scheduler: Scheduler) -> None:
+        """Schedule the next batch on a virtual clock, where it takes the time that it costs."""
+        if self.scheduled or not self.active:
+            return
+        self.scheduled = True
+
+        def begin() -> None:
+            self.scheduled = False
+            batch = self._subscription.read(self.checkpoint) if self.active else None
+            if batch is None:
+                return
+            started_at = self._store.clock.now()
+            self.scheduled = True
+            scheduler.after(
+                self.projection.cost.of(len(batch.events)), lambda: commit(batch, started_at)
+            )
+
+        def commit(batch: Batch, started_at: datetime) -> None:
+            self.scheduled = False
+            if self.active:
+                self._apply(batch, started_at=started_at)
+                self.wake(scheduler)
+
+        scheduler.after(timedelta(0), begin)
+
+    @property
+    def active(self) -> bool:
+        """Whether it is neither paused nor stopped by an error."""
+        return not self.paused and self.error is None
+
+    def _apply(self, batch: Batch, *, started_at: datetime) -> None:
+        projection = self.projection
+        with self._store.transaction() as transaction:
+            rows: Rows[Any] = Rows(transaction, projection)
+            for recorded in batch.events:
+                self._handle(recorded, rows)
+            rows.flush()
+            self._move(transaction, batch, started_at)
+
+    def _handle(self, recorded: RecordedEvent, rows: Rows[Any]) -> None:
+        handler = self.projection._handlers[recorded.type]
+        try:
+            handler(self.projection, self._registry.decode(recorded), rows, recorded)
+        except Exception as error:
+            self.error = ProjectionError(
+                f"projection {self.projection.name!r} stopped at {recorded!r}: "
+                f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
+                f"Mend the handler, and define and project it again"
+            )
+            raise self.error from error
+
+    def _move(self, transaction: Transaction, batch: Batch, started_at: datetime) -> None:
+        moved = transaction.execute(
+            "update eslab.checkpoints set position = ? where projection = ? and position = ? "
+            "returning position",
+            [batch.scanned, self.projection.name, batch.after],
+        )
+        if not moved:
+            raise ProjectionError(
+                f"the checkpoint of {self.projection.name!r} is no longer {batch.after}: another "
+                f"runner moved it; this batch was not applied"
+            )
+        mode = "catch-up" if batch.scanned < batch.head else "live"
+        transaction.execute(
+            "insert into eslab.checkpoint_log values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                self.projection.name,
+                batch.after,
+                batch.scanned,
+                len(batch.events),
+                started_at,
+                self._store.clock.now(),
+                mode,
+            ],
+        )
+
+    def _checkpoint(self, transaction: Transaction) -> int:
+        held = transaction.execute(
+            "select position from eslab.checkpoints where projection = ?", [self.projection.name]
+        )
+        return int(held[0][0]) if held else 0
+
+    def _prepare(self) -> None:
+        """Make the read model, anew if the projection is not the one that made it."""
+        name, table = self.projection.name, self.projection.table
+        fingerprint = self.projection.fingerprint()
+        with self._store.transaction() as transaction:
+            held = transaction.execute(
+                "select fingerprint from eslab.checkpoints where projection = ?", [name]
+            )
+            if held == [(fingerprint,)]:
+                return
+            columns = [f'"{name}" {kind}' for name, kind in columns_of(self.projection.row).items()]
+            key = ", ".join(f'"{name}"' for name in self.projection.row.key)
+            transaction.execute(f"drop table if exists {table}")
+            transaction.execute(
+                f"create table {table} ({', '.join(columns)}, primary key ({key}))"
+            )
+            transaction.execute("delete from eslab.checkpoints where projection = ?", [name])
+            transaction.execute("delete from eslab.checkpoint_log where projection = ?", [name])
+            transaction.execute("insert into eslab.checkpoints values (?, 0, ?)", [name, fingerprint])

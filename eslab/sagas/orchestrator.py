@@ -1,0 +1,203 @@
+"""What runs sagas: it asks the stream what comes next, does it, and records what came of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import reduce
+from typing import Any, Final
+
+from eslab.clock import Scheduler
+from eslab.errors import DomainError, SagaError
+from eslab.events import NO_STREAM, Event, Metadata
+from eslab.sagas.definition import (
+    SAGA_EVENTS,
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationStarted,
+    Saga,
+    SagaCompensated,
+    SagaCompleted,
+    SagaStarted,
+    SagaStuck,
+    Step,
+    StepCompleted,
+    StepContext,
+    StepFailed,
+    StepStarted,
+)
+from eslab.sagas.state import Action, SagaState, evolve, next_action
+from eslab.schema import EventRegistry, canonical_json, encode
+from eslab.store.port import EventStore
+
+__all__ = ["Orchestrator"]
+
+_NAMESPACE: Final = uuid.UUID("6f1c8e0a-5a2b-5f0e-9d57-0d3c6b1f4e21")
+
+
+class Orchestrator:
+    """Runs sagas over a store. All it knows of a saga is the saga's stream.
+
+    Args:
+        store: where the streams of the sagas are.
+        registry: the saga's own events are registered in it.
+    """
+
+    def __init__(self, store: EventStore, registry: EventRegistry) -> None:
+        self._store = store
+        self._registry = registry
+        self._sagas: dict[str, Saga] = {}
+        for event in SAGA_EVENTS:
+            registry.register(event)
+
+    def register(self, saga: Saga) -> None:
+        """Make a saga known by its name; one of the same name is replaced."""
+        if not isinstance(saga, Saga):
+            raise SagaError(f"a saga is made by Saga(name, steps); found {saga!r}")
+        self._sagas[saga.name] = saga
+
+    def start(self, saga: Saga, saga_id: str, input: Mapping[str, Any]) -> bool:
+        """Record that a saga begins, and say whether it is new.
+
+        Starting a saga of the same id with the same input again does nothing.
+
+        Raises:
+            IdempotencyError: a saga of this id was started with another input.
+        """
+        self.register(saga)
+        stream_id = saga.stream_id(saga_id)
+        started = SagaStarted(
+            saga=saga.name,
+            saga_id=saga_id,
+            steps=[step.name for step in saga.steps],
+            input=dict(input),
+        )
+        event_id = uuid.uuid5(_NAMESPACE, f"{stream_id}\0started")
+        metadata = Metadata(correlation_id=stream_id)
+        result = self._store.append(
+            stream_id,
+            [encode(started, event_id=event_id, metadata=metadata)],
+            expected_version=NO_STREAM,
+        )
+        return not result.duplicate
+
+    def state(self, saga: Saga, saga_id: str) -> SagaState:
+        """Return what the saga's stream says about it.
+
+        Raises:
+            SagaError: there is no such saga.
+        """
+        state, version = self._fold(saga.stream_id(saga_id))
+        if version == 0:
+            raise SagaError(f"there is no saga {saga.name!r} with the id {saga_id!r}")
+        return state
+
+    def unfinished(self) -> list[tuple[Saga, str]]:
+        """Return the sagas of registered names that have not ended, in the order of starting."""
+        ended = {
+            event.stream_id
+            for event in self._store.read_all(
+                types=[SagaCompleted, SagaCompensated, SagaStuck], category="saga"
+            )
+        }
+        return [
+            (self._sagas[event.data["saga"]], event.data["saga_id"])
+            for event in self._store.read_all(types=[SagaStarted], category="saga")
+            if event.stream_id not in ended and event.data["saga"] in self._sagas
+        ]
+
+    def run(self, saga: Saga, saga_id: str) -> SagaState:
+        """Run a saga, here and now, from where its stream says it is to its end."""
+        while (action := self._next(saga, saga_id)) is not None:
+            self._begin(saga, saga_id, action)
+            self._finish(saga, saga_id, action)
+        return self.state(saga, saga_id)
+
+    def wake(
+        self, saga: Saga, saga_id: str, scheduler: Scheduler, done: Callable[[], None]
+    ) -> None:
+        """Run a saga on a virtual clock, where each attempt takes the time that it costs."""
+
+        def work(action: Action | None) -> None:
+            try:
+                if action is not None:
+                    self._finish(saga, saga_id, action)
+                following = self._next(saga, saga_id)
+                if following is not None:
+                    self._begin(saga, saga_id, following)
+                    cost = saga.step(following.step).cost if following.attempt else timedelta(0)
+            except BaseException:
+                done()
+                raise
+            if following is None:
+                done()
+            else:
+                scheduler.after(cost, lambda: work(following))
+
+        scheduler.after(timedelta(0), lambda: work(None))
+
+    def _next(self, saga: Saga, saga_id: str) -> Action | None:
+        return next_action(saga, self.state(saga, saga_id))
+
+    def _fold(self, stream_id: str) -> tuple[SagaState, int]:
+        events = [self._registry.decode(event) for event in self._store.read(stream_id)]
+        return reduce(evolve, events, SagaState()), len(events)
+
+    def _begin(self, saga: Saga, saga_id: str, action: Action) -> None:
+        if action.resumed or not action.attempt:
+            return
+        cls = StepStarted if action.kind == "execute" else CompensationStarted
+        self._record(saga, saga_id, cls(step=action.step, attempt=action.attempt))
+
+    def _finish(self, saga: Saga, saga_id: str, action: Action) -> None:
+        state = self.state(saga, saga_id)
+        match action.kind:
+            case "complete":
+                event: Event = SagaCompleted()
+            case "compensated":
+                event = SagaCompensated(failed_step=action.step)
+            case "stuck":
+                event = SagaStuck(step=action.step, error=state.error or "")
+            case _:
+                event = self._attempt(saga, saga_id, action, state)
+        self._record(saga, saga_id, event)
+
+    def _attempt(self, saga: Saga, saga_id: str, action: Action, state: SagaState) -> Event:
+        step = saga.step(action.step)
+        undo = action.kind == "compensate"
+        key = f"{saga.stream_id(saga_id)}\0{step.name}\0{action.kind}"
+        context = StepContext(
+            saga_id,
+            step.name,
+            action.attempt,
+            uuid.uuid5(_NAMESPACE, key),
+            state.input,
+            state.results,
+        )
+        function = step.compensate if undo else step.execute
+        if function is None:
+            raise SagaError(f"step {step.name!r} of {saga!r} has no compensation")
+        try:
+            result = function(context)
+            canonical_json(result, what=f"the result of step {step.name!r}")
+        except Exception as error:
+            return _failed(step, action, error)
+        if undo:
+            return CompensationCompleted(step=step.name, attempt=action.attempt)
+        return StepCompleted(step=step.name, attempt=action.attempt, result=result)
+
+    def _record(self, saga: Saga, saga_id: str, event: Event) -> None:
+        stream_id = saga.stream_id(saga_id)
+        version = self._store.stream_version(stream_id)
+        metadata = Metadata(correlation_id=stream_id)
+        self._store.append(
+            stream_id, [encode(event, metadata=metadata)], expected_version=version
+        )
+
+
+def _failed(step: Step, action: Action, error: Exception) -> Event:
+    final = action.attempt >= step.attempts or isinstance(error, DomainError)
+    cls = CompensationFailed if action.kind == "compensate" else StepFailed
+    text = f"{type(error).__name__}: {error}"
+    return cls(step=step.name, attempt=action.attempt, error=text, final=final)

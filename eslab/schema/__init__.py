@@ -1,0 +1,19 @@
+"""Event types: their registry, and the canonical JSON that is stored of them."""
+
+from eslab.schema.codec import canonical_json, decode, encode, parse_json
+from eslab.schema.columns import columns_of
+from eslab.schema.handlers import event_handlers, marker
+from eslab.schema.naming import snake_case
+from eslab.schema.registry import EventRegistry
+
+__all__ = [
+    "EventRegistry",
+    "canonical_json",
+    "columns_of",
+    "decode",
+    "encode",
+    "event_handlers",
+    "marker",
+    "parse_json",
+    "snake_case",
+]

@@ -1,0 +1,79 @@
+"""Which class stands for which type name. A registry belongs to a lab: there is no global one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eslab.errors import InputError, RegistrationError, UnknownEventTypeError
+from eslab.events import Event, RecordedEvent
+from eslab.schema.codec import decode
+
+__all__ = ["EventRegistry"]
+
+
+class EventRegistry:
+    """The event types that are known, by name.
+
+    Example:
+        >>> class OrderPlaced(Event):
+        ...     amount: int
+        >>> registry = EventRegistry(OrderPlaced)
+        >>> list(registry)
+        ['OrderPlaced']
+    """
+
+    def __init__(self, *classes: type[Event]) -> None:
+        self._classes: dict[str, type[Event]] = {}
+        for cls in classes:
+            self.register(cls)
+
+    def register(self, cls: type[Event]) -> None:
+        """Make `cls` the class of its type name.
+
+        A class with the same module and qualified name replaces the earlier one, because a cell
+        of a notebook is run again and again.
+
+        Raises:
+            InputError: `cls` is no event class.
+            RegistrationError: another class has that type name.
+        """
+        if not (isinstance(cls, type) and issubclass(cls, Event) and cls is not Event):
+            raise InputError(f"an event type must be a subclass of eslab.Event, not {cls!r}")
+        held = self._classes.get(cls.event_type)
+        if held is not None and _name(held) != _name(cls):
+            raise RegistrationError(
+                f"the event type {cls.event_type!r} is {_name(held)} already; {_name(cls)} needs "
+                f"another name: class {cls.__name__}(Event, type=...)"
+            )
+        self._classes[cls.event_type] = cls
+
+    def __getitem__(self, type_name: str) -> type[Event]:
+        try:
+            return self._classes[type_name]
+        except KeyError:
+            raise UnknownEventTypeError(type_name, known=tuple(self._classes)) from None
+
+    def __contains__(self, type_name: object) -> bool:
+        return type_name in self._classes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def decode(self, recorded: RecordedEvent) -> Event:
+        """Return the event that `recorded` holds.
+
+        Raises:
+            UnknownEventTypeError: its type is not registered.
+            SchemaError: its data does not fit the class.
+        """
+        return decode(recorded, self[recorded.type])
+
+    def __repr__(self) -> str:
+        return f"EventRegistry({', '.join(sorted(self._classes))})"
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,1 @@
+"""Made-up worlds: scenarios to learn from and to test with."""

@@ -1,0 +1,1 @@
+"""Small, exemplary domains: each with its events, its aggregates and its saga."""

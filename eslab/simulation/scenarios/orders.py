@@ -1,0 +1,192 @@
+"""Order fulfilment: stock is reserved, the payment is charged, a courier is booked.
+
+The saga that everyone knows. The courier does not deliver everywhere; then the payment is
+refunded and the stock released, in that order. Each participant remembers what it did under the
+saga's idempotency key, so that a step that is tried again takes effect once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from eslab.aggregates import Aggregate, Repository, applies
+from eslab.errors import DomainError
+from eslab.events import Event
+from eslab.sagas import Saga, Step, StepContext
+
+__all__ = [
+    "Account",
+    "PaymentCharged",
+    "PaymentRefunded",
+    "Shipment",
+    "ShipmentBooked",
+    "Stock",
+    "StockReceived",
+    "StockReleased",
+    "StockReserved",
+    "order_fulfilment",
+]
+
+
+class StockReceived(Event):
+    """Goods came in."""
+
+    quantity: int
+
+
+class StockReserved(Event):
+    """Goods were set aside for an order."""
+
+    order_id: str
+    quantity: int
+
+
+class StockReleased(Event):
+    """Goods that were set aside are free again."""
+
+    order_id: str
+
+
+class PaymentCharged(Event):
+    """Money was taken for an order."""
+
+    order_id: str
+    amount: int
+
+
+class PaymentRefunded(Event):
+    """Money was given back."""
+
+    order_id: str
+    amount: int
+
+
+class ShipmentBooked(Event):
+    """A courier will carry an order."""
+
+    order_id: str
+    destination: str
+
+
+class Stock(Aggregate):
+    """The stock of one article: what is free, and what is set aside for whom."""
+
+    free: int = 0
+    reserved: dict[str, int] = {}  # copied for each instance
+
+    def receive(self, quantity: int) -> None:
+        """Take goods in."""
+        if quantity <= 0:
+            raise DomainError(f"a delivery has at least one piece, not {quantity}")
+        self.record(StockReceived(quantity=quantity))
+
+    def reserve(self, order_id: str, quantity: int) -> None:
+        """Set goods aside; for an order that has them already, do nothing."""
+        if order_id in self.reserved:
+            return
+        if quantity > self.free:
+            raise DomainError(f"{quantity} of {self.id} are wanted, {self.free} are free")
+        self.record(StockReserved(order_id=order_id, quantity=quantity))
+
+    def release(self, order_id: str) -> None:
+        """Free what is set aside for an order; for one that has nothing, do nothing."""
+        if order_id in self.reserved:
+            self.record(StockReleased(order_id=order_id))
+
+    @applies
+    def _received(self, event: StockReceived) -> None:
+        self.free += event.quantity
+
+    @applies
+    def _reserved(self, event: StockReserved) -> None:
+        self.free -= event.quantity
+        self.reserved[event.order_id] = event.quantity
+
+    @applies
+    def _released(self, event: StockReleased) -> None:
+        self.free += self.reserved.pop(event.order_id)
+
+
+class Account(Aggregate):
+    """A customer's account: what was charged for which order, and not refunded."""
+
+    charged: dict[str, int] = {}
+
+    def charge(self, order_id: str, amount: int) -> None:
+        """Take money for an order, once."""
+        if order_id not in self.charged:
+            self.record(PaymentCharged(order_id=order_id, amount=amount))
+
+    def refund(self, order_id: str) -> None:
+        """Give back what an order was charged, once."""
+        if order_id in self.charged:
+            self.record(PaymentRefunded(order_id=order_id, amount=self.charged[order_id]))
+
+    @applies
+    def _charged(self, event: PaymentCharged) -> None:
+        self.charged[event.order_id] = event.amount
+
+    @applies
+    def _refunded(self, event: PaymentRefunded) -> None:
+        del self.charged[event.order_id]
+
+
+class Shipment(Aggregate):
+    """The shipment of one order."""
+
+    destination: str | None = None
+
+    def book(self, destination: str, *, served: frozenset[str]) -> None:
+        """Book a courier, once."""
+        if destination not in served:
+            raise DomainError(f"no courier delivers to {destination}")
+        if self.destination is None:
+            self.record(ShipmentBooked(order_id=self.id, destination=destination))
+
+    @applies
+    def _booked(self, event: ShipmentBooked) -> None:
+        self.destination = event.destination
+
+
+def order_fulfilment(
+    repository: Repository, *, served: frozenset[str] = frozenset({"New York", "Boston"})
+) -> Saga:
+    """Return the saga that fulfils an order.
+
+    It is started with ``article``, ``quantity``, ``customer``, ``amount`` and ``destination``;
+    its id is that of the order.
+
+    Args:
+        repository: where the participants are.
+        served: where the courier delivers.
+    """
+
+    def change(cls: type[Aggregate], id: str, method: str, *args: Any, **options: Any) -> None:
+        participant = repository.find(cls, id)
+        getattr(participant, method)(*args, **options)
+        repository.save(participant)
+
+    def reserve(step: StepContext) -> None:
+        change(Stock, step.input["article"], "reserve", step.saga_id, step.input["quantity"])
+
+    def release(step: StepContext) -> None:
+        change(Stock, step.input["article"], "release", step.saga_id)
+
+    def charge(step: StepContext) -> None:
+        change(Account, step.input["customer"], "charge", step.saga_id, step.input["amount"])
+
+    def refund(step: StepContext) -> None:
+        change(Account, step.input["customer"], "refund", step.saga_id)
+
+    def book(step: StepContext) -> None:
+        change(Shipment, step.saga_id, "book", step.input["destination"], served=served)
+
+    return Saga(
+        "fulfilment",
+        [
+            Step("reserve_stock", reserve, release, cost=timedelta(milliseconds=40)),
+            Step("charge_payment", charge, refund, cost=timedelta(milliseconds=120)),
+            Step("book_courier", book, attempts=2, cost=timedelta(milliseconds=60)),
+        ],
+    )

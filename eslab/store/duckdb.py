@@ -1,0 +1,441 @@
+"""The event store in DuckDB: one file, or memory; the log, and SQL over it.
+
+This adapter is the simple one: an append is one DuckDB transaction under one lock. The heads of
+the streams are kept in memory; everything else is asked of the database.
+
+Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
+the stream; ``streams`` with the name of each; ``store_info``; ``checkpoints`` and
+``checkpoint_log`` of the projections. ``events`` is the view that a person queries. Read models
+are in the schema ``rm``. All are on the search path.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from eslab.clock import Clock, IdSource
+from eslab.errors import QueryError, StoreOpenError
+from eslab.events import category_of
+from eslab.store.result import Result
+from eslab.store.sequencer import LogRow, Selection, SequencedStore
+
+__all__ = ["DuckDBStore"]
+
+FORMAT: Final = 1
+PAGE: Final = 20_000
+MEMORY: Final = ":memory:"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_SCHEMA: Final = """
+create schema eslab;
+create schema rm;
+create table eslab.store_info(
+    store_id uuid not null, epoch integer not null, format integer not null);
+create table eslab.streams(
+    stream_id integer not null, name varchar not null, category varchar not null);
+create table eslab.event_log(
+    position bigint not null, stream_id integer not null, version integer not null,
+    type varchar not null, schema_version integer not null, event_id uuid not null,
+    tags varchar[] not null, data json not null, metadata json not null,
+    occurred_at timestamptz not null, recorded_at timestamptz not null);
+create table eslab.checkpoints(
+    projection varchar primary key, position bigint not null, fingerprint varchar not null);
+create table eslab.checkpoint_log(
+    projection varchar not null, from_position bigint not null, to_position bigint not null,
+    count bigint not null, started_at timestamptz not null, committed_at timestamptz not null,
+    mode varchar not null);
+create view eslab.events as
+    select l.position, s.name as stream_id, s.category, l.version, l.type, l.schema_version,
+           l.event_id, l.tags, l.data, l.metadata, l.occurred_at, l.recorded_at
+    from eslab.event_log l join eslab.streams s using (stream_id);
+"""
+
+_ROWS: Final = """
+select l.position, s.name, l.version, l.type, l.schema_version, l.event_id, l.tags,
+       l.data::varchar, l.metadata::varchar, epoch_us(l.occurred_at), epoch_us(l.recorded_at)
+from eslab.event_log l join eslab.streams s using (stream_id)
+"""
+
+_open_stores: dict[str, DuckDBStore] = {}
+_open_stores_lock = threading.Lock()
+
+
+class DuckDBStore(SequencedStore):
+    """An event store in a DuckDB file or in memory; `eslab.open_store` opens one."""
+
+    def __init__(self, path: str, *, clock: Clock, ids: IdSource) -> None:
+        super().__init__(clock=clock, ids=ids)
+        self.path = path
+        self._connection = _connect(path)
+        try:
+            self._prepare()
+            self._load()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @classmethod
+    def open(cls, path: str | Path, *, clock: Clock, ids: IdSource) -> DuckDBStore:
+        """Open a store, or give the one that this process has open for that file."""
+        if str(path) == MEMORY:
+            return cls(MEMORY, clock=clock, ids=ids)
+        if not str(path):
+            raise StoreOpenError("a store needs the path of a file, or ':memory:'")
+        resolved = str(Path(path).expanduser().resolve())
+        with _open_stores_lock:
+            store = _open_stores.get(resolved)
+            if store is None:
+                store = _open_stores[resolved] = cls(resolved, clock=clock, ids=ids)
+            return store
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"DuckDBStore({self.path!r}, closed)"
+        return f"DuckDBStore({self.path!r}, {self._head():,} events, {len(self._heads):,} streams)"
+
+    # SQL.
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Result:
+        """Run one SELECT or EXPLAIN, read-only, and return its rows.
+
+        Args:
+            query: one statement; the tables are those that this module describes.
+            parameters: values for ``?`` or ``$1``, or a dict for ``$name``.
+
+        Raises:
+            QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.
+        """
+        with self._cursor() as cursor:
+            try:
+                statements = cursor.extract_statements(query)
+            except duckdb.Error as error:
+                raise QueryError(f"the query cannot be parsed: {error}") from error
+            kinds = [statement.type.name for statement in statements]
+            if kinds not in (["SELECT"], ["EXPLAIN"]):
+                found = ", ".join(kinds) or "nothing"
+                raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
+            cursor.execute("begin transaction read only")
+            try:
+                table = cursor.sql(query, params=parameters or None).to_arrow_table()
+            except duckdb.Error as error:
+                raise QueryError(f"{error}") from error
+            finally:
+                cursor.execute("rollback")
+        return Result(_whole_numbers(table), sql=query)
+
+    def streams(self) -> int:
+        """Return how many streams there are."""
+        with self._open_lock():
+            return len(self._heads)
+
+    def last_recorded_at(self) -> datetime | None:
+        """Return when the last event was recorded; None when the store is empty."""
+        with self._open_lock():
+            return self._last
+
+    @contextmanager
+    def transaction(self) -> Iterator[DuckDBTransaction]:
+        """Give a transaction over the tables of projections; an exception rolls it back."""
+        with self._open_lock(), self._cursor() as cursor, _commit(cursor):
+            yield DuckDBTransaction(cursor)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._open_lock():
+            cursor = self._connection.cursor()
+        try:
+            cursor.execute("set search_path = 'main,eslab,rm'")
+            cursor.execute("set timezone = 'UTC'")
+            yield cursor
+        finally:
+            cursor.close()
+
+    # Opening.
+
+    def _prepare(self) -> None:
+        held = self._connection.execute(
+            "select schema_name, table_name from duckdb_tables() order by all"
+        ).fetchall()
+        if ("eslab", "store_info") not in held:
+            if held:
+                names = ", ".join(f"{schema}.{table}" for schema, table in held[:3])
+                raise StoreOpenError(
+                    f"{self.path} is a database of another program (it holds {names}), not an "
+                    f"eslab store; it was not touched: choose another file"
+                )
+            with _commit(self._connection):
+                self._connection.execute(_SCHEMA)
+                self._connection.execute(
+                    "insert into eslab.store_info values (?, 1, ?)", [self.ids.mint(0), FORMAT]
+                )
+        ((format,),) = self._connection.execute("select format from eslab.store_info").fetchall()
+        if format > FORMAT:
+            raise StoreOpenError(
+                f"{self.path} was written by a newer eslab (format {format}; this one knows up to "
+                f"{FORMAT}); it was not touched: pip install --upgrade eslab"
+            )
+
+    def _load(self) -> None:
+        heads = self._connection.execute(
+            "select s.name, s.stream_id, max(version), max(position) "
+            "from eslab.event_log join eslab.streams s using (stream_id) group by all"
+        ).fetchall()
+        self._heads = {name: (number, version, at) for name, number, version, at in heads}
+        ((self._position, last),) = self._connection.execute(
+            "select coalesce(max(position), 0), epoch_us(max(recorded_at)) from eslab.event_log"
+        ).fetchall()
+        self._last = None if last is None else _moment(last)
+
+    # What the sequencer asks for.
+
+    def _head(self) -> int:
+        return self._position
+
+    def _last_recorded_at(self) -> datetime | None:
+        return self._last
+
+    def _stream_head(self, stream_id: str) -> tuple[int, int]:
+        _, version, position = self._heads.get(stream_id, (0, 0, 0))
+        return version, position
+
+    def _find(self, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, LogRow]:
+        wanted = pa.table({"event_id": [str(id) for id in ids]})
+        with self._registered("wanted_ids", wanted):
+            found = self._connection.execute(
+                _ROWS + "where l.event_id in (select event_id::uuid from wanted_ids)"
+            ).fetchall()
+        return {row.event_id: row for row in map(_log_row, found)}
+
+    def _write(self, rows: Sequence[LogRow]) -> None:
+        heads: dict[str, tuple[int, int, int]] = {}
+        new: dict[str, int] = {}
+        for row in rows:
+            held = self._heads.get(row.stream_id)
+            number = held[0] if held else new.setdefault(
+                row.stream_id, len(self._heads) + len(new) + 1
+            )
+            heads[row.stream_id] = number, row.version, row.position
+        streams = pa.table(
+            {
+                "stream_id": pa.array(new.values(), pa.int32()),
+                "name": pa.array(new, pa.string()),
+                "category": pa.array(map(category_of, new), pa.string()),
+            }
+        )
+        log = _log_table(rows, [heads[row.stream_id][0] for row in rows])
+        with (
+            self._registered("new_streams", streams),
+            self._registered("new_events", log),
+            _commit(self._connection),
+        ):
+            if new:
+                self._connection.execute("insert into eslab.streams from new_streams")
+            self._connection.execute(
+                "insert into eslab.event_log select * replace (event_id::uuid as event_id, "
+                "data::json as data, metadata::json as metadata) from new_events"
+            )
+        self._heads.update(heads)
+        self._position = rows[-1].position
+        self._last = rows[-1].recorded_at
+
+    def _stream_rows(
+        self, stream_id: str, low: int, high: int, backwards: bool, limit: int | None
+    ) -> Iterator[LogRow]:
+        number = self._heads.get(stream_id, (0,))[0]
+        where = "where l.stream_id = ? and l.version between ? and ?"
+        # Pages, so that a long stream is never in memory as a whole.
+        step = PAGE if limit is None else min(PAGE, limit)
+        while high >= low and limit != 0:
+            first, last = (
+                (max(low, high - step + 1), high) if backwards else (low, min(high, low + step - 1))
+            )
+            rows = self._fetch(f"{_ROWS} {where}", [number, first, last])
+            rows.sort(key=_position, reverse=backwards)
+            yield from map(_log_row, rows[:limit])
+            limit = None if limit is None else max(0, limit - len(rows))
+            low, high = (low, first - 1) if backwards else (last + 1, high)
+
+    def _rows(self, selection: Selection) -> Iterator[LogRow]:
+        where, values = _where(selection)
+        after, until, limit = selection.after, selection.until, selection.limit
+        order = "desc" if selection.backwards else ""
+        while after < until and limit != 0:
+            page = PAGE if limit is None else min(PAGE, limit)
+            rows = self._fetch(
+                f"{_ROWS} where l.position > ? and l.position <= ? {where} "
+                f"order by l.position {order} limit {page}",
+                [after, until, *values],
+            )
+            yield from map(_log_row, rows)
+            if len(rows) < page:
+                return
+            limit = None if limit is None else limit - len(rows)
+            after, until = (after, rows[-1][0] - 1) if selection.backwards else (rows[-1][0], until)
+
+    def _fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            return cursor.execute(query, values).fetchall()
+
+    def _close(self) -> None:
+        with _open_stores_lock:
+            if _open_stores.get(self.path) is self:
+                del _open_stores[self.path]
+        self._connection.close()
+
+    @contextmanager
+    def _registered(self, name: str, table: pa.Table) -> Iterator[None]:
+        self._connection.register(name, table)
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)
+
+
+class DuckDBTransaction:
+    """One transaction of a projection: see `eslab.store.port.Transaction`."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        return self._cursor.execute(statement, parameters or None).fetchall()
+
+    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert rows, replacing those that have the same primary key."""
+        if not rows:
+            return
+        self._cursor.register("put_rows", pa.Table.from_pylist(list(rows)))
+        try:
+            self._cursor.execute(f"insert or replace into {table} by name from put_rows")
+        finally:
+            self._cursor.unregister("put_rows")
+
+
+def _connect(path: str) -> duckdb.DuckDBPyConnection:
+    if path != MEMORY:
+        _sniff(Path(path))
+    try:
+        return duckdb.connect(path)
+    except duckdb.Error as error:
+        raise StoreOpenError(f"{path} cannot be opened: {_first_line(error)}") from error
+
+
+def _sniff(path: Path) -> None:
+    """Look at the file before DuckDB does, for an error that says what is wrong.
+
+    Raises:
+        StoreOpenError: there is no such folder, or the file is no DuckDB database.
+    """
+    if not path.parent.is_dir():
+        raise StoreOpenError(f"{path} cannot be made: there is no folder {path.parent}")
+    if path.is_dir():
+        raise StoreOpenError(f"{path} is a folder; a store is one file")
+    if not path.exists():
+        return
+    if path in map(Path, _open_stores):
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise StoreOpenError(f"{path} cannot be read: {error.strerror}") from error
+    if head and head[8:12] != b"DUCK":
+        kind = "a SQLite database" if head.startswith(b"SQLite format 3") else "no DuckDB database"
+        raise StoreOpenError(
+            f"{path} is {kind}, so it is no eslab store; it was not touched: choose another file"
+        )
+
+
+@contextmanager
+def _commit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    cursor.execute("begin")
+    try:
+        yield
+    except BaseException:
+        # After a failed statement COMMIT would raise nothing and discard everything.
+        cursor.execute("rollback")
+        raise
+    cursor.execute("commit")
+
+
+def _log_table(rows: Sequence[LogRow], streams: Sequence[int]) -> pa.Table:
+    instant = pa.timestamp("us", "UTC")
+    return pa.table(
+        {
+            "position": pa.array([row.position for row in rows], pa.int64()),
+            "stream_id": pa.array(streams, pa.int32()),
+            "version": pa.array([row.version for row in rows], pa.int32()),
+            "type": pa.array([row.type for row in rows], pa.string()),
+            "schema_version": pa.array([row.schema_version for row in rows], pa.int32()),
+            "event_id": pa.array([str(row.event_id) for row in rows], pa.string()),
+            "tags": pa.array([row.tags for row in rows], pa.list_(pa.string())),
+            "data": pa.array([row.data for row in rows], pa.string()),
+            "metadata": pa.array([row.metadata for row in rows], pa.string()),
+            "occurred_at": pa.array([row.occurred_at for row in rows], instant),
+            "recorded_at": pa.array([row.recorded_at for row in rows], instant),
+        }
+    )
+
+
+def _position(row: tuple[Any, ...]) -> int:
+    position: int = row[0]
+    return position
+
+
+def _log_row(row: tuple[Any, ...]) -> LogRow:
+    *start, tags, data, metadata, occurred_at, recorded_at = row
+    return LogRow(*start, tuple(tags), data, metadata, _moment(occurred_at), _moment(recorded_at))
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _where(selection: Selection) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    if selection.types is not None:
+        parts.append("and l.type in (select unnest(?))")
+        values.append(sorted(selection.types))
+    if selection.category is not None:
+        parts.append("and s.category = ?")
+        values.append(selection.category)
+    if selection.query is not None:
+        items = []
+        for item in selection.query.items:
+            both = ["true"]
+            if item.types:
+                both.append("l.type in (select unnest(?))")
+                values.append(sorted(item.types))
+            if item.tags:
+                both.append("list_has_all(l.tags, ?)")
+                values.append(sorted(item.tags))
+            items.append(" and ".join(both))
+        parts.append(f"and ({' or '.join(f'({item})' for item in items) or 'false'})")
+    return " ".join(parts), values
+
+
+def _whole_numbers(table: pa.Table) -> pa.Table:
+    """Turn the 128-bit integers that sum() gives into 64-bit ones, where they fit."""
+    for index, kind in enumerate(table.schema.types):
+        if pa.types.is_decimal128(kind) and kind.precision == 38 and kind.scale == 0:
+            name = table.column_names[index]
+            try:
+                table = table.set_column(index, name, table.column(index).cast(pa.int64()))
+            except pa.ArrowInvalid:
+                continue
+    return table
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,233 @@
+"""The port of the event store: what every adapter does, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from eslab.clock import Clock
+from eslab.events import ANY, AppendCondition, Event, Expected, NewEvent, Query, RecordedEvent
+from eslab.store.result import Result
+
+__all__ = [
+    "AppendResult",
+    "Direction",
+    "EventStore",
+    "ImportReport",
+    "ReadModels",
+    "StreamAppend",
+    "Transaction",
+]
+
+Direction = Literal["forwards", "backwards"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAppend:
+    """The events to append to one stream, and the version that it is expected to have."""
+
+    stream_id: str
+    events: Sequence[NewEvent]
+    expected_version: Expected = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """What an append did.
+
+    Attributes:
+        stream_id: the stream.
+        version: its version after the append.
+        position: of the last event appended; for an append of no events, of the stream's last
+            event, or 0 if it has none.
+        duplicate: the events were there already, and nothing was written.
+    """
+
+    stream_id: str
+    version: int
+    position: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did: events appended, events that were there already, the last position."""
+
+    events: int
+    duplicates: int
+    position: int
+
+
+class EventStore(Protocol):
+    """Streams of events, in one order over all of them.
+
+    Versions count from 1 in a stream and positions from 1 over all streams; both without gaps,
+    positions in commit order. Every method may be called from any thread.
+    """
+
+    clock: Clock
+
+    def append(
+        self, stream_id: str, events: Sequence[NewEvent], *, expected_version: Expected = ANY
+    ) -> AppendResult:
+        """Append events to one stream, all or none.
+
+        Args:
+            stream_id: 1 to 255 characters, none of them a control character.
+            events: at most 100,000, and 64 MiB of JSON; none is only a check of the version.
+            expected_version: `ANY`, `NO_STREAM`, `STREAM_EXISTS` or the exact version. Events
+                that carry ids which are all in the store already, with the same content, are a
+                duplicate: nothing is written and the original result is the answer (after the
+                rules of KurrentDB, made strict).
+
+        Raises:
+            ConcurrencyError: the stream is not at the expected version.
+            IdempotencyError: an event id was used for another event.
+            PartialDuplicateError: some events are in the store already and some are not.
+            InputError: an argument or an event cannot be used.
+            LimitError: too many events, or too large.
+        """
+        ...
+
+    def append_all(
+        self, appends: Sequence[StreamAppend], *, condition: AppendCondition | None = None
+    ) -> list[AppendResult]:
+        """Append to several streams, all or nothing, and return a result for each in order.
+
+        A stream may occur repeatedly: the items are checked in order, as if the earlier ones were
+        there. An item without events checks a stream that is not written.
+
+        Raises:
+            AppendConditionError: an event after the condition's position matches its query.
+            EslabError: as `append`.
+        """
+        ...
+
+    def import_events(
+        self,
+        events: Iterable[tuple[str, NewEvent]],
+        *,
+        batch: int = 50_000,
+        progress: bool = True,
+        total: int | None = None,
+        description: str = "importing",
+    ) -> ImportReport:
+        """Append many events of many streams in the order given, atomically by batch.
+
+        Events with an id that is in the store already, with the same content, are skipped: so an
+        import that was interrupted is resumed by running it again.
+
+        Args:
+            events: pairs of a stream id and an event.
+            batch: events in one atomic append.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+            total: how many events there are, for the progress bar.
+            description: what the progress bar calls it.
+
+        Raises:
+            EslabError: as `append`; the batches before it are in the store.
+        """
+        ...
+
+    def read(
+        self,
+        stream_id: str,
+        *,
+        from_version: int = 1,
+        to_version: int | None = None,
+        direction: Direction = "forwards",
+        limit: int | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """Yield the events of one stream; none, if there is no such stream.
+
+        Args:
+            stream_id: the stream.
+            from_version: the lowest version wanted.
+            to_version: the highest version wanted.
+            direction: ``"forwards"`` or ``"backwards"``.
+            limit: how many at most.
+        """
+        ...
+
+    def read_all(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        query: Query | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        category: str | None = None,
+        direction: Direction = "forwards",
+        limit: int | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """Yield the events of all streams in the order of position, as they are at the call.
+
+        Args:
+            after: only positions above this one.
+            until: only positions up to this one.
+            query: only events that it matches.
+            types: only events of these types.
+            category: only streams of this category.
+            direction: ``"forwards"`` or ``"backwards"``.
+            limit: how many at most.
+        """
+        ...
+
+    def head(self) -> int:
+        """Return the last position; 0 when the store is empty."""
+        ...
+
+    def stream_version(self, stream_id: str) -> int:
+        """Return the version of a stream; 0 when there is none."""
+        ...
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every append, on the thread that appended.
+
+        Returns a function that ends it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the store; closing it again does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Transaction(Protocol):
+    """One transaction over the tables of a projection; it commits when its block ends."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        ...
+
+    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert rows, replacing those that have the same primary key."""
+        ...
+
+
+class ReadModels(Protocol):
+    """A place for read models beside the log, and SQL over both."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Give a transaction; it commits when its block ends, and an exception rolls it back."""
+        ...
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Result:
+        """Run one SELECT or EXPLAIN, read-only, and return its rows.
+
+        Raises:
+            QueryError: it is no single SELECT or EXPLAIN, or it is refused.
+        """
+        ...

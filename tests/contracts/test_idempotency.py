@@ -1,0 +1,125 @@
+"""Appending again with the same event ids: the original answer, or a clear refusal."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from eslab import (
+    NO_STREAM,
+    AppendCondition,
+    AppendResult,
+    EventStore,
+    IdempotencyError,
+    Metadata,
+    NewEvent,
+    PartialDuplicateError,
+    Query,
+    StreamAppend,
+    VirtualClock,
+)
+
+IDS = [uuid.UUID(int=number) for number in range(1, 10)]
+
+
+def event(id: int, **data: object) -> NewEvent:
+    return NewEvent("A", data, IDS[id])
+
+
+def test_a_repeated_append_gives_the_original_result(
+    store: EventStore, clock: VirtualClock
+) -> None:
+    original = store.append("s-1", [event(0, x=1), event(1, x=2)], expected_version=NO_STREAM)
+    store.append("s-1", [NewEvent("B", {})])
+    clock.advance(timedelta(seconds=1))
+    again = NewEvent("A", {"x": 1}, IDS[0], metadata=Metadata(actor="another"))
+    repeated = store.append("s-1", [again, event(1, x=2)], expected_version=NO_STREAM)
+    assert repeated == AppendResult("s-1", original.version, original.position, duplicate=True)
+    assert store.head() == 3
+
+
+def test_ids_are_checked_before_expectations_and_conditions(store: EventStore) -> None:
+    store.append("s-1", [event(0)])
+    failing = AppendCondition(Query.of(types=["A"]), after=0)
+    (result,) = store.append_all([StreamAppend("s-1", [event(0)], 99)], condition=failing)
+    assert result.duplicate
+
+
+def test_a_part_of_it_again_is_refused(store: EventStore) -> None:
+    store.append("s-1", [event(0)])
+    for events in ([event(0), event(1)], [event(0), NewEvent("A", {})]):
+        with pytest.raises(PartialDuplicateError, match="position 1"):
+            store.append("s-1", events)
+    assert store.head() == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        NewEvent("A", {"x": 2}, IDS[0]),
+        NewEvent("B", {"x": 1}, IDS[0]),
+        NewEvent("A", {"x": 1}, IDS[0], schema_version=2),
+    ],
+    ids=["data", "type", "schema version"],
+)
+def test_an_id_with_other_content_is_refused(store: EventStore, other: NewEvent) -> None:
+    store.append("s-1", [event(0, x=1)])
+    with pytest.raises(IdempotencyError, match="other content"):
+        store.append("s-1", [other])
+
+
+def test_an_id_in_another_place_is_refused(store: EventStore) -> None:
+    store.append("s-1", [event(0), event(1), NewEvent("A", {}), event(2)])
+    with pytest.raises(IdempotencyError, match="stream 's-1'"):
+        store.append("s-2", [event(0)])
+    with pytest.raises(IdempotencyError, match="order"):
+        store.append("s-1", [event(1), event(0)])
+    with pytest.raises(IdempotencyError, match="order"):
+        store.append("s-1", [event(1), event(2)])
+    assert store.head() == 4
+
+
+def test_an_id_twice_in_one_append_is_refused(store: EventStore) -> None:
+    with pytest.raises(IdempotencyError, match="two events"):
+        store.append_all([StreamAppend("s-1", [event(0)]), StreamAppend("s-2", [event(0)])])
+    assert store.head() == 0
+
+
+def test_events_without_ids_are_always_new(store: EventStore) -> None:
+    for _ in range(2):
+        assert not store.append("s-1", [NewEvent("A", {})]).duplicate
+    first, second = store.read("s-1")
+    assert first.event_id != second.event_id
+
+
+def test_several_streams_again(store: EventStore) -> None:
+    appends = [StreamAppend("a-1", [event(0)]), StreamAppend("b-1", [event(1), event(2)])]
+    original = store.append_all(appends)
+    again = store.append_all(appends)
+    assert [(r.version, r.position) for r in again] == [(r.version, r.position) for r in original]
+    assert all(result.duplicate for result in again)
+
+
+def test_an_import_skips_what_is_there_and_refuses_what_differs(store: EventStore) -> None:
+    pairs = [(f"s-{number}", event(number, n=number)) for number in range(6)]
+    first = store.import_events(pairs[:3], batch=2, progress=False)
+    assert (first.events, first.duplicates, first.position) == (3, 0, 3)
+    again = store.import_events(pairs, batch=4, progress=False)
+    assert (again.events, again.duplicates, again.position) == (3, 3, 6)
+    assert [e.stream_id for e in store.read_all()] == [stream for stream, _ in pairs]
+    with pytest.raises(IdempotencyError):
+        store.import_events([("s-9", event(8)), ("s-0", event(0, n=99))], progress=False)
+    assert store.head() == 6
+
+
+def test_an_import_that_fails_keeps_the_batches_before(store: EventStore) -> None:
+    def source() -> object:
+        for number in range(5):
+            yield f"s-{number}", event(number)
+        raise RuntimeError("the disk of somebody else")
+
+    with pytest.raises(RuntimeError):
+        store.import_events(source(), batch=2, progress=False)  # type: ignore[arg-type]
+    assert store.head() == 4
