@@ -66,7 +66,7 @@ class Lab:
     def __init__(
         self, path: str | Path = ":memory:", *, seed: int | None = None, clock: Clock | None = None
     ) -> None:
-        from eslab.store.duckdb import DuckDBStore  # noqa: PLC0415 - loads DuckDB
+        from eslab.store.duckdb import DuckDBStore
 
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise InputError(f"seed must be a whole number, not {seed!r}")
@@ -147,6 +147,11 @@ class Lab:
         """Load an aggregate; see `eslab.aggregates.Repository.load`."""
         self.register(cls)
         return self.repository.load(cls, id, version=version)
+
+    def find(self, cls: type[A], id: str) -> A:
+        """Load an aggregate, or give a new one; see `eslab.aggregates.Repository.find`."""
+        self.register(cls)
+        return self.repository.find(cls, id)
 
     def save(self, aggregate: Aggregate, *, metadata: Metadata | None = None) -> AppendResult:
         """Save an aggregate; see `eslab.aggregates.Repository.save`."""
@@ -323,7 +328,7 @@ class Lab:
             types: only events of these types.
             limit: how many at most, the newest ones.
         """
-        from eslab.views import EventsView  # noqa: PLC0415 - loads pandas
+        from eslab.views import EventsView
 
         names = None if types is None else sorted(map(type_name, types))
         return EventsView(
@@ -341,7 +346,7 @@ class Lab:
         Raises:
             StreamNotFoundError: there is no such stream.
         """
-        from eslab.views import StreamPlayer  # noqa: PLC0415 - loads pandas
+        from eslab.views import StreamPlayer
 
         if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
@@ -357,7 +362,7 @@ class Lab:
         Args:
             projections: their names; by default all of this lab.
         """
-        from eslab.views import LagView  # noqa: PLC0415 - loads pandas
+        from eslab.views import LagView
 
         chosen = [self._runner(name) for name in projections] or list(self._runners.values())
         return LagView(
@@ -373,7 +378,7 @@ class Lab:
         Raises:
             StreamNotFoundError: there is no such saga.
         """
-        from eslab.views import SagaTimeline  # noqa: PLC0415 - loads pandas
+        from eslab.views import SagaTimeline
 
         stream_id = f"saga-{saga_id}"
         events = [self.registry.decode(event) for event in self.store.read(stream_id)]
@@ -438,7 +443,7 @@ def _fingerprinted(event: RecordedEvent) -> str:
 def _duration(by: timedelta | str) -> timedelta:
     if isinstance(by, timedelta):
         return by
-    import pandas as pd  # noqa: PLC0415 - `import eslab` does not load pandas
+    import pandas as pd
 
     try:
         duration: timedelta = pd.Timedelta(by).to_pytimedelta()
@@ -448,6 +453,6 @@ def _duration(by: timedelta | str) -> timedelta:
 
 
 def _player_widget(player: StreamPlayer) -> Any:
-    from eslab.widgets.player import player_widget  # noqa: PLC0415 - loads ipywidgets
+    from eslab.widgets.player import player_widget
 
     return player_widget(player)

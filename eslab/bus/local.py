@@ -72,6 +72,12 @@ class LocalBus:
         with self._lock:
             self._handlers.get(type_name(type), {}).pop(_key(handler), None)
 
+    @property
+    def subscribed(self) -> bool:
+        """Whether there is any handler."""
+        with self._lock:
+            return any(self._handlers.values())
+
     def publish(self, event: RecordedEvent) -> int:
         """Give an event to the handlers of its type, and return how many took it."""
         with self._lock:

@@ -22,7 +22,13 @@ class Relay:
         self.position = store.head()
 
     def step(self, limit: int = 1_000) -> int:
-        """Publish up to `limit` events, and return how many there were."""
+        """Publish up to `limit` events, and return how many there were.
+
+        While nobody subscribes, nothing is read: the relay goes on from where the store is.
+        """
+        if not self._bus.subscribed:
+            self.position = self._store.head()
+            return 0
         events = list(self._store.read_all(after=self.position, limit=limit))
         for event in events:
             self._bus.publish(event)

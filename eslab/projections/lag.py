@@ -122,7 +122,7 @@ def lag_history(store: ReadModels, projections: Iterable[Projection]) -> pd.Data
     Returns:
         A frame with the columns projection, time, head, checkpoint, lag_events and lag_seconds.
     """
-    import pandas as pd  # noqa: PLC0415 - `import eslab` does not load pandas
+    import pandas as pd
 
     frames = [
         store.sql(

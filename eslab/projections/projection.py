@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from types import CodeType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -172,18 +172,20 @@ def _code_text(code: CodeType) -> str:
     return f"{code.co_code.hex()} {code.co_names} {' '.join(constants)}"
 
 
+MAX_ROWS: Final = 50_000
+
 R = TypeVar("R", bound=Row)
 
 
 class Rows(Generic[R]):
-    """The rows of a read model, as the handlers of one batch see and change them.
+    """The rows of a read model, as its handlers see and change them: an identity map.
 
-    A row is read from the database at its first use, and kept; rows that were used are written
-    when the batch ends.
+    A row is read from the database at its first use, and kept; rows that changed are written when
+    a batch ends.
     """
 
-    def __init__(self, transaction: Transaction, projection: Projection) -> None:
-        self._transaction = transaction
+    def __init__(self, projection: Projection) -> None:
+        self._transaction: Transaction | None = None
         self._row: Any = projection.row
         self._table = projection.table
         self._rows: dict[tuple[Any, ...], tuple[R | None, dict[str, Any] | None]] = {}
@@ -222,10 +224,16 @@ class Rows(Generic[R]):
             )
         return tuple(key[name] for name in self._row.key)
 
+    def begin(self, transaction: Transaction) -> None:
+        """Read and write in this transaction from now on."""
+        self._transaction = transaction
+        if len(self._rows) > MAX_ROWS:
+            self._rows.clear()
+
     def _load(self, values: tuple[Any, ...]) -> R | None:
         where = " and ".join(f'"{name}" = ?' for name in self._row.key)
         columns = ", ".join(f'"{name}"' for name in self._row.model_fields)
-        found = self._transaction.execute(
+        found = self._in_batch().execute(
             f"select {columns} from {self._table} where {where}", values
         )
         if not found:
@@ -234,9 +242,28 @@ class Rows(Generic[R]):
         return row
 
     def flush(self) -> None:
-        """Write the rows that changed."""
-        changed = []
-        for row, stored in self._rows.values():
+        """Write the rows that changed since the last time.
+
+        Raises:
+            ProjectionError: a row holds a value that its column cannot.
+        """
+        changed: dict[tuple[Any, ...], tuple[R, dict[str, Any]]] = {}
+        for key, (row, stored) in self._rows.items():
             if row is not None and (now := row.model_dump()) != stored:
-                changed.append(self._row.model_validate(now).model_dump())
-        self._transaction.put(self._table, changed)
+                changed[key] = row, self._checked(now)
+        self._in_batch().put(self._table, [now for _, now in changed.values()])
+        self._rows.update(changed)
+
+    def _checked(self, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            checked: dict[str, Any] = self._row.model_validate(values).model_dump()
+        except ValidationError as error:
+            raise ProjectionError(
+                f"a handler left a row of {self._table} that cannot be stored: {error}"
+            ) from error
+        return checked
+
+    def _in_batch(self) -> Transaction:
+        if self._transaction is None:
+            raise ProjectionError(f"rows of {self._table} are read and changed by its handlers")
+        return self._transaction

@@ -36,6 +36,7 @@ class ProjectionRunner:
         self.error: ProjectionError | None = None
         self.paused = False
         self.scheduled = False
+        self._rows: Rows[Any] = Rows(projection)
         self._store = store
         self._registry = registry
         for event in projection.event_classes.values():
@@ -95,13 +96,17 @@ class ProjectionRunner:
         return not self.paused and self.error is None
 
     def _apply(self, batch: Batch, *, started_at: datetime) -> None:
-        projection = self.projection
-        with self._store.transaction() as transaction:
-            rows: Rows[Any] = Rows(transaction, projection)
-            for recorded in batch.events:
-                self._handle(recorded, rows)
-            rows.flush()
-            self._move(transaction, batch, started_at)
+        try:
+            with self._store.transaction() as transaction:
+                self._rows.begin(transaction)
+                for recorded in batch.events:
+                    self._handle(recorded, self._rows)
+                self._rows.flush()
+                self._move(transaction, batch, started_at)
+        except BaseException:
+            # The rows in memory are those of a batch that was rolled back.
+            self._rows = Rows(self.projection)
+            raise
 
     def _handle(self, recorded: RecordedEvent, rows: Rows[Any]) -> None:
         handler = self.projection._handlers[recorded.type]

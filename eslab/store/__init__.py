@@ -39,6 +39,6 @@ def open_store(
         ...     store.append("order-1", [NewEvent("OrderPlaced", {"amount": 30})]).position
         1
     """
-    from eslab.store.duckdb import DuckDBStore  # noqa: PLC0415 - the driver loads when it is used
+    from eslab.store.duckdb import DuckDBStore
 
     return DuckDBStore.open(path, clock=clock or SystemClock(), ids=ids or RandomIds())

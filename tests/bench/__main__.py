@@ -1,0 +1,153 @@
+"""Measures eslab against its peers, interleaved in one run: `make bench`.
+
+Times depend on the machine and say little; the ratios are what counts. Each contest runs its
+sides in turn, round after round, so that a slow moment of the machine hits both; the medians are
+compared. A ratio that falls short of its target is printed like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import peers
+from rich.console import Console
+from rich.table import Table
+from tqdm.auto import tqdm
+
+import ours
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One piece of work, done by eslab and by a peer.
+
+    Attributes:
+        work: what is done.
+        unit: what a time in microseconds is for.
+        count: how many of it a round does.
+        ours: makes the function that does it with eslab; what it makes is not measured.
+        peer: the name of the peer.
+        theirs: the same for the peer.
+        target: how many times faster eslab is to be.
+    """
+
+    work: str
+    unit: str
+    count: int
+    ours: Callable[[int, Path], Callable[[], object]]
+    peer: str
+    theirs: Callable[[int, Path], Callable[[], object]]
+    target: float
+
+
+CONTESTS = [
+    Contest(
+        "create and save 1 event, reference in memory", "append", 2_000,
+        ours.save_in_memory, "eventsourcing POPO", peers.save_popo, 4,
+    ),
+    Contest(
+        "create and save 1 event, DuckDB in memory", "append", 200,
+        ours.save_duckdb, "eventsourcing POPO", peers.save_popo, 4,
+    ),
+    Contest(
+        "create and save 1 event, durable file", "append", 200,
+        ours.save_file, "eventsourcing SQLite", peers.save_sqlite, 1.2,
+    ),
+    Contest(
+        "bulk import, durable file", "event", 20_000,
+        ours.import_file, "eventsourcing SQLite", peers.import_sqlite, 10,
+    ),
+    Contest(
+        "replay all events to typed objects, DuckDB", "event", 20_000,
+        ours.replay_objects, "eventsourcing POPO", peers.replay_popo, 2,
+    ),
+    Contest(
+        "replay all events to a DataFrame, DuckDB", "event", 20_000,
+        ours.replay_frame, "eventsourcing POPO", peers.replay_popo, 10,
+    ),
+    Contest(
+        "projection with Python handlers", "event", 20_000,
+        ours.project, "eventsourcing POPO", peers.project_popo, 2,
+    ),
+]  # fmt: skip
+
+
+def measure(contest: Contest, rounds: int) -> dict[str, object]:
+    """Run both sides in turn, and return their medians in microseconds a unit."""
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for number in range(rounds + 1):
+        for side, prepare in (("ours", contest.ours), ("theirs", contest.theirs)):
+            with folder() as place:
+                work = prepare(contest.count, place)
+                start = time.perf_counter()
+                work()
+                spent = time.perf_counter() - start
+            if number:  # the first round warms up
+                times[side].append(spent / contest.count * 1e6)
+    eslab, peer = statistics.median(times["ours"]), statistics.median(times["theirs"])
+    return {
+        "work": contest.work,
+        "unit": contest.unit,
+        "eslab_us": round(eslab, 2),
+        "peer": contest.peer,
+        "peer_us": round(peer, 2),
+        "ratio": round(peer / eslab, 3),
+        "target": contest.target,
+        "reached": peer / eslab >= contest.target,
+        "spread": [round(min(times["ours"]) / eslab, 2), round(max(times["ours"]) / eslab, 2)],
+    }
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """Give a folder on the disk of the checkout; one in memory would flatter durable stores."""
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent, prefix=".run-") as name:
+        yield Path(name)
+
+
+def main() -> None:
+    """Run every contest, print the table, and write ``bench.json``."""
+    rounds = int(os.environ.get("ESLAB_BENCH_ROUNDS", ROUNDS))
+    results = [measure(contest, rounds) for contest in tqdm(CONTESTS, unit=" contests")]
+    table = Table(title=f"microseconds a unit, medians of {rounds} interleaved rounds")
+    for name in ("work", "unit", "eslab", "peer", "of the peer", "ratio", "target", ""):
+        table.add_column(name, justify="left" if name in ("work", "unit", "peer") else "right")
+    for row in results:
+        table.add_row(
+            str(row["work"]),
+            str(row["unit"]),
+            f"{row['eslab_us']:,.1f}",
+            str(row["peer"]),
+            f"{row['peer_us']:,.1f}",
+            f"{row['ratio']:.2f} x",
+            f"{row['target']} x",
+            "reached" if row["reached"] else "falls short",
+        )
+    Console(width=150).print(table)
+    packages = ("duckdb", "eventsourcing", "pyarrow", "pydantic")
+    facts = {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: version(name) for name in packages},
+        "rounds": rounds,
+        "results": results,
+    }
+    Path("bench.json").write_text(json.dumps(facts, indent=2) + "\n")
+    sys.stderr.write("written to bench.json\n")
+
+
+if __name__ == "__main__":
+    main()

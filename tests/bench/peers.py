@@ -1,0 +1,116 @@
+"""The peer's side of each contest: `eventsourcing`, used as its documentation shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate, event
+from eventsourcing.popo import POPOTrackingRecorder
+from eventsourcing.projection import ApplicationSubscription, Projection
+
+Work = Callable[[], object]
+
+
+class Dog(Aggregate):
+    """The first example of the library's own tutorial."""
+
+    @event("Registered")
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @event("Named")
+    def rename(self, name: str) -> None:
+        self.name = name
+
+
+def _save(app: Application, count: int) -> Work:
+    def work() -> None:
+        for _ in range(count):
+            app.save(Dog(name="Fido"))
+
+    return work
+
+
+def save_popo(count: int, place: Path) -> Work:
+    return _save(Application(), count)
+
+
+def _sqlite(place: Path) -> Application:
+    return Application(
+        env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(place / "es.db")}
+    )
+
+
+def save_sqlite(count: int, place: Path) -> Work:
+    return _save(_sqlite(place), count)
+
+
+def _fill(app: Application, count: int) -> None:
+    """Save `count` events, ten a dog, a hundred dogs in a transaction."""
+    dogs = []
+    for number in range(count // 10):
+        dog = Dog(name=f"name {number % 50}")
+        for other in range(9):
+            dog.rename(f"name {(number + other) % 50}")
+        dogs.append(dog)
+        if len(dogs) == 100:
+            app.save(*dogs)
+            dogs.clear()
+    app.save(*dogs)
+
+
+def import_sqlite(count: int, place: Path) -> Work:
+    app = _sqlite(place)
+    return lambda: _fill(app, count)
+
+
+def _filled(count: int) -> Application:
+    app = Application(env={"APPLICATION_NAME": f"bench-{uuid4()}"})
+    _fill(app, count)
+    return app
+
+
+def replay_popo(count: int, place: Path) -> Work:
+    app = _filled(count)
+
+    def work() -> None:
+        stored = app.recorder.select_notifications(start=None, limit=count)
+        assert sum(1 for _ in map(app.mapper.to_domain_event, stored)) == count
+
+    return work
+
+
+class Names(POPOTrackingRecorder):
+    """What both sides project: how often a name was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+
+
+class CountNames(Projection[Names]):
+    """Counts, and tracks how far it got, as the library's projections do."""
+
+    def process_event(self, domain_event: object, tracking: object) -> None:
+        with self.view._database_lock:
+            self.view._insert_tracking(tracking)
+            self.view.count[domain_event.name] += 1
+
+
+def project_popo(count: int, place: Path) -> Work:
+    app = _filled(count)
+    projection = CountNames(view=Names())
+
+    def work() -> None:
+        with ApplicationSubscription(app) as subscription:
+            for done, (domain_event, tracking) in enumerate(subscription, start=1):
+                projection.process_event(domain_event, tracking)
+                if done == count:
+                    break
+        assert projection.view.count.total() == count
+
+    return work
