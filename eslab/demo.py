@@ -8,18 +8,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+from rich.console import Console
+from rich.table import Table
 
 from eslab.errors import InputError
+from eslab.interop.flights import (
+    ArrivalsByDestination,
+    DelayByAirportHour,
+    Flight,
+    FlightsReport,
+    import_week,
+    import_year,
+)
 from eslab.lab import Lab
+from eslab.simulation.scenarios.orders import Stock, order_fulfilment
+from eslab.views import SagaTimeline, StreamPlayer
+from eslab.views.theme import TEMPLATE
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from eslab.interop.flights import FlightsReport
-    from eslab.views import View
-
-__all__ = ["DELAYS_SQL", "Demo", "delay_figure", "run_demo"]
+__all__ = ["DELAYS_SQL", "Demo", "check_folder", "delay_figure", "print_summary", "run_demo"]
 
 SEED: Final = 7
 
@@ -43,7 +54,7 @@ class Demo:
 
     flights: FlightsReport
     summary: dict[str, Any]
-    figures: dict[str, tuple[str, go.Figure]]
+    figures: dict[str, go.Figure]
 
     def json(self) -> str:
         """Return the summary as JSON."""
@@ -166,59 +177,32 @@ def run_demo(
             "saga": saga,
         }
         figures = {
-            "Delay at departure": (
-                "The mean delay in minutes, by airport and hour of the scheduled departure: the "
-                "read model that the projection keeps.",
-                delay_figure(delays.df()),
-            ),
-            "Lag of the read models": (
-                "The log's head and the checkpoints of the projections while the flights arrived, "
-                "an hour of flights in a second of virtual time.",
-                lag.figure(),
-            ),
-            "A flight, replayed": (
-                f"The stream {player.replay.stream_id}, event by event.",
-                player.figure(),
-            ),
-            "An order, compensated": (
-                "Stock was reserved and a payment charged; no courier delivers, so both are "
-                "undone, the last one first.",
-                timeline.figure(),
-            ),
+            "Delay at departure": delay_figure(delays.df()),
+            "Lag of the read models": lag.figure(),
+            "A flight, replayed": player.figure(),
+            "An order, compensated": timeline.figure(),
         }
     return Demo(flights, summary, figures)
 
 
 def _import(lab: Lab, *, year: bool, progress: bool) -> FlightsReport:
-    from eslab.interop.flights import (
-        ArrivalsByDestination,
-        DelayByAirportHour,
-        Flight,
-        import_week,
-        import_year,
-    )
-
     lab.register(Flight)
     lab.project(DelayByAirportHour(), ArrivalsByDestination())
     # A year by the hour would be 8,760 appends; by the day the pace is the same.
     every = timedelta(days=1) if year else timedelta(hours=1)
     virtual = every / 3600
     bring = import_year if year else import_week
-    report = bring(
-        lab.store, progress=progress, every=every, then=lambda _: lab.advance(virtual)
-    )
+    report = bring(lab.store, progress=progress, every=every, then=lambda _: lab.advance(virtual))
     lab.run()
     return report
 
 
-def _replay(lab: Lab) -> Any:
+def _replay(lab: Lab) -> StreamPlayer:
     stream_id: str = lab.sql(_LATEST_SQL).scalar()
     return lab.replay(stream_id)
 
 
-def _saga(lab: Lab) -> tuple[View, dict[str, Any]]:
-    from eslab.simulation.scenarios.orders import Stock, order_fulfilment
-
+def _saga(lab: Lab) -> tuple[SagaTimeline, dict[str, Any]]:
     stock = lab.repository.find(Stock, "anvil")
     if stock.version == 0:
         stock.receive(10)
@@ -246,16 +230,64 @@ def _saga(lab: Lab) -> tuple[View, dict[str, Any]]:
     return lab.saga("fulfilment-o-1"), facts
 
 
-def delay_figure(delays: Any) -> go.Figure:
+def print_summary(demo: Demo, console: Console) -> None:
+    """Print what the demo did, for a person.
+
+    Args:
+        demo: what `run_demo` returned.
+        console: where to.
+    """
+    summary = demo.summary
+    console.print(str(demo.flights), markup=False)
+    delays = Table(title="delay at departure, by airport", title_justify="left")
+    for name in ("airport", "departures", "cancellations", "mean delay", "worst hour"):
+        delays.add_column(name, justify="left" if name == "airport" else "right")
+    for airport in sorted({row["airport"] for row in summary["delays"]}):
+        rows = [row for row in summary["delays"] if row["airport"] == airport]
+        departures = sum(row["departures"] for row in rows)
+        minutes = sum(row["delay_minutes"] for row in rows)
+        worst = max(rows, key=lambda row: (row["mean_delay"] or 0.0, row["hour"]))
+        delays.add_row(
+            airport,
+            f"{departures:,}",
+            f"{sum(row['cancellations'] for row in rows):,}",
+            f"{minutes / departures:.1f} min" if departures else "-",
+            f"{worst['hour']}:00, {worst['mean_delay']} min",
+        )
+    lag = Table(title="lag of the read models", title_justify="left")
+    for name in ("projection", "now", "at most", "at most, in seconds"):
+        lag.add_column(name, justify="left" if name == "projection" else "right")
+    for row in summary["lag"]:
+        lag.add_row(
+            row["projection"],
+            f"{row['lag_events']:,} events",
+            f"{row['max_lag_events']:,} events",
+            f"{row['max_lag_seconds']:.2f} s",
+        )
+    replay, saga = summary["replay"], summary["saga"]
+    console.print(delays, lag)
+    console.print(f"replay of {replay['stream_id']}, which left the latest:", markup=False)
+    for frame in replay["frames"]:
+        console.print(
+            f"  v{frame['version']} {frame['type']} {frame['occurred_at']}: "
+            f"{', '.join(frame['changes'])}",
+            markup=False,
+            soft_wrap=True,
+        )
+    console.print(
+        f"saga {saga['id']}: {saga['status']}: {saga['failed_step']} failed ({saga['error']}); "
+        f"undone, in this order: {', '.join(saga['compensated'])}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def delay_figure(delays: pd.DataFrame) -> go.Figure:
     """Draw the mean delay at departure by airport and hour as a heat map.
 
     Args:
         delays: a frame with the columns airport, hour, departures, cancellations and mean_delay.
     """
-    import plotly.graph_objects as go
-
-    from eslab.views.theme import TEMPLATE
-
     hours = list(range(24))
     airports = sorted(set(delays["airport"]), reverse=True)
     cells = {(row.airport, row.hour): row for row in delays.itertuples()}
@@ -292,8 +324,18 @@ def delay_figure(delays: Any) -> go.Figure:
 
 def _number(row: Any, column: str) -> float | None:
     value = None if row is None else getattr(row, column)
-    return None if value is None or value != value else float(value)  # noqa: PLR0124 - NaN
+    return None if value is None or value != value else float(value)
 
+
+_CAPTIONS: Final = {
+    "Delay at departure": """The mean delay in minutes, by airport and hour of the scheduled
+        departure: the read model that the projection keeps.""",
+    "Lag of the read models": """The log's head and the checkpoints of the projections while the
+        flights arrived, an hour of flights in a second of virtual time.""",
+    "A flight, replayed": """The stream of the flight that left the latest, event by event.""",
+    "An order, compensated": """Stock was reserved and a payment charged; no courier delivers, so
+        both are undone, the last one first.""",
+}
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1f2328; --dim: #59636e; --paper: #fff; --line: #d1d9e0; }
@@ -310,8 +352,6 @@ td.number { text-align: right; }
 
 
 def _page(demo: Demo) -> str:
-    from plotly.offline import get_plotlyjs
-
     flights = demo.summary["flights"]
     span = f"{flights['first']} to {flights['last']}"
     parts = [
@@ -319,8 +359,8 @@ def _page(demo: Demo) -> str:
         f"<p>{demo.summary['head']:,} events in {demo.summary['streams']:,} streams.</p>",
         _table(["event", "count"], demo.summary["events"].items()),
     ]
-    for number, (heading, (caption, figure)) in enumerate(demo.figures.items()):
-        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(caption)}</p>")
+    for number, (heading, figure) in enumerate(demo.figures.items()):
+        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(_CAPTIONS[heading])}</p>")
         parts.append(
             figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{number}")
         )

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import ours
 import peers
 from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
-
-import ours
 
 ROUNDS = 5
 

@@ -34,10 +34,12 @@ class Dog(Aggregate):
 
     @applies
     def registered(self, event: Registered) -> None:
+        """Begin with a name."""
         self.name = event.name
 
     @applies
     def named(self, event: Named) -> None:
+        """Take another name."""
         self.name = event.name
 
 
@@ -56,6 +58,7 @@ class Names(Projection):
 
     @on
     def named(self, event: Named, rows: Rows[Count]) -> None:
+        """Count a name."""
         rows.ensure(name=event.name).count += 1
 
 

@@ -24,6 +24,7 @@ class Dog(Aggregate):
 
     @event("Named")
     def rename(self, name: str) -> None:
+        """Take another name."""
         self.name = name
 
 
@@ -96,6 +97,7 @@ class CountNames(Projection[Names]):
     """Counts, and tracks how far it got, as the library's projections do."""
 
     def process_event(self, domain_event: object, tracking: object) -> None:
+        """Count a name."""
         with self.view._database_lock:
             self.view._insert_tracking(tracking)
             self.view.count[domain_event.name] += 1

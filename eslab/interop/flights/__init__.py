@@ -5,6 +5,12 @@
 are `FlightScheduled`, then `FlightDeparted` and `FlightArrived`, or `FlightCancelled`.
 """
 
+from eslab.interop.flights.delays import (
+    AirportHour,
+    ArrivalsByDestination,
+    DelayByAirportHour,
+    Destination,
+)
 from eslab.interop.flights.domain import (
     Flight,
     FlightArrived,
@@ -23,6 +29,10 @@ from eslab.interop.flights.importer import (
 from eslab.interop.flights.source import Source, week_source, year_source
 
 __all__ = [
+    "AirportHour",
+    "ArrivalsByDestination",
+    "DelayByAirportHour",
+    "Destination",
     "Flight",
     "FlightArrived",
     "FlightCancelled",

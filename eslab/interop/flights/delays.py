@@ -33,7 +33,7 @@ class AirportHour(Row, key=("airport", "hour")):
 
 
 class DelayByAirportHour(Projection):
-    """Delays at departure by airport and hour of the day, as the table ``rm.delay_by_airport_hour``.
+    """Delays at departure by airport and hour of day: the table ``rm.delay_by_airport_hour``.
 
     Example:
         >>> import eslab
@@ -42,8 +42,8 @@ class DelayByAirportHour(Projection):
         ...     _ = import_week(lab.store, progress=False)
         ...     lab.project(DelayByAirportHour())
         ...     lab.run()
-        ...     lab.sql("select sum(departures), sum(cancellations) from delay_by_airport_hour").fetchall()
-        [(6064, 35)]
+        ...     lab.sql("select sum(departures) from delay_by_airport_hour").scalar()
+        6064
     """
 
     row = AirportHour
@@ -90,7 +90,7 @@ class ArrivalsByDestination(Projection):
     """
 
     row = Destination
-    batch = 100
+    batch = 500
     cost = Cost(event=timedelta(milliseconds=20))
 
     @on

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Any, Final
+
+from tqdm.auto import tqdm
 
 from eslab.errors import InputError
 from eslab.events import NewEvent
 from eslab.interop.flights.source import Source, week_source, year_source
 from eslab.interop.flights.timeline import Timeline
-
-if TYPE_CHECKING:
-    from eslab.store import EventStore
+from eslab.store import EventStore, ImportReport
 
 __all__ = [
     "FlightsReport",
@@ -23,6 +24,13 @@ __all__ = [
     "week_events",
     "year_events",
 ]
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _nothing(_: datetime) -> None:
+    """Do nothing, where nobody wants to do something."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -96,7 +104,14 @@ class FlightsReport:
         )
 
 
-def import_flights(store: EventStore, source: Source, *, progress: bool = True) -> FlightsReport:
+def import_flights(
+    store: EventStore,
+    source: Source,
+    *,
+    progress: bool = True,
+    every: timedelta | None = None,
+    then: Callable[[datetime], object] = _nothing,
+) -> FlightsReport:
     """Append the events of a set of flights to a store, in the order in which they happened.
 
     Everything is checked before the first event is appended. Importing again adds nothing, and an
@@ -106,6 +121,9 @@ def import_flights(store: EventStore, source: Source, *, progress: bool = True) 
         store: where they go: one stream a flight, ``flight-<date>-<carrier><number>-<origin>``.
         source: the files.
         progress: draw a progress bar.
+        every: append what happened in this much time at once, instead of a fixed number of events.
+        then: is called after each of those appends, with the time that it reached in UTC; so that
+            work goes on while the flights arrive.
 
     Returns:
         What was found, decided and appended.
@@ -115,12 +133,20 @@ def import_flights(store: EventStore, source: Source, *, progress: bool = True) 
         StoreError: an append failed; the batches before it are in the store.
     """
     with Timeline(source) as timeline:
-        done = store.import_events(
-            timeline.events(),
-            progress=progress,
-            total=len(timeline),
-            description=f"flights {source.first} to {source.last}",
-        )
+        description = f"flights {source.first} to {source.last}"
+        if every is None:
+            done = store.import_events(
+                timeline.events(), progress=progress, total=len(timeline), description=description
+            )
+        else:
+            with tqdm(
+                total=len(timeline),
+                desc=description,
+                unit=" events",
+                unit_scale=True,
+                disable=None if progress else True,
+            ) as bar:
+                done = _paced(store, timeline.events(), every, then, bar)
         return FlightsReport(
             first=source.first,
             last=source.last,
@@ -132,12 +158,46 @@ def import_flights(store: EventStore, source: Source, *, progress: bool = True) 
         )
 
 
-def import_year(store: EventStore, *, progress: bool = True) -> FlightsReport:
+def _paced(
+    store: EventStore,
+    events: Iterator[tuple[str, NewEvent]],
+    every: timedelta,
+    then: Callable[[datetime], object],
+    bar: tqdm[Any],
+) -> ImportReport:
+    """Import the events of one span of time after the other."""
+    if every <= timedelta(0):
+        raise InputError(f"every is a duration above 0, such as timedelta(hours=1), not {every}")
+
+    def span(pair: tuple[str, NewEvent]) -> int:
+        occurred_at = pair[1].occurred_at
+        assert occurred_at is not None, "a flight's events have times"
+        return (occurred_at - _EPOCH) // every
+
+    events_added = duplicates = 0
+    for number, group in groupby(events, key=span):
+        done = store.import_events(group, progress=False)
+        events_added += done.events
+        duplicates += done.duplicates
+        bar.update(done.events + done.duplicates)
+        then(_EPOCH + (number + 1) * every)
+    return ImportReport(events_added, duplicates, store.head())
+
+
+def import_year(
+    store: EventStore,
+    *,
+    progress: bool = True,
+    every: timedelta | None = None,
+    then: Callable[[datetime], object] = _nothing,
+) -> FlightsReport:
     """Append the 1,001,615 events of the 336,776 flights that were to leave New York in 2013.
 
     Args:
         store: where they go, as `import_flights` says.
         progress: draw a progress bar.
+        every: append what happened in this much time at once; see `import_flights`.
+        then: is called after each of those appends.
 
     Returns:
         What was found, decided and appended.
@@ -147,15 +207,23 @@ def import_year(store: EventStore, *, progress: bool = True) -> FlightsReport:
         InputError: its files cannot be used; nothing was appended.
         StoreError: an append failed; the batches before it are in the store.
     """
-    return import_flights(store, year_source(), progress=progress)
+    return import_flights(store, year_source(), progress=progress, every=every, then=then)
 
 
-def import_week(store: EventStore, *, progress: bool = True) -> FlightsReport:
+def import_week(
+    store: EventStore,
+    *,
+    progress: bool = True,
+    every: timedelta | None = None,
+    then: Callable[[datetime], object] = _nothing,
+) -> FlightsReport:
     """Append the events of the 6,099 flights of 2013-01-01 to 2013-01-07: no download needed.
 
     Args:
         store: where they go, as `import_flights` says.
         progress: draw a progress bar.
+        every: append what happened in this much time at once; see `import_flights`.
+        then: is called after each of those appends.
 
     Returns:
         What was found, decided and appended.
@@ -170,7 +238,7 @@ def import_week(store: EventStore, *, progress: bool = True) -> FlightsReport:
         ...     import_week(store, progress=False).arrived
         6061
     """
-    return import_flights(store, week_source(), progress=progress)
+    return import_flights(store, week_source(), progress=progress, every=every, then=then)
 
 
 def year_events(*, day: date | None = None) -> Iterator[tuple[str, NewEvent]]:

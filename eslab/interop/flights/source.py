@@ -249,7 +249,7 @@ def _scan_csv(
     quote: str,
 ) -> int:
     """Make `table`, all text, with the number of each row; return the lines below the header."""
-    import duckdb  # noqa: PLC0415 - the driver loads when it is used
+    import duckdb
 
     try:
         with tempfile.TemporaryDirectory(prefix="eslab-flights-") as folder:
@@ -274,7 +274,7 @@ def _scan_csv(
 def _read_parquet(
     connection: duckdb.DuckDBPyConnection, table: str, file: Path, columns: Mapping[str, str]
 ) -> None:
-    import duckdb  # noqa: PLC0415 - the driver loads when it is used
+    import duckdb
 
     try:
         connection.execute(

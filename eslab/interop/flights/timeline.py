@@ -164,7 +164,7 @@ class Timeline:
     """
 
     def __init__(self, source: Source) -> None:
-        import duckdb  # noqa: PLC0415 - the driver loads when it is used
+        import duckdb
 
         self.source = source
         self._connection = duckdb.connect(":memory:")

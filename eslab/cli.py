@@ -1,0 +1,139 @@
+"""The command line, `eslab`: what a Makefile, a CI job or a shell needs without a notebook.
+
+Commands import what they need when they run, so that `eslab --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eslab.errors import EslabError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="eslab",
+    help="An event-sourcing lab for notebooks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+notebooks = typer.Typer(
+    name="nb", help="Keep notebooks reproducible, byte for byte.", no_args_is_help=True
+)
+app.add_typer(notebooks)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eslab {version('eslab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """An event-sourcing lab for notebooks."""
+
+
+@app.command()
+def demo(
+    year: Annotated[
+        bool, typer.Option("--year", help="All flights of 2013 instead of the first week.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a report with the pictures to DIR/report.html."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the events in FILE.  [default: in memory]"),
+    ] = None,
+) -> None:
+    """Do the main job on real flights: import, read models, replay, lag, a saga that undoes."""
+    from rich.console import Console
+
+    from eslab import demo as demonstration
+
+    if out is not None:
+        demonstration.check_folder(out)
+    say = Console(stderr=True, highlight=False)
+    done = demonstration.run_demo(
+        year=year,
+        path=":memory:" if store is None else store,
+        progress=not as_json,
+        say=lambda text: None if as_json else say.print(f"[dim]{text}[/dim]"),
+    )
+    if as_json:
+        typer.echo(done.json())
+    else:
+        demonstration.print_summary(done, Console(highlight=False))
+    if out is not None:
+        path = done.write_report(out)
+        say.print(f"report: {path}")
+
+
+@notebooks.command("update")
+def update_notebooks(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Notebooks, or folders of notebooks.  [default: notebooks]"),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit with 1 if an update would change one."),
+    ] = False,
+) -> None:
+    """Run notebooks in a fresh kernel and write them in their one normal form."""
+    from eslab.testing import notebooks as normaliser
+
+    chosen = paths or [Path("notebooks")]
+    if not check:
+        for path in normaliser.update(chosen):
+            typer.echo(f"updated {path}")
+        return
+    problems = normaliser.check(chosen)
+    for problem in problems:
+        typer.echo(str(problem))
+    if problems:
+        raise typer.Exit(1)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; ends by `SystemExit` with the exit code.
+
+    The code is 0 when all is well, 1 when a check found something, 2 when eslab or the usage is
+    refused (one line on standard error, no traceback), 130 after Ctrl-C.
+
+    Args:
+        argv: the arguments without the program's name; those of the process by default.
+
+    Raises:
+        SystemExit: always.
+
+    Example:
+        >>> main(["nb", "update", "no/such/folder"])
+        Traceback (most recent call last):
+            ...
+        SystemExit: 2
+    """
+    try:
+        app(args=None if argv is None else list(argv), prog_name="eslab")
+    except EslabError as error:
+        print(f"eslab: error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,1 @@
+"""What tests of event-sourced code need: notebooks as regression tests."""

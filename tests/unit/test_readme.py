@@ -1,0 +1,51 @@
+"""The README tells the truth: its code runs, and its picture is what that code draws."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import eslab
+from eslab.simulation.scenarios.orders import Stock, order_fulfilment
+
+CHECKOUT = Path(__file__).parents[2]
+README = CHECKOUT / "README.md"
+PICTURE = CHECKOUT / ".github" / "images" / "saga.svg"
+
+
+def test_the_code_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {"__name__": "readme"}
+    for block in blocks:
+        exec(compile(block, str(README), "exec"), names)
+    lab = names["lab"]
+    assert isinstance(lab, eslab.Lab)
+    assert lab.load(names["Order"], "o-1").status == "placed"  # type: ignore[type-var, attr-defined]
+    assert lab.sql("select sum(departures) from delay_by_airport_hour").scalar() == 6_064
+    lab.close()
+
+
+def test_the_picture_is_what_the_saga_draws() -> None:
+    with eslab.Lab(seed=7) as lab:
+        stock = lab.find(Stock, "anvil")
+        stock.receive(10)
+        lab.save(stock)
+        order = {"article": "anvil", "quantity": 2, "customer": "Ann", "amount": 30}
+        saga = order_fulfilment(lab.repository)
+        lab.start_saga(saga, "o-7", **order, destination="Atlantis")
+        lab.run()
+        assert PICTURE.read_text(encoding="utf-8") == lab.saga("fulfilment-o-7").svg()
+
+
+@pytest.mark.parametrize("name", re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")))
+def test_what_it_links_to_is_there(name: str) -> None:
+    assert name.startswith("https://") or (CHECKOUT / name).exists()
+
+
+def test_every_command_of_make_is_there() -> None:
+    targets = re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"`make ([a-z]+)|^\$ make ([a-z]+)", README.read_text(), re.MULTILINE)
+    assert {one or other for one, other in named} <= set(targets)
