@@ -3,7 +3,7 @@
 The files are the same byte for byte whenever they are made with the same version of DuckDB.
 """
 
-# ruff: noqa: INP001 - a script, in no package
+
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def run_demo(
         timeline, saga = _saga(lab)
         delays = lab.sql(DELAYS_SQL)
         counts = lab.sql("select type, count(*) from events group by type order by type")
-        history = lag.df.groupby("projection")[["lag_events", "lag_seconds"]].max()
+        most: dict[Any, Any] = lag.df.groupby("projection").max(numeric_only=True).to_dict("index")
         summary = {
             "flights": {
                 "first": flights.first.isoformat(),
@@ -169,8 +169,8 @@ def run_demo(
                     "projection": now.projection,
                     "lag_events": now.lag_events,
                     "lag_seconds": now.lag_seconds,
-                    "max_lag_events": int(history.loc[now.projection, "lag_events"]),
-                    "max_lag_seconds": float(history.loc[now.projection, "lag_seconds"]),
+                    "max_lag_events": most[now.projection]["lag_events"],
+                    "max_lag_seconds": most[now.projection]["lag_seconds"],
                 }
                 for now in lag.now
             ],
@@ -288,7 +288,7 @@ def delay_figure(delays: pd.DataFrame) -> go.Figure:
     Args:
         delays: a frame with the columns airport, hour, departures, cancellations and mean_delay.
     """
-    hours = list(range(24))
+    hours = list(range(min(delays["hour"], default=0), 24))
     airports = sorted(set(delays["airport"]), reverse=True)
     cells = {(row.airport, row.hour): row for row in delays.itertuples()}
 
@@ -357,7 +357,10 @@ def _page(demo: Demo) -> str:
     parts = [
         f"<h1>Flights out of New York, {span}</h1>",
         f"<p>{demo.summary['head']:,} events in {demo.summary['streams']:,} streams.</p>",
-        _table(["event", "count"], demo.summary["events"].items()),
+        _table(
+            ["event", "count"],
+            sorted(demo.summary["events"].items(), key=lambda item: (-item[1], item[0])),
+        ),
     ]
     for number, (heading, figure) in enumerate(demo.figures.items()):
         parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(_CAPTIONS[heading])}</p>")
@@ -370,7 +373,7 @@ def _page(demo: Demo) -> str:
                 _table(
                     ["version", "event", "occurred at (UTC)", "what it changed"],
                     [
-                        (f["version"], f["type"], f["occurred_at"], ", ".join(f["changes"]))
+                        (f["version"], f["type"], f["occurred_at"], f["changes"])
                         for f in frames
                     ],
                 )
@@ -388,7 +391,8 @@ def _table(head: Sequence[str], rows: Any) -> str:
     def cell(value: object) -> str:
         if isinstance(value, int):
             return f"<td class='number'>{value:,}</td>"
-        return f"<td>{html.escape(str(value))}</td>"
+        lines = value if isinstance(value, list) else [str(value)]
+        return f"<td>{'<br>'.join(map(html.escape, lines))}</td>"
 
     header = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)

@@ -103,12 +103,12 @@ class Lab:
             _labs[self.store.path] = self
         if older is not None and older.store is self.store:
             older.superseded = True
-            older._stop_listening()
+            older._stop_listening()  # noqa: SLF001 - another one of this class
             self.store.clock = self.clock
 
     # The write side.
 
-    def register(self, *definitions: type[Event] | type[Aggregate] | Saga) -> None:
+    def register(self, *definitions: type[Event | Aggregate] | Saga) -> None:
         """Make event classes, aggregate classes and sagas known to this lab.
 
         What is appended, loaded, saved, projected or started is registered by that already.
@@ -168,7 +168,7 @@ class Lab:
         """
         for projection in projections:
             if not isinstance(projection, Projection):
-                raise InputError(f"project() takes projections, such as Orders(); not {projection!r}")
+                raise InputError(f"project() takes projections, such as Orders(): {projection!r}")
             self._runners[projection.name] = ProjectionRunner(
                 self.store, projection, self.registry
             )
@@ -232,8 +232,10 @@ class Lab:
                 "make it with Lab(seed=...)"
             )
         until = self.clock.now() + _duration(by)
-        self._drain(until)
-        self.clock.advance_to(max(until, self.clock.now()))
+        try:
+            self._drain(until)
+        finally:
+            self.clock.advance_to(max(until, self.clock.now()))
 
     def _drain(self, until: datetime | None) -> None:
         if self.superseded:
@@ -263,10 +265,11 @@ class Lab:
     def _work(self, until: datetime | None) -> None:
         """Work until nothing is left that is due; on an error, the rest is left as it is."""
         if self._scheduler is None:
-            while self._relay.step() or any([runner.step() for runner in self._active()]):
-                pass
+            moved: list[object] = [True]
+            while any(moved):
+                moved = [self._relay.step(), *(runner.step() for runner in self._active())]
             while self._sagas:
-                _, (saga, id) = self._sagas.popitem()
+                saga, id = self._sagas.pop(next(iter(self._sagas)))
                 self._orchestrator.run(saga, id)
             return
         self._wake(self._scheduler)
@@ -381,8 +384,7 @@ class Lab:
         from eslab.views import SagaTimeline
 
         stream_id = f"saga-{saga_id}"
-        events = [self.registry.decode(event) for event in self.store.read(stream_id)]
-        if not events:
+        if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
         return SagaTimeline(self.store, stream_id)
 

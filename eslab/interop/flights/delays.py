@@ -85,13 +85,13 @@ class Destination(Row, key=("airport",)):
 class ArrivalsByDestination(Projection):
     """Arrivals by destination, as the table ``rm.arrivals_by_destination``.
 
-    On a virtual clock it is slow on purpose, 20 ms an event: it shows what a read model looks
+    On a virtual clock it is slow on purpose, 25 ms an event: it shows what a read model looks
     like that falls behind when the traffic is heavy, and catches up at night.
     """
 
     row = Destination
     batch = 500
-    cost = Cost(event=timedelta(milliseconds=20))
+    cost = Cost(event=timedelta(milliseconds=25))
 
     @on
     def arrived(self, event: FlightArrived, rows: Rows[Destination]) -> None:
