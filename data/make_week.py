@@ -3,8 +3,6 @@
 The files are the same byte for byte whenever they are made with the same version of DuckDB.
 """
 
-
-
 from __future__ import annotations
 
 from pathlib import Path

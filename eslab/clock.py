@@ -56,7 +56,10 @@ def as_utc(moment: datetime, *, what: str = "a time") -> datetime:
             f"{what} must be aware: {moment.isoformat()} has no time zone; "
             f"say datetime(..., tzinfo=UTC)"
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InputError(f"{what} is out of range in UTC: {moment.isoformat()}") from None
 
 
 class Clock(Protocol):
@@ -135,7 +138,7 @@ class IdSource(Protocol):
 class RandomIds:
     """Random ids (UUID version 4)."""
 
-    def mint(self, number: int) -> uuid.UUID:
+    def mint(self, number: int) -> uuid.UUID:  # noqa: ARG002 - the signature of the port
         """Return an id that was never given out, whatever the number."""
         return uuid.uuid4()
 

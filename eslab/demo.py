@@ -316,7 +316,8 @@ def delay_figure(delays: pd.DataFrame) -> go.Figure:
     figure.update_layout(
         template=TEMPLATE,
         title="Mean delay at departure, in minutes",
-        height=300,
+        height=270,
+        margin={"t": 56},
         xaxis={"title": "hour of the scheduled departure, New York", "dtick": 1},
     )
     return figure
@@ -324,7 +325,7 @@ def delay_figure(delays: pd.DataFrame) -> go.Figure:
 
 def _number(row: Any, column: str) -> float | None:
     value = None if row is None else getattr(row, column)
-    return None if value is None or value != value else float(value)
+    return None if pd.isna(value) else float(value)
 
 
 _CAPTIONS: Final = {
@@ -372,10 +373,7 @@ def _page(demo: Demo) -> str:
             parts.append(
                 _table(
                     ["version", "event", "occurred at (UTC)", "what it changed"],
-                    [
-                        (f["version"], f["type"], f["occurred_at"], f["changes"])
-                        for f in frames
-                    ],
+                    [(f["version"], f["type"], f["occurred_at"], f["changes"]) for f in frames],
                 )
             )
     return (

@@ -125,11 +125,15 @@ class Event(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         cls.event_type = cls.__name__ if type is None else type
         cls.schema_version = schema_version
-        cls.tag_fields = tuple(tags)
-        if not cls.event_type:
+        cls.tag_fields = (tags,) if isinstance(tags, str) else tuple(tags)
+        if not (isinstance(cls.event_type, str) and cls.event_type):
             raise SchemaError(f"{cls.__qualname__}: an event's type name must not be empty")
-        if isinstance(schema_version, bool) or schema_version < 1:
-            raise SchemaError(f"{cls.__qualname__}: schema_version starts at 1")
+        if (
+            isinstance(schema_version, bool)
+            or not isinstance(schema_version, int)
+            or schema_version < 1
+        ):
+            raise SchemaError(f"{cls.__qualname__}: schema_version is a number from 1")
         if unknown := [name for name in cls.tag_fields if name not in cls.model_fields]:
             raise SchemaError(
                 f"{cls.__qualname__}: tags must name fields of the event; it has none called "

@@ -169,9 +169,7 @@ class Lab:
         for projection in projections:
             if not isinstance(projection, Projection):
                 raise InputError(f"project() takes projections, such as Orders(): {projection!r}")
-            self._runners[projection.name] = ProjectionRunner(
-                self.store, projection, self.registry
-            )
+            self._runners[projection.name] = ProjectionRunner(self.store, projection, self.registry)
 
     def pause(self, projection: str) -> None:
         """Stop a projection after its current batch, until it is resumed."""
@@ -253,6 +251,8 @@ class Lab:
                 try:
                     self._work(until)
                 except EslabError as error:
+                    if self.store.closed:
+                        raise
                     failure = failure or error
                     self._appended = True
                 except BaseException:
@@ -368,9 +368,7 @@ class Lab:
         from eslab.views import LagView
 
         chosen = [self._runner(name) for name in projections] or list(self._runners.values())
-        return LagView(
-            self.store, [runner.projection for runner in chosen], at=self.clock.now()
-        )
+        return LagView(self.store, [runner.projection for runner in chosen], at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
         """Show what a saga did, and what it undid.

@@ -58,7 +58,7 @@ class Aggregate:
                 f"{cls.__qualname__}: a category is the part of a stream id before the first '-': "
                 f"it cannot be {cls.category!r}"
             )
-        handlers = event_handlers(cls, "__eslab_applies__", depth=1)
+        handlers = event_handlers(cls, "__eslab_applies__")
         cls.event_classes = {event.event_type: event for event in handlers}
         cls._appliers = {event.event_type: method for event, method in handlers.items()}
         cls._defaults = _state_defaults(cls)
@@ -112,6 +112,9 @@ class Aggregate:
         return f"<{type(self).__name__} {self.id} v{self.version}{state}{pending}>"
 
 
+_OWN_NAMES = frozenset({"id", "version", "uncommitted", "stream_id", "state", "category"})
+
+
 def _state_defaults(cls: type[Aggregate]) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
@@ -122,6 +125,10 @@ def _state_defaults(cls: type[Aggregate]) -> dict[str, Any]:
                 continue
             if get_origin(annotation) is ClassVar:
                 continue
+            if name in _OWN_NAMES:
+                raise SchemaError(
+                    f"{cls.__qualname__}.{name}: eslab uses that name; choose another"
+                )
             if not hasattr(cls, name):
                 raise SchemaError(
                     f"{cls.__qualname__}.{name} needs a value to begin with: {name}: ... = ..."

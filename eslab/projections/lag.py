@@ -26,7 +26,8 @@ SAMPLES: Final = 1_000
 
 _NOW_SQL: Final = """
 with cut as (
-    select (select position from eslab.checkpoints where projection = $name) as checkpoint,
+    select coalesce((select position from eslab.checkpoints where projection = $name), 0)
+               as checkpoint,
            (select coalesce(max(position), 0) from eslab.event_log) as head)
 select checkpoint, head,
        (select count(*) from eslab.event_log
@@ -58,7 +59,7 @@ cuts as (
     select time, coalesce(head, 0) as head, coalesce(checkpoint, 0) as checkpoint
     from times asof left join heads using (time) asof left join moves using (time)),
 counted as (
-    select cuts.*, coalesce(h.number, 0) - coalesce(c.number, 0) as lag_events,
+    select cuts.*, greatest(0, coalesce(h.number, 0) - coalesce(c.number, 0)) as lag_events,
            coalesce(c.number, 0) + 1 as oldest
     from cuts
     asof left join wanted h on cuts.head >= h.position
@@ -110,7 +111,7 @@ def projection_lag(store: ReadModels, projection: Projection, *, at: datetime) -
     result = store.sql(_NOW_SQL, {"name": projection.name, "types": types})
     ((checkpoint, head, events, oldest),) = result.fetchall()
     seconds = max(0.0, at.timestamp() - oldest / 1e6) if events else 0.0
-    return ProjectionLag(projection.name, at, checkpoint or 0, head, events, round(seconds, 6))
+    return ProjectionLag(projection.name, at, checkpoint, head, events, round(seconds, 6))
 
 
 def lag_history(store: ReadModels, projections: Iterable[Projection]) -> pd.DataFrame:

@@ -6,7 +6,8 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal, localcontext
 from types import CodeType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -43,7 +44,7 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    key: ClassVar[tuple[str, ...]] = ()
+    key_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **_: Any) -> None:
         # The class argument is taken below, when the fields are known.
@@ -52,11 +53,11 @@ class Row(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, *, key: Iterable[str] = (), **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.key = (key,) if isinstance(key, str) else tuple(key)
-        if not cls.key or (set(cls.key) - cls.model_fields.keys()):
+        cls.key_fields = (key,) if isinstance(key, str) else tuple(key)
+        if not cls.key_fields or (set(cls.key_fields) - cls.model_fields.keys()):
             raise ProjectionError(
                 f"{cls.__qualname__}: a row needs key=(...) with names of its fields "
-                f"({', '.join(cls.model_fields)}); found {cls.key}"
+                f"({', '.join(cls.model_fields)}); found {cls.key_fields}"
             )
 
 
@@ -70,6 +71,11 @@ class Cost:
     def of(self, events: int) -> timedelta:
         """Return the cost of one batch with this many events."""
         return self.batch + events * self.event
+
+
+RESERVED: Final = frozenset(
+    {"checkpoint_log", "checkpoints", "event_log", "events", "store_info", "streams"}
+)
 
 
 class Projection:
@@ -111,25 +117,39 @@ class Projection:
     batch: ClassVar[int] = 1_000
     cost: ClassVar[Cost] = Cost()
     event_classes: ClassVar[dict[str, type[Event]]]
-    _handlers: ClassVar[dict[str, Callable[..., None]]]
+    handlers: ClassVar[dict[str, Callable[..., None]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in vars(cls):
             cls.name = snake_case(cls.__name__)
-        if not cls.name.isidentifier():
+        if not (isinstance(cls.name, str) and cls.name.isidentifier()):
             raise ProjectionError(f"{cls.__qualname__}: {cls.name!r} cannot be a table's name")
+        if cls.name != cls.name.lower() or cls.name in RESERVED:
+            # SQL does not tell capitals, and finds the tables of the log before a read model.
+            raise ProjectionError(
+                f"{cls.__qualname__}: the name {cls.name!r} must be in small letters, and none of: "
+                f"{', '.join(sorted(RESERVED))}"
+            )
+        if isinstance(cls.batch, bool) or not isinstance(cls.batch, int) or cls.batch < 1:
+            raise ProjectionError(
+                f"{cls.__qualname__}: batch is a number from 1, not {cls.batch!r}"
+            )
         row = getattr(cls, "row", None)
         if not (isinstance(row, type) and issubclass(row, Row)):
             raise ProjectionError(
                 f"{cls.__qualname__} needs row = ..., a subclass of eslab.Row; found {row!r}"
             )
-        columns_of(row)
-        handlers = event_handlers(cls, "__eslab_on__", depth=1)
+        columns = columns_of(row)
+        if odd := [name for name in columns if not name.isidentifier() or name != name.lower()]:
+            raise ProjectionError(f"{row.__qualname__}: these cannot be columns: {odd}")
+        if loose := [name for name in row.key_fields if not columns[name].endswith(" not null")]:
+            raise ProjectionError(f"{row.__qualname__}: a key is never None: {', '.join(loose)}")
+        handlers = event_handlers(cls, "__eslab_on__")
         if not handlers:
             raise ProjectionError(f"{cls.__qualname__} has no handler: mark one with @on")
         cls.event_classes = {event.event_type: event for event in handlers}
-        cls._handlers = {event.event_type: _with_rows(method) for event, method in handlers.items()}
+        cls.handlers = {event.event_type: _with_rows(method) for event, method in handlers.items()}
 
     @property
     def table(self) -> str:
@@ -139,8 +159,9 @@ class Projection:
     @classmethod
     def fingerprint(cls) -> str:
         """Return what changes when the rows or the code of the handlers change."""
-        parts = [canonical_json(columns_of(cls.row)), ",".join(cls.row.key)]
-        for type_name, method in sorted(cls._handlers.items()):
+        parts = [canonical_json(columns_of(cls.row)), ",".join(cls.row.key_fields)]
+        parts += [f"{name}={field.default!r}" for name, field in cls.row.model_fields.items()]
+        for type_name, method in sorted(cls.handlers.items()):
             parts += [type_name, _code_text(inspect.unwrap(method).__code__)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -166,15 +187,31 @@ def _with_rows(method: Callable[..., None]) -> Callable[..., None]:
 
 
 def _code_text(code: CodeType) -> str:
-    constants = [
-        _code_text(item) if isinstance(item, CodeType) else repr(item) for item in code.co_consts
-    ]
-    return f"{code.co_code.hex()} {code.co_names} {' '.join(constants)}"
+    constants = " ".join(map(_constant_text, code.co_consts))
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
+
+
+def _constant_text(constant: object) -> str:
+    if isinstance(constant, CodeType):
+        return _code_text(constant)
+    if isinstance(constant, frozenset):  # `x in {...}`: the order of a set differs from run to run
+        return f"{{{', '.join(sorted(map(_constant_text, constant)))}}}"
+    if isinstance(constant, tuple):
+        return f"({', '.join(map(_constant_text, constant))})"
+    return repr(constant)
 
 
 MAX_ROWS: Final = 50_000
 
 R = TypeVar("R", bound=Row)
+
+
+def _fits(value: Decimal) -> bool:
+    """Say whether a column keeps all of a number: it has 28 digits before the point, 10 behind."""
+    if not value.is_finite() or abs(value) >= 10**28:
+        return False
+    with localcontext(prec=50):
+        return round(value, 10) == value
 
 
 class Rows(Generic[R]):
@@ -195,6 +232,7 @@ class Rows(Generic[R]):
         values = self._key(key)
         if values not in self._rows:
             row = self._load(values)
+            self._require_key(row, values)
             self._rows[values] = row, None if row is None else row.model_dump()
         return self._rows[values][0]
 
@@ -208,21 +246,34 @@ class Rows(Generic[R]):
                 raise ProjectionError(
                     f"{self._row.__qualname__} cannot be made of its key {key} alone: {error}"
                 ) from error
-            self._rows[self._key(key)] = row, None
+            values = self._key(key)
+            self._require_key(row, values)
+            self._rows[values] = row, None
         return row
 
     def put(self, row: R) -> None:
         """Put a row in the place of the one with its key."""
-        values = tuple(getattr(row, name) for name in self._row.key)
+        values = tuple(getattr(row, name) for name in self._row.key_fields)
         _, stored = self._rows.get(values, (None, None))
         self._rows[values] = row, stored
 
     def _key(self, key: dict[str, Any]) -> tuple[Any, ...]:
-        if key.keys() != set(self._row.key):
+        if key.keys() != set(self._row.key_fields):
             raise ProjectionError(
-                f"{self._row.__qualname__} has the key {self._row.key}, not {tuple(key)}"
+                f"{self._row.__qualname__} has the key {self._row.key_fields}, not {tuple(key)}"
             )
-        return tuple(key[name] for name in self._row.key)
+        return tuple(key[name] for name in self._row.key_fields)
+
+    def _require_key(self, row: R | None, values: tuple[Any, ...]) -> None:
+        # Another value, or "1" for 1, would make two rows of what is one in the table.
+        if row is None:
+            return
+        held = tuple(getattr(row, name) for name in self._row.key_fields)
+        if held != values:
+            raise ProjectionError(
+                f"a row of {self._table} has the key {held}, and is used under {values}: give the "
+                f"key in the types of its columns, and never change it in a row"
+            )
 
     def begin(self, transaction: Transaction) -> None:
         """Read and write in this transaction from now on."""
@@ -231,7 +282,7 @@ class Rows(Generic[R]):
             self._rows.clear()
 
     def _load(self, values: tuple[Any, ...]) -> R | None:
-        where = " and ".join(f'"{name}" = ?' for name in self._row.key)
+        where = " and ".join(f'"{name}" = ?' for name in self._row.key_fields)
         columns = ", ".join(f'"{name}"' for name in self._row.model_fields)
         found = self._in_batch().execute(
             f"select {columns} from {self._table} where {where}", values
@@ -249,7 +300,8 @@ class Rows(Generic[R]):
         """
         changed: dict[tuple[Any, ...], tuple[R, dict[str, Any]]] = {}
         for key, (row, stored) in self._rows.items():
-            if row is not None and (now := row.model_dump()) != stored:
+            if row is not None and (now := row.model_dump(warnings=False)) != stored:
+                self._require_key(row, key)
                 changed[key] = row, self._checked(now)
         self._in_batch().put(self._table, [now for _, now in changed.values()])
         self._rows.update(changed)
@@ -261,6 +313,16 @@ class Rows(Generic[R]):
             raise ProjectionError(
                 f"a handler left a row of {self._table} that cannot be stored: {error}"
             ) from error
+        for name, value in checked.items():
+            if isinstance(value, datetime) and value.utcoffset() is None:
+                raise ProjectionError(
+                    f"a handler left a row of {self._table} with a time without zone: {name}"
+                )
+            if isinstance(value, Decimal) and not _fits(value):
+                raise ProjectionError(
+                    f"a handler left a row of {self._table} with a number that is not finite, or "
+                    f"has more than 28 digits before the point or 10 behind: {name} is {value}"
+                )
         return checked
 
     def _in_batch(self) -> Transaction:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from eslab.clock import Scheduler
-from eslab.errors import ProjectionError
+from eslab.errors import ProjectionError, StoreClosedError, StoreError
 from eslab.events import RecordedEvent
 from eslab.projections.projection import Projection, Rows
 from eslab.schema import EventRegistry, columns_of
@@ -37,6 +37,8 @@ class ProjectionRunner:
         self.paused = False
         self.scheduled = False
         self._rows: Rows[Any] = Rows(projection)
+        self._checkpoint: int | None = None
+        self._fingerprint = projection.fingerprint()
         self._store = store
         self._registry = registry
         for event in projection.event_classes.values():
@@ -48,8 +50,15 @@ class ProjectionRunner:
     @property
     def checkpoint(self) -> int:
         """The last position that the read model holds."""
-        with self._store.transaction() as transaction:
-            return self._checkpoint(transaction)
+        if self._checkpoint is None:
+            # The rows in memory may be those of a batch that was rolled back.
+            self._rows = Rows(self.projection)
+            with self._store.transaction() as transaction:
+                ((self._checkpoint,),) = transaction.execute(
+                    "select position from eslab.checkpoints where projection = ?",
+                    [self.projection.name],
+                )
+        return self._checkpoint
 
     def step(self) -> bool:
         """Apply one batch, if there is one, and say whether there was.
@@ -96,6 +105,7 @@ class ProjectionRunner:
         return not self.paused and self.error is None
 
     def _apply(self, batch: Batch, *, started_at: datetime) -> None:
+        self._checkpoint = None  # not known again until the commit has returned
         try:
             with self._store.transaction() as transaction:
                 self._rows.begin(transaction)
@@ -103,28 +113,40 @@ class ProjectionRunner:
                     self._handle(recorded, self._rows)
                 self._rows.flush()
                 self._move(transaction, batch, started_at)
-        except BaseException:
-            # The rows in memory are those of a batch that was rolled back.
-            self._rows = Rows(self.projection)
+        except ProjectionError as error:
+            self.error = error
             raise
+        except StoreClosedError:
+            raise
+        except StoreError as error:
+            self.error = ProjectionError(
+                f"projection {self.projection.name!r} stopped in the batch behind position "
+                f"{batch.after}: {error}; its read model is as it was before the batch"
+            )
+            raise self.error from error
+        self._checkpoint = batch.scanned
 
     def _handle(self, recorded: RecordedEvent, rows: Rows[Any]) -> None:
-        handler = self.projection._handlers[recorded.type]
+        handler = self.projection.handlers[recorded.type]
         try:
             handler(self.projection, self._registry.decode(recorded), rows, recorded)
         except Exception as error:
-            self.error = ProjectionError(
+            raise ProjectionError(
                 f"projection {self.projection.name!r} stopped at {recorded!r}: "
                 f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
                 f"Mend the handler, and define and project it again"
-            )
-            raise self.error from error
+            ) from error
 
     def _move(self, transaction: Transaction, batch: Batch, started_at: datetime) -> None:
         moved = transaction.execute(
             "update eslab.checkpoints set position = ? where projection = ? and position = ? "
-            "returning position",
-            [batch.scanned, self.projection.name, batch.after],
+            "and fingerprint = ? returning position",
+            [
+                batch.scanned,
+                self.projection.name,
+                batch.after,
+                self._fingerprint,
+            ],
         )
         if not moved:
             raise ProjectionError(
@@ -145,28 +167,21 @@ class ProjectionRunner:
             ],
         )
 
-    def _checkpoint(self, transaction: Transaction) -> int:
-        held = transaction.execute(
-            "select position from eslab.checkpoints where projection = ?", [self.projection.name]
-        )
-        return int(held[0][0]) if held else 0
-
     def _prepare(self) -> None:
         """Make the read model, anew if the projection is not the one that made it."""
         name, table = self.projection.name, self.projection.table
-        fingerprint = self.projection.fingerprint()
         with self._store.transaction() as transaction:
             held = transaction.execute(
                 "select fingerprint from eslab.checkpoints where projection = ?", [name]
             )
-            if held == [(fingerprint,)]:
+            if held == [(self._fingerprint,)]:
                 return
             columns = [f'"{name}" {kind}' for name, kind in columns_of(self.projection.row).items()]
-            key = ", ".join(f'"{name}"' for name in self.projection.row.key)
+            key = ", ".join(f'"{name}"' for name in self.projection.row.key_fields)
             transaction.execute(f"drop table if exists {table}")
-            transaction.execute(
-                f"create table {table} ({', '.join(columns)}, primary key ({key}))"
-            )
+            transaction.execute(f"create table {table} ({', '.join(columns)}, primary key ({key}))")
             transaction.execute("delete from eslab.checkpoints where projection = ?", [name])
             transaction.execute("delete from eslab.checkpoint_log where projection = ?", [name])
-            transaction.execute("insert into eslab.checkpoints values (?, 0, ?)", [name, fingerprint])
+            transaction.execute(
+                "insert into eslab.checkpoints values (?, 0, ?)", [name, self._fingerprint]
+            )

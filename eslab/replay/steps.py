@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from eslab.aggregates import Aggregate
 from eslab.errors import EslabError
 from eslab.events import RecordedEvent
-from eslab.schema import EventRegistry, canonical_json
+from eslab.schema import EventRegistry, canonical_json, sorted_sets
 from eslab.store.port import EventStore
 
 __all__ = ["Change", "Frame", "Replay", "replay"]
@@ -114,7 +114,7 @@ def replay(
         subject = aggregate(stream_id.removeprefix(f"{aggregate.category}-"))
     initial = _state(subject)
     state, failed = initial, None
-    frames = []
+    frames: list[Frame] = []
     for event in store.read(stream_id):
         before, error = state, None
         if subject is not None and failed is None:
@@ -138,7 +138,8 @@ def _first_error(frames: list[Frame]) -> int:
 def _state(aggregate: Aggregate | None) -> dict[str, Any]:
     if aggregate is None:
         return {}
-    state: dict[str, Any] = to_jsonable_python(aggregate.state, inf_nan_mode="strings")
+    held = aggregate.state
+    state: dict[str, Any] = sorted_sets(to_jsonable_python(held, inf_nan_mode="strings"), held)
     return state
 
 

@@ -74,10 +74,16 @@ class Step:
     cost: timedelta = timedelta(milliseconds=10)
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise SagaError("a step needs a name")
-        if self.attempts < 1:
+        if not (isinstance(self.name, str) and self.name):
+            raise SagaError(f"a step needs a name, not {self.name!r}")
+        if (
+            isinstance(self.attempts, bool)
+            or not isinstance(self.attempts, int)
+            or self.attempts < 1
+        ):
             raise SagaError(f"step {self.name!r} must be tried at least once, not {self.attempts}")
+        if not isinstance(self.cost, timedelta) or self.cost < timedelta(0):
+            raise SagaError(f"step {self.name!r} costs a duration from 0, not {self.cost!r}")
         if not callable(self.execute) or not (self.compensate is None or callable(self.compensate)):
             raise SagaError(f"step {self.name!r}: execute and compensate are functions")
 
@@ -99,11 +105,13 @@ class Saga:
     steps: Sequence[Step] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
-        if not self.name or "-" in self.name:
+        if not isinstance(self.name, str) or not self.name or "-" in self.name:
             raise SagaError(f"a saga's name must not be empty nor hold a '-': {self.name!r}")
-        if not self.steps:
-            raise SagaError(f"saga {self.name!r} has no steps")
+        if isinstance(self.steps, Step) or not self.steps:
+            raise SagaError(f"saga {self.name!r} has no steps: give it a list of them")
+        object.__setattr__(self, "steps", tuple(self.steps))
+        if odd := [step for step in self.steps if not isinstance(step, Step)]:
+            raise SagaError(f"saga {self.name!r}: a step is made by Step(...); found {odd[0]!r}")
         names = [step.name for step in self.steps]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise SagaError(f"saga {self.name!r} has two steps of the name {', '.join(twice)}")

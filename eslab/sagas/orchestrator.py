@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any, Final
 
 from eslab.clock import Scheduler
-from eslab.errors import DomainError, SagaError
+from eslab.errors import DomainError, LimitError, SagaError
 from eslab.events import NO_STREAM, Event, Metadata
 from eslab.sagas.definition import (
     SAGA_EVENTS,
@@ -33,6 +33,8 @@ from eslab.store.port import EventStore
 
 __all__ = ["Orchestrator"]
 
+MAX_RESULT: Final = 100_000
+MAX_ERROR: Final = 10_000
 _NAMESPACE: Final = uuid.UUID("6f1c8e0a-5a2b-5f0e-9d57-0d3c6b1f4e21")
 
 
@@ -88,10 +90,7 @@ class Orchestrator:
         Raises:
             SagaError: there is no such saga.
         """
-        state, version = self._fold(saga.stream_id(saga_id))
-        if version == 0:
-            raise SagaError(f"there is no saga {saga.name!r} with the id {saga_id!r}")
-        return state
+        return self._existing(saga, saga_id)[0]
 
     def unfinished(self) -> list[tuple[Saga, str]]:
         """Return the sagas of registered names that have not ended, in the order of starting."""
@@ -109,9 +108,10 @@ class Orchestrator:
 
     def run(self, saga: Saga, saga_id: str) -> SagaState:
         """Run a saga, here and now, from where its stream says it is to its end."""
-        while (action := self._next(saga, saga_id)) is not None:
-            self._begin(saga, saga_id, action)
-            self._finish(saga, saga_id, action)
+        while (following := self._next(saga, saga_id)) is not None:
+            action, version = following
+            version = self._begin(saga, saga_id, action, version)
+            self._finish(saga, saga_id, action, version)
         return self.state(saga, saga_id)
 
     def wake(
@@ -119,38 +119,52 @@ class Orchestrator:
     ) -> None:
         """Run a saga on a virtual clock, where each attempt takes the time that it costs."""
 
-        def work(action: Action | None) -> None:
+        def begin() -> None:
+            following = self._next(saga, saga_id)
+            if following is None:
+                done()
+                return
+            action, version = following
+            version = self._begin(saga, saga_id, action, version)
+            cost = saga.step(action.step).cost if action.attempt else timedelta(0)
+            scheduler.after(cost, lambda: guarded(lambda: finish(action, version)))
+
+        def finish(action: Action, version: int) -> None:
+            self._finish(saga, saga_id, action, version)
+            begin()
+
+        def guarded(work: Callable[[], None]) -> None:
             try:
-                if action is not None:
-                    self._finish(saga, saga_id, action)
-                following = self._next(saga, saga_id)
-                if following is not None:
-                    self._begin(saga, saga_id, following)
-                    cost = saga.step(following.step).cost if following.attempt else timedelta(0)
+                work()
             except BaseException:
                 done()
                 raise
-            if following is None:
-                done()
-            else:
-                scheduler.after(cost, lambda: work(following))
 
-        scheduler.after(timedelta(0), lambda: work(None))
+        scheduler.after(timedelta(0), lambda: guarded(begin))
 
-    def _next(self, saga: Saga, saga_id: str) -> Action | None:
-        return next_action(saga, self.state(saga, saga_id))
+    def _next(self, saga: Saga, saga_id: str) -> tuple[Action, int] | None:
+        """Return what comes next, and the version of the stream that says so."""
+        state, version = self._existing(saga, saga_id)
+        action = next_action(saga, state)
+        return None if action is None else (action, version)
+
+    def _existing(self, saga: Saga, saga_id: str) -> tuple[SagaState, int]:
+        state, version = self._fold(saga.stream_id(saga_id))
+        if version == 0:
+            raise SagaError(f"there is no saga {saga.name!r} with the id {saga_id!r}")
+        return state, version
 
     def _fold(self, stream_id: str) -> tuple[SagaState, int]:
         events = [self._registry.decode(event) for event in self._store.read(stream_id)]
         return reduce(evolve, events, SagaState()), len(events)
 
-    def _begin(self, saga: Saga, saga_id: str, action: Action) -> None:
+    def _begin(self, saga: Saga, saga_id: str, action: Action, version: int) -> int:
         if action.resumed or not action.attempt:
-            return
+            return version
         cls = StepStarted if action.kind == "execute" else CompensationStarted
-        self._record(saga, saga_id, cls(step=action.step, attempt=action.attempt))
+        return self._record(saga, saga_id, cls(step=action.step, attempt=action.attempt), version)
 
-    def _finish(self, saga: Saga, saga_id: str, action: Action) -> None:
+    def _finish(self, saga: Saga, saga_id: str, action: Action, version: int) -> None:
         state = self.state(saga, saga_id)
         match action.kind:
             case "complete":
@@ -161,7 +175,7 @@ class Orchestrator:
                 event = SagaStuck(step=action.step, error=state.error or "")
             case _:
                 event = self._attempt(saga, saga_id, action, state)
-        self._record(saga, saga_id, event)
+        self._record(saga, saga_id, event, version)
 
     def _attempt(self, saga: Saga, saga_id: str, action: Action, state: SagaState) -> Event:
         step = saga.step(action.step)
@@ -180,24 +194,30 @@ class Orchestrator:
             raise SagaError(f"step {step.name!r} of {saga!r} has no compensation")
         try:
             result = function(context)
-            canonical_json(result, what=f"the result of step {step.name!r}")
+            _check_result(result, f"the result of step {step.name!r}")
         except Exception as error:
             return _failed(step, action, error)
         if undo:
             return CompensationCompleted(step=step.name, attempt=action.attempt)
         return StepCompleted(step=step.name, attempt=action.attempt, result=result)
 
-    def _record(self, saga: Saga, saga_id: str, event: Event) -> None:
+    def _record(self, saga: Saga, saga_id: str, event: Event, version: int) -> int:
         stream_id = saga.stream_id(saga_id)
-        version = self._store.stream_version(stream_id)
         metadata = Metadata(correlation_id=stream_id)
-        self._store.append(
+        return self._store.append(
             stream_id, [encode(event, metadata=metadata)], expected_version=version
-        )
+        ).version
+
+
+def _check_result(result: Any, what: str) -> None:
+    text = canonical_json(result, what=what)
+    if len(text) > MAX_RESULT:
+        raise LimitError(f"{what} has {len(text):,} characters of JSON; at most {MAX_RESULT:,}")
 
 
 def _failed(step: Step, action: Action, error: Exception) -> Event:
     final = action.attempt >= step.attempts or isinstance(error, DomainError)
     cls = CompensationFailed if action.kind == "compensate" else StepFailed
-    text = f"{type(error).__name__}: {error}"
+    # Whatever an exception says, it must be possible to record it.
+    text = f"{type(error).__name__}: {error}"[:MAX_ERROR].encode(errors="replace").decode()
     return cls(step=step.name, attempt=action.attempt, error=text, final=final)

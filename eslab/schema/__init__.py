@@ -1,6 +1,6 @@
 """Event types: their registry, and the canonical JSON that is stored of them."""
 
-from eslab.schema.codec import canonical_json, decode, encode, parse_json
+from eslab.schema.codec import canonical_json, decode, encode, parse_json, sorted_sets
 from eslab.schema.columns import columns_of
 from eslab.schema.handlers import event_handlers, marker
 from eslab.schema.naming import snake_case
@@ -16,4 +16,5 @@ __all__ = [
     "marker",
     "parse_json",
     "snake_case",
+    "sorted_sets",
 ]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import uuid
+from collections import deque
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from eslab.errors import InputError, SchemaError
 from eslab.events import Event, Metadata, NewEvent, RecordedEvent
 
-__all__ = ["canonical_json", "decode", "encode", "parse_json"]
+__all__ = ["canonical_json", "decode", "encode", "parse_json", "sorted_sets"]
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
@@ -35,8 +39,8 @@ def canonical_json(value: Any, *, what: str = "the value") -> str:
         >>> canonical_json({"b": [1, 2.5], "a": "é"})
         '{"a":"é","b":[1,2.5]}'
     """
-    _check(value, what)
     try:
+        _check(value, what)
         text = _encode(value)
         text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
@@ -106,8 +110,13 @@ def encode(
         )
     # Pydantic writes NaN as null unless ser_json_inf_nan says otherwise: then it stays a float,
     # and is refused here, with its path, before anything is written.
-    data = _sorted_sets(event.model_dump(mode="json"), event)
-    _check(data, event.event_type)
+    try:
+        # By the names of the fields, and without computed ones: what `decode` takes.
+        data = event.model_dump(mode="json", by_alias=False, round_trip=True)
+        _check(data, event.event_type)
+        data = sorted_sets(data, event)
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{event.event_type} cannot be written as JSON: {error}") from error
     return NewEvent(
         type=event.event_type,
         data=data,
@@ -119,28 +128,62 @@ def encode(
     )
 
 
-def _sorted_sets(data: dict[str, Any], source: BaseModel) -> dict[str, Any]:
-    """Sort, in place, the lists that stand for sets, whose order differs from run to run."""
-    for name, value in source:
-        if isinstance(value, _CONTAINERS):
-            data[name] = _sorted_value(data[name], value)
-    return data
+def sorted_sets(data: Any, source: Any) -> Any:
+    """Return the JSON value `data` with the lists that stand for sets sorted.
+
+    The order of a set differs from run to run, and JSON does not say which list was one.
+
+    Args:
+        data: what pydantic made of `source`.
+        source: a value of any kind, with sets at any depth.
+
+    Raises:
+        InputError: `source` holds what JSON would change: a Decimal or a key that is not finite,
+            or keys that are the same as text.
+
+    Example:
+        >>> sorted_sets({"b": [3, 1, 2]}, {"b": {1, 2, 3}})
+        {'b': [1, 2, 3]}
+    """
+    if isinstance(source, Decimal) and not source.is_finite():
+        raise InputError(f"{source} has no place in an event; JSON has no NaN and no infinity")
+    if isinstance(source, RootModel):
+        return sorted_sets(data, source.root)
+    if isinstance(data, list) and isinstance(source, _LISTS) and len(data) == len(source):
+        items = [sorted_sets(*pair) for pair in zip(data, source, strict=True)]
+        return sorted(items, key=_encode) if isinstance(source, (set, frozenset)) else items
+    if not isinstance(data, dict):
+        return data
+    if isinstance(source, Mapping):
+        _check_keys(data, source)
+        # A serializer of the user's own may leave some out.
+        if len(data) != len(source):
+            return data
+        pairs = zip(data.items(), source.values(), strict=True)
+        return {key: sorted_sets(item, value) for (key, item), value in pairs}
+    if isinstance(source, BaseModel):
+        parts = dict(source)
+    elif is_dataclass(source):
+        parts = {item.name: getattr(source, item.name) for item in fields(source)}
+    else:
+        return data
+    return {
+        name: sorted_sets(item, parts[name])
+        if name in parts and type(parts[name]) not in _SCALARS
+        else item
+        for name, item in data.items()
+    }
 
 
-def _sorted_value(data: Any, value: Any) -> Any:
-    if isinstance(value, (set, frozenset)):
-        return sorted(data, key=_encode)
-    if isinstance(value, (list, tuple)) and isinstance(data, list):
-        return [_sorted_value(item, source) for item, source in zip(data, value, strict=True)]
-    if isinstance(value, dict) and isinstance(data, dict):
-        pairs = zip(data.items(), value.values(), strict=True)
-        return {key: _sorted_value(item, source) for (key, item), source in pairs}
-    if isinstance(value, BaseModel) and isinstance(data, dict):
-        return _sorted_sets(data, value)
-    return data
+def _check_keys(data: dict[str, Any], source: Mapping[Any, Any]) -> None:
+    if any(isinstance(key, (float, Decimal)) and not math.isfinite(key) for key in source):
+        raise InputError(f"the key of a dict is not finite: {list(source)!r:.200}")
+    if len(data) < len(source) and len({*map(str, source)}) == len(data):
+        raise InputError(f"keys of a dict are the same in JSON: {list(source)!r:.200}")
 
 
-_CONTAINERS = (set, frozenset, list, tuple, dict, BaseModel)
+_LISTS = (set, frozenset, list, tuple, deque)
+_SCALARS = _PLAIN | {float, datetime, date, uuid.UUID}
 
 
 def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
@@ -151,7 +194,7 @@ def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
     """
     data: Mapping[str, Any] = recorded.data
     try:
-        return cls.model_validate(data)
+        return cls.model_validate(data, strict=False, by_name=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole event"

@@ -11,10 +11,13 @@ are in the schema ``rm``. All are on the search path.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import threading
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +26,7 @@ import duckdb
 import pyarrow as pa
 
 from eslab.clock import Clock, IdSource
-from eslab.errors import QueryError, StoreOpenError
+from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import category_of
 from eslab.store.result import Result
 from eslab.store.sequencer import LogRow, Selection, SequencedStore
@@ -65,6 +68,12 @@ select l.position, s.name, l.version, l.type, l.schema_version, l.event_id, l.ta
 from eslab.event_log l join eslab.streams s using (stream_id)
 """
 
+_FORKED: Final = (
+    "{} was opened before this process was forked, and belongs to the process that opened it: "
+    "start the worker with multiprocessing's 'spawn', or open a store of its own there"
+)
+
+_stores: weakref.WeakSet[DuckDBStore] = weakref.WeakSet()
 _open_stores: dict[str, DuckDBStore] = {}
 _open_stores_lock = threading.Lock()
 
@@ -75,26 +84,40 @@ class DuckDBStore(SequencedStore):
     def __init__(self, path: str, *, clock: Clock, ids: IdSource) -> None:
         super().__init__(clock=clock, ids=ids)
         self.path = path
+        self._heads: dict[str, tuple[int, int, int]] = {}
+        self._position = 0
+        self._last: datetime | None = None
+        self._unsure = False
+        self._forked = False
         self._connection = _connect(path)
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
         try:
             self._prepare()
             self._load()
-        except BaseException:
+        except BaseException as error:
             self._connection.close()
+            if isinstance(error, duckdb.Error):
+                raise StoreOpenError(f"{path} cannot be read: {_first_line(error)}") from error
             raise
+        _stores.add(self)
 
     @classmethod
     def open(cls, path: str | Path, *, clock: Clock, ids: IdSource) -> DuckDBStore:
         """Open a store, or give the one that this process has open for that file."""
         if str(path) == MEMORY:
             return cls(MEMORY, clock=clock, ids=ids)
-        if not str(path):
-            raise StoreOpenError("a store needs the path of a file, or ':memory:'")
-        resolved = str(Path(path).expanduser().resolve())
+        if not isinstance(path, (str, Path)) or not str(path):
+            raise StoreOpenError(f"a store needs the path of a file, or ':memory:', not {path!r}")
+        try:
+            resolved = str(Path(path).expanduser().resolve())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StoreOpenError(f"{path!r} cannot be the path of a store: {error}") from error
         with _open_stores_lock:
             store = _open_stores.get(resolved)
             if store is None:
                 store = _open_stores[resolved] = cls(resolved, clock=clock, ids=ids)
+            elif store._forked:
+                raise StoreOpenError(_FORKED.format(store.path))
             return store
 
     def __repr__(self) -> str:
@@ -114,6 +137,8 @@ class DuckDBStore(SequencedStore):
         Raises:
             QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.
         """
+        if not isinstance(query, str):
+            raise QueryError(f"sql() takes the text of a query, not {query!r}")
         with self._cursor() as cursor:
             try:
                 statements = cursor.extract_statements(query)
@@ -145,25 +170,49 @@ class DuckDBStore(SequencedStore):
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
         """Give a transaction over the tables of projections; an exception rolls it back."""
-        with self._open_lock(), self._cursor() as cursor, _commit(cursor):
+        failed = _driver_errors("the transaction failed")
+        with self._open_lock(), self._cursor() as cursor, failed, _commit(cursor):
             yield DuckDBTransaction(cursor)
 
     @contextmanager
+    def _open_lock(self) -> Iterator[None]:
+        if self._forked:
+            raise StoreClosedError(_FORKED.format(self.path))
+        with super()._open_lock():
+            if self._unsure:
+                self._recover()
+            yield
+
+    @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor: nobody else uses it meanwhile, and it has no transaction open."""
         with self._open_lock():
-            cursor = self._connection.cursor()
+            cursor = self._cursors.pop() if self._cursors else self._new_cursor()
         try:
-            cursor.execute("set search_path = 'main,eslab,rm'")
-            cursor.execute("set timezone = 'UTC'")
             yield cursor
-        finally:
+        except BaseException:
             cursor.close()
+            raise
+        with self._lock:
+            if self._closed:
+                cursor.close()
+            else:
+                self._cursors.append(cursor)
+
+    def _new_cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._connection.cursor()
+        cursor.execute("set search_path = 'main,eslab,rm'")
+        cursor.execute("set timezone = 'UTC'")
+        return cursor
 
     # Opening.
 
     def _prepare(self) -> None:
         held = self._connection.execute(
-            "select schema_name, table_name from duckdb_tables() order by all"
+            "select schema_name, table_name from duckdb_tables() union all "
+            "select schema_name, view_name from duckdb_views() where not internal union all "
+            "select schema_name, sequence_name from duckdb_sequences() union all "
+            "select schema_name, type_name from duckdb_types() where not internal order by all"
         ).fetchall()
         if ("eslab", "store_info") not in held:
             if held:
@@ -177,12 +226,22 @@ class DuckDBStore(SequencedStore):
                 self._connection.execute(
                     "insert into eslab.store_info values (?, 1, ?)", [self.ids.mint(0), FORMAT]
                 )
-        ((format,),) = self._connection.execute("select format from eslab.store_info").fetchall()
+        found = self._connection.execute("select format from eslab.store_info").fetchall()
+        if len(found) != 1 or not isinstance(format := found[0][0], int):
+            raise StoreOpenError(f"{self.path} is damaged: eslab.store_info has no format")
         if format > FORMAT:
             raise StoreOpenError(
                 f"{self.path} was written by a newer eslab (format {format}; this one knows up to "
                 f"{FORMAT}); it was not touched: pip install --upgrade eslab"
             )
+
+    def _recover(self) -> None:
+        """Read again what an interrupted append left: all of it, or nothing."""
+        with _driver_errors(f"{self.path} cannot be read after an append was interrupted"):
+            with suppress(duckdb.TransactionException):
+                self._connection.execute("rollback")
+            self._load()
+        self._unsure = False
 
     def _load(self) -> None:
         heads = self._connection.execute(
@@ -210,18 +269,26 @@ class DuckDBStore(SequencedStore):
     def _find(self, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, LogRow]:
         wanted = pa.table({"event_id": [str(id) for id in ids]})
         with self._registered("wanted_ids", wanted):
+            # The column of ids alone is quick to look through; the rows are wanted rarely.
             found = self._connection.execute(
-                _ROWS + "where l.event_id in (select event_id::uuid from wanted_ids)"
+                "select position from eslab.event_log "
+                "where event_id in (select event_id::uuid from wanted_ids)"
             ).fetchall()
-        return {row.event_id: row for row in map(_log_row, found)}
+        if not found:
+            return {}
+        with self._registered("found_positions", pa.table({"position": [row[0] for row in found]})):
+            rows = self._connection.execute(
+                f"{_ROWS} where l.position in (select position from found_positions)"
+            ).fetchall()
+        return {row.event_id: row for row in map(_log_row, rows)}
 
     def _write(self, rows: Sequence[LogRow]) -> None:
         heads: dict[str, tuple[int, int, int]] = {}
         new: dict[str, int] = {}
         for row in rows:
             held = self._heads.get(row.stream_id)
-            number = held[0] if held else new.setdefault(
-                row.stream_id, len(self._heads) + len(new) + 1
+            number = (
+                held[0] if held else new.setdefault(row.stream_id, len(self._heads) + len(new) + 1)
             )
             heads[row.stream_id] = number, row.version, row.position
         streams = pa.table(
@@ -232,7 +299,11 @@ class DuckDBStore(SequencedStore):
             }
         )
         log = _log_table(rows, [heads[row.stream_id][0] for row in rows])
+        # An interrupt may fall between the commit and what is known of it here: until the last
+        # line, nobody knows, and whoever comes next asks the database.
+        self._unsure = True
         with (
+            _driver_errors("the append failed"),
             self._registered("new_streams", streams),
             self._registered("new_events", log),
             _commit(self._connection),
@@ -246,6 +317,7 @@ class DuckDBStore(SequencedStore):
         self._heads.update(heads)
         self._position = rows[-1].position
         self._last = rows[-1].recorded_at
+        self._unsure = False
 
     def _stream_rows(
         self, stream_id: str, low: int, high: int, backwards: bool, limit: int | None
@@ -289,13 +361,24 @@ class DuckDBStore(SequencedStore):
                 span = min(2 * span, 16 * PAGE)
 
     def _fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._cursor() as cursor:
+        with self._cursor() as cursor, _driver_errors("the log cannot be read"):
             return cursor.execute(query, values).fetchall()
 
+    def leave_to_parent(self) -> None:
+        """Make the store unusable in a process that was forked, and touch nothing of it."""
+        self._forked = True
+        self._lock = threading.RLock()
+        # Never freed: to close the database here would write to the parent's file.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+
     def _close(self) -> None:
+        if self._forked:
+            return
         with _open_stores_lock:
             if _open_stores.get(self.path) is self:
                 del _open_stores[self.path]
+        for cursor in self._cursors:
+            cursor.close()
         self._connection.close()
 
     @contextmanager
@@ -315,16 +398,17 @@ class DuckDBTransaction:
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
-        return self._cursor.execute(statement, parameters or None).fetchall()
+        with _driver_errors("a statement of a projection failed"):
+            return self._cursor.execute(statement, parameters or None).fetchall()
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Insert rows, replacing those that have the same primary key."""
         if not rows:
             return
-        self._cursor.register("put_rows", pa.Table.from_pylist(list(rows)))
-        try:
+        odd_values = pa.ArrowException, OverflowError, UnicodeError
+        with _driver_errors(f"rows of {table} cannot be stored", *odd_values):
+            self._cursor.register("put_rows", pa.Table.from_pylist(list(rows)))
             self._cursor.execute(f"insert or replace into {table} by name from put_rows")
-        finally:
             self._cursor.unregister("put_rows")
 
 
@@ -332,7 +416,8 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
     if path != MEMORY:
         _sniff(Path(path))
     try:
-        return duckdb.connect(path)
+        # A name in a query is a table; not a variable of whoever asks.
+        return duckdb.connect(path, config={"python_enable_replacements": False})
     except duckdb.Error as error:
         raise StoreOpenError(f"{path} cannot be opened: {_first_line(error)}") from error
 
@@ -343,15 +428,17 @@ def _sniff(path: Path) -> None:
     Raises:
         StoreOpenError: there is no such folder, or the file is no DuckDB database.
     """
-    if not path.parent.is_dir():
-        raise StoreOpenError(f"{path} cannot be made: there is no folder {path.parent}")
-    if path.is_dir():
-        raise StoreOpenError(f"{path} is a folder; a store is one file")
-    if not path.exists():
-        return
-    if path in map(Path, _open_stores):
-        return
     try:
+        if not path.parent.is_dir():
+            raise StoreOpenError(f"{path} cannot be made: there is no folder {path.parent}")
+        if path.is_dir():
+            raise StoreOpenError(f"{path} is a folder; a store is one file")
+        if not path.exists():
+            return
+        for held in _open_stores:
+            # Reading and closing it here would drop the lock that the process has on it.
+            if Path(held).exists() and path.samefile(held):
+                raise StoreOpenError(f"{path} is the same file as {held}, which is open here")
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
@@ -361,6 +448,15 @@ def _sniff(path: Path) -> None:
         raise StoreOpenError(
             f"{path} is {kind}, so it is no eslab store; it was not touched: choose another file"
         )
+
+
+@contextmanager
+def _driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
+    kinds: tuple[type[Exception], ...] = (duckdb.Error, *more)
+    try:
+        yield
+    except kinds as error:
+        raise StoreError(f"{what}: {_first_line(error)}") from error
 
 
 @contextmanager
@@ -400,8 +496,21 @@ def _position(row: tuple[Any, ...]) -> int:
 
 
 def _log_row(row: tuple[Any, ...]) -> LogRow:
-    *start, tags, data, metadata, occurred_at, recorded_at = row
-    return LogRow(*start, tuple(tags), data, metadata, _moment(occurred_at), _moment(recorded_at))
+    position, stream_id, version, type, schema_version, event_id = row[:6]
+    tags, data, metadata, occurred_at, recorded_at = row[6:]
+    return LogRow(
+        position,
+        stream_id,
+        version,
+        type,
+        schema_version,
+        event_id,
+        tuple(tags),
+        data,
+        metadata,
+        _moment(occurred_at),
+        _moment(recorded_at),
+    )
 
 
 def _moment(microseconds: int) -> datetime:
@@ -445,4 +554,15 @@ def _whole_numbers(table: pa.Table) -> pa.Table:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0]
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _after_fork() -> None:
+    """Leave the parent's stores to the parent: its threads are gone here, its locks are not."""
+    global _open_stores_lock  # noqa: PLW0603 - another thread of the parent may hold it
+    _open_stores_lock = threading.Lock()
+    for store in list(_stores):
+        store.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -83,7 +83,7 @@ class LogRow:
             self.event_id,
             self.schema_version,
             self.tags,
-            _NO_METADATA if self.metadata == "{}" else Metadata.from_dict(parse_json(self.metadata)),
+            _metadata(self.metadata),
             self.occurred_at,
             self.recorded_at,
         )
@@ -95,6 +95,10 @@ class LogRow:
 
 
 _NO_METADATA: Final = Metadata()
+
+
+def _metadata(text: str) -> Metadata:
+    return _NO_METADATA if text == "{}" else Metadata.from_dict(parse_json(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,13 +513,13 @@ def _check_parts(event: NewEvent) -> None:
         raise InputError(f"an event's type must be a printable name, not {name!r}")
     if event.event_id is not None and not isinstance(event.event_id, uuid.UUID):
         raise InputError(f"event_id of {name} must be a UUID, not {event.event_id!r}")
-    if isinstance(event.tags, str) or not all(
+    if not isinstance(event.tags, (tuple, list)) or not all(
         isinstance(tag, str) and tag.isprintable() for tag in event.tags
     ):
         raise InputError(f"tags of {name} must be printable strings in a tuple, not {event.tags!r}")
     if not isinstance(event.data, dict):
         raise InputError(f"data of {name} must be a dict, not {event.data!r}")
-    if not isinstance(event.metadata, Metadata):
+    if not (isinstance(event.metadata, Metadata) and isinstance(event.metadata.extra, Mapping)):
         raise InputError(f"metadata of {name} must be Metadata(...), not {event.metadata!r}")
     if type(event.schema_version) is not int or not 1 <= event.schema_version <= MAX_INT32:
         raise InputError(f"schema_version of {name} counts from 1, not {event.schema_version!r}")
@@ -568,5 +572,5 @@ def _backwards(direction: Direction) -> bool:
 
 
 def _check_limit(limit: int | None) -> None:
-    if limit is not None and (isinstance(limit, bool) or limit < 0):
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         raise InputError(f"limit must be a number of events from 0, not {limit!r}")

@@ -24,7 +24,6 @@ from eslab import (
     VirtualClock,
 )
 
-
 BAD_EVENTS = (
     "NaN",
     "deep infinity",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,7 +142,9 @@ APPENDS = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(APPENDS, max_size=8), st.data())
-def test_memory_and_duckdb_agree(history: list[list[tuple[str, list[str], int]]], data: st.DataObject) -> None:
+def test_memory_and_duckdb_agree(
+    history: list[list[tuple[str, list[str], int]]], data: st.DataObject
+) -> None:
     """The reference in memory and DuckDB give the same answers to the same calls."""
 
     def answer(call: object) -> object:
@@ -150,15 +154,16 @@ def test_memory_and_duckdb_agree(history: list[list[tuple[str, list[str], int]]]
             return type(error), str(error)
 
     clock = VirtualClock()
-    with MemoryStore(clock=clock, ids=SeededIds(1)) as one, open_store(
-        clock=clock, ids=SeededIds(1)
-    ) as two:
+    with (
+        MemoryStore(clock=clock, ids=SeededIds(1)) as one,
+        open_store(clock=clock, ids=SeededIds(1)) as two,
+    ):
         for appends in history:
             items = [
                 StreamAppend(s, [NewEvent(t, {"t": t}, tags=(t,)) for t in types], expected)
                 for s, types, expected in appends
             ]
-            assert answer(lambda: one.append_all(items)) == answer(lambda: two.append_all(items))
+            assert answer(partial(one.append_all, items)) == answer(partial(two.append_all, items))
         after = data.draw(st.integers(0, 12))
         options: dict[str, object] = {
             "after": after,

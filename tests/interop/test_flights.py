@@ -166,7 +166,7 @@ def test_every_stream_tells_one_flight(all_events: Callable[[], Pairs]) -> None:
     }
     moment = None
     ids = set()
-    for number, (stream_id, event) in enumerate(all_events(), start=1):
+    for number, (stream_id, event) in enumerate(all_events(), start=1):  # noqa: B007 - a count
         ids.add(event.event_id)
         assert last.get(stream_id) == follows[event.type], stream_id
         last[stream_id] = event.type

@@ -60,7 +60,7 @@ def next_showing(hhmm: str, zone: ZoneInfo, after: datetime) -> datetime:
 
 
 def expected_times(row: Row, zone: ZoneInfo) -> dict[str, datetime]:
-    day = datetime(int(row["year"]), int(row["month"]), int(row["day"]))
+    day = datetime(int(row["year"]), int(row["month"]), int(row["day"]))  # noqa: DTZ001 - local
     planned = (day + clock(row["sched_dep_time"])).replace(tzinfo=NEW_YORK).astimezone(UTC)
     times = {
         "FlightScheduled": day.replace(tzinfo=NEW_YORK).astimezone(UTC),

@@ -73,7 +73,7 @@ class Stock(Aggregate):
     """The stock of one article: what is free, and what is set aside for whom."""
 
     free: int = 0
-    reserved: dict[str, int] = {}  # copied for each instance
+    reserved: dict[str, int] = {}  # noqa: RUF012 - copied for each instance
 
     def receive(self, quantity: int) -> None:
         """Take goods in."""
@@ -85,6 +85,8 @@ class Stock(Aggregate):
         """Set goods aside; for an order that has them already, do nothing."""
         if order_id in self.reserved:
             return
+        if quantity <= 0:
+            raise DomainError(f"an order has at least one piece, not {quantity}")
         if quantity > self.free:
             raise DomainError(f"{quantity} of {self.id} are wanted, {self.free} are free")
         self.record(StockReserved(order_id=order_id, quantity=quantity))
@@ -111,10 +113,12 @@ class Stock(Aggregate):
 class Account(Aggregate):
     """A customer's account: what was charged for which order, and not refunded."""
 
-    charged: dict[str, int] = {}
+    charged: dict[str, int] = {}  # noqa: RUF012 - copied for each instance
 
     def charge(self, order_id: str, amount: int) -> None:
         """Take money for an order, once."""
+        if amount < 0:
+            raise DomainError(f"an amount is not negative: {amount}")
         if order_id not in self.charged:
             self.record(PaymentCharged(order_id=order_id, amount=amount))
 

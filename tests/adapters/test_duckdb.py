@@ -1,0 +1,477 @@
+"""What only DuckDB has: files that are opened, refused and shared; interrupts; processes; SQL."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from eslab import (
+    EventStore,
+    NewEvent,
+    QueryError,
+    StoreClosedError,
+    StoreError,
+    StoreOpenError,
+    VirtualClock,
+    open_store,
+)
+from eslab.clock import SeededIds
+from eslab.store.duckdb import DuckDBStore
+
+
+def event(number: int = 0) -> NewEvent:
+    return NewEvent("Counted", {"n": number})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "shop.duckdb"
+
+
+@pytest.fixture
+def store() -> Iterator[DuckDBStore]:
+    with DuckDBStore.open(":memory:", clock=VirtualClock(), ids=SeededIds(7)) as opened:
+        yield opened
+
+
+def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run code in another process."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# Files.
+
+
+def test_what_was_appended_is_there_when_it_is_opened_again(path: Path) -> None:
+    with open_store(path) as store:
+        store.append("a-1", [event(1), event(2)])
+        store.append("b-1", [event(3)])
+        before = list(store.read_all())
+    with open_store(str(path)) as store:
+        assert list(store.read_all()) == before
+        assert (store.head(), store.stream_version("a-1")) == (3, 2)
+        assert store.append("a-1", [event(4)], expected_version=2).position == 4
+        assert store.append("c-1", [event(5)]).position == 5
+    with open_store(path) as store:
+        assert [e.stream_id for e in store.read_all()] == ["a-1", "a-1", "b-1", "a-1", "c-1"]
+
+
+def test_recorded_at_never_decreases_over_openings(path: Path) -> None:
+    clock = VirtualClock()
+    early = clock.now()
+    clock.advance(timedelta(days=1))
+    with open_store(path, clock=clock) as store:
+        store.append("a-1", [event()])
+    with open_store(path, clock=VirtualClock()) as store:
+        store.append("a-1", [event()])
+        first, second = store.read("a-1")
+    assert first.recorded_at == second.recorded_at
+    assert second.metadata.extra == {"recorded_at_clamped_from": early.isoformat()}
+
+
+def test_one_file_is_one_store_in_a_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    link = tmp_path / "link.duckdb"
+    with open_store(path) as store:
+        link.symlink_to(path)
+        monkeypatch.chdir(tmp_path)
+        assert open_store(path) is store
+        assert open_store("shop.duckdb") is store
+        assert open_store(link) is store
+        hard = tmp_path / "hard.duckdb"
+        hard.hardlink_to(path)
+        with pytest.raises(StoreOpenError, match="same file as"):
+            open_store(hard)
+    with open_store(path) as another:
+        assert another is not store
+    with open_store() as one, open_store() as two:
+        assert one is not two
+
+
+def test_threads_that_open_one_file_get_one_store(path: Path) -> None:
+    found: list[EventStore] = []
+    gate = threading.Barrier(4)
+
+    def work() -> None:
+        gate.wait()
+        found.append(open_store(path))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(store) for store in found}) == 1
+    found[0].close()
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("", "needs the path"),
+        (None, "needs the path"),
+        (5, "needs the path"),
+        (b"x", "needs the path"),
+        ("a\0b", "null"),
+        ("~nobody-of-that-name/x", "cannot be the path"),
+        ("x" * 300, "too long"),
+        ("/nowhere/shop.duckdb", "no folder /nowhere"),
+        ("/proc/shop.duckdb", "cannot be opened"),
+        ("/", "is a folder"),
+    ],
+)
+def test_a_path_that_no_store_can_have(bad: Any, words: str) -> None:
+    with pytest.raises(StoreOpenError, match=words):
+        open_store(bad)
+
+
+def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.symlink_to(two)
+    two.symlink_to(one)
+    with pytest.raises(StoreOpenError):
+        open_store(one)
+
+
+def other_file(path: Path, content: str | bytes) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return
+    driver: Any = sqlite3 if content.startswith("sqlite") else duckdb
+    connection = driver.connect(str(path))
+    for statement in content.partition(":")[2].split(";"):
+        connection.execute(statement)
+    connection.close()
+
+
+INFO = "create schema eslab; create table eslab.store_info"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Dear diary, this is a text.", "no DuckDB database"),
+        (b"x", "no DuckDB database"),
+        (b"", "not a valid DuckDB"),
+        ("sqlite: create table x(y)", "a SQLite database"),
+        ("duckdb: create table x(y int)", r"another program \(it holds main\.x\)"),
+        ("duckdb: create view x as select 1", "another program"),
+        ("duckdb: create sequence x", "another program"),
+        ("duckdb: create schema eslab", "cannot be read"),
+        (f"duckdb: {INFO}(a int)", "cannot be read"),
+        (f"duckdb: {INFO}(format int)", "damaged"),
+        (f"duckdb: {INFO}(format int); insert into eslab.store_info values (99)", "newer eslab"),
+    ],
+)
+def test_a_file_of_another_program_is_refused_and_not_touched(
+    path: Path, content: str | bytes, words: str
+) -> None:
+    other_file(path, content)
+    before = digest(path)
+    with pytest.raises(StoreOpenError, match=words):
+        open_store(path)
+    assert digest(path) == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_damaged_file_is_refused(path: Path) -> None:
+    with open_store(path) as store:
+        store.append("a-1", [NewEvent("A", {"x": str(n)}) for n in range(5_000)])
+    content = path.read_bytes()
+    for size in (12, 5_000, len(content) - 10):
+        path.write_bytes(content[:size])
+        with pytest.raises(StoreOpenError):
+            open_store(path)
+    path.write_bytes(content)
+    with open_store(path) as store:
+        assert store.head() == 5_000
+
+
+# Interrupts.
+
+
+class Interrupting:
+    """A connection that raises before or after a statement is run."""
+
+    def __init__(self, connection: Any, statement: str, when: str, error: BaseException) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._when = when
+        self._error: BaseException | None = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *rest: Any) -> Any:
+        if self._error is None or not statement.startswith(self._statement):
+            return self._connection.execute(statement, *rest)
+        error, self._error = self._error, None
+        if self._when == "after":
+            self._connection.execute(statement, *rest)
+        raise error
+
+
+@pytest.mark.parametrize("statement", ["begin", "insert into eslab.streams", "insert", "commit"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, duckdb.IOException])
+def test_an_append_that_is_interrupted_is_there_or_not_and_the_next_one_is_right(
+    store: DuckDBStore, statement: str, when: str, error: type[BaseException]
+) -> None:
+    store.append("a-1", [event(0)])
+    real = store._connection
+    store._connection = Interrupting(real, statement, when, error("planted"))  # type: ignore[assignment]
+    expected = StoreError if error is duckdb.IOException else error
+    with pytest.raises(expected):
+        store.append("b-1", [event(1), event(2)])
+    store._connection = real
+    written = (statement, when) == ("commit", "after")
+    assert store.head() == (3 if written else 1)
+    assert store.stream_version("b-1") == (2 if written else 0)
+    store.append("b-1", [event(3)])
+    store.append("a-1", [event(4)], expected_version=1)
+    events = list(store.read_all())
+    assert [e.position for e in events] == list(range(1, len(events) + 1))
+    assert [e.version for e in store.read("b-1")] == ([1, 2, 3] if written else [1])
+    assert store.sql("select count(*) from streams").scalar() == 2
+
+
+def test_the_guard_against_interrupts_can_fail(store: DuckDBStore) -> None:
+    """Without reading again, a position would be given twice."""
+    real = store._connection
+    store._connection = Interrupting(real, "commit", "after", KeyboardInterrupt())  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        store.append("b-1", [event()])
+    store._connection = real
+    store._unsure = False
+    assert store.append("b-1", [event()]).position == 1
+    assert [e.position for e in store.read_all()] != [1, 2]
+
+
+def test_a_transaction_that_is_interrupted_leaves_nothing(store: DuckDBStore) -> None:
+    def interrupted() -> None:
+        with store.transaction() as transaction:
+            transaction.execute("create table rm.x(y int)")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pytest.raises(StoreError, match="does not exist"), store.transaction() as transaction:
+        transaction.execute("from rm.x")
+
+
+# Processes.
+
+
+HOLD = """
+    import sys
+    from eslab import NewEvent, open_store
+    store = open_store(sys.argv[1])
+    store.append("a-1", [NewEvent("A", {})])
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_process_is_refused_and_the_error_says_who_has_the_file(path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLD), path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "ready\n"
+            with pytest.raises(StoreOpenError, match=str(holder.pid)):
+                open_store(path)
+        finally:
+            holder.kill()
+    with open_store(path) as store:  # what was acknowledged survived the kill
+        assert store.head() == 1
+
+
+def test_the_lock_holds_whatever_else_this_process_does(path: Path) -> None:
+    code = "import sys; from eslab import open_store; open_store(sys.argv[1])"
+    with open_store(path) as store:
+        store.append("a-1", [event()])
+        assert open_store(path) is store
+        refused = python(code, path)
+        assert "StoreOpenError" in refused.stderr
+        assert str(os.getpid()) in refused.stderr
+    assert python(code, path).returncode == 0
+
+
+FORK = """
+    import os, sys
+    from eslab import EslabError, NewEvent, open_store
+    path = sys.argv[1]
+    store, memory = open_store(path), open_store()
+    store.append("a-1", [NewEvent("A", {})])
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        for use in (
+            lambda: store.append("a-1", [NewEvent("B", {})]),
+            lambda: open_store(path),
+            lambda: memory.head(),
+            lambda: store.sql("select 1"),
+        ):
+            try:
+                use()
+            except EslabError as error:
+                refused += "forked" in str(error)
+        store.close()
+        with open_store() as own:
+            own.append("a-1", [NewEvent("C", {})])
+        sys.exit(refused)
+    _, status = os.waitpid(child, 0)
+    store.append("a-1", [NewEvent("A", {})])
+    store.close()
+    with open_store(path) as store:
+        print(os.waitstatus_to_exitcode(status), [e.type for e in store.read_all()])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_touches_nothing(path: Path) -> None:
+    finished = python(FORK, path)
+    assert finished.stdout == "4 ['A', 'A']\n", finished.stderr
+
+
+# SQL.
+
+
+def test_sql_sees_the_log(store: DuckDBStore) -> None:
+    store.append("a-1", [event(5), NewEvent("Other", {}, tags=("t",))])
+    assert store.sql("select position, stream_id, category, type from events").fetchall() == [
+        (1, "a-1", "a", "Counted"),
+        (2, "a-1", "a", "Other"),
+    ]
+    assert (
+        store.sql("select (data->>'n')::int from events where type = ?", ["Counted"]).scalar() == 5
+    )
+    assert store.sql("select $n + 1 as x", {"n": 1}).columns == ["x"]
+    assert store.sql("from event_log where false").scalar() is None
+    assert len(store.sql("explain from events")) == 1
+    assert type(store.sql("select sum(position) as s from events").df()["s"].iloc[0].item()) is int
+    assert store.sql("select 170141183460469231731687303715884105727 as h").scalar() == 2**127 - 1
+
+
+REFUSED = {
+    "two": "select 1; select 2",
+    "none": "",
+    "comment": "-- nothing",
+    "syntax": "selec 1",
+    "unknown": "from nowhere",
+    "delete": "delete from event_log",
+    "hidden delete": "with x as (delete from event_log returning *) from x",
+    "explained delete": "explain analyze delete from event_log",
+    "create": "create table main.x as select 1",
+    "copy": "copy (select 1) to 'x.csv'",
+    "set": "set threads = 1",
+    "attach": "attach 'x.duckdb'",
+    "commit": "commit",
+    "python variable": "from statements",
+    "no value": "select ?",
+    "number": 5,
+}
+
+
+@pytest.mark.parametrize("query", REFUSED.values(), ids=REFUSED)
+def test_sql_that_is_no_single_select_is_refused(store: DuckDBStore, query: Any) -> None:
+    store.append("a-1", [event()])
+    with pytest.raises(QueryError):
+        store.sql(query)
+    assert store.head() == len(list(store.read_all())) == 1
+    assert store.append("a-1", [event()]).position == 2
+
+
+def test_values_are_bound_and_never_read_as_sql(store: DuckDBStore) -> None:
+    evil = "x'; drop table eslab.event_log; --\""
+    store.append(evil, [NewEvent(evil, {evil: evil}, tags=(evil,))])
+    (read,) = store.read(evil)
+    assert (read.type, read.data, read.tags) == (evil, {evil: evil}, (evil,))
+    assert len(list(store.read_all(types=[evil], category=evil.partition("-")[0]))) == 1
+    assert store.sql("select stream_id from events where type = $t", {"t": evil}).scalar() == evil
+
+
+def test_a_result_outlives_its_store(path: Path) -> None:
+    with DuckDBStore.open(path, clock=VirtualClock(), ids=SeededIds(7)) as store:
+        store.append("a-1", [event(n) for n in range(50)])
+        result = store.sql("select position as p from events order by p")
+    assert len(result) == len(result.df()) == result.arrow().num_rows == 50
+    assert sum(batch.num_rows for batch in result.batches(rows=7)) == 50
+    assert "50 rows" in repr(result)
+    assert "the first 20 of 50 rows" in result._repr_html_()
+    with pytest.raises(StoreClosedError, match="closed"):
+        store.sql("select 1")
+    with pytest.raises(StoreClosedError):
+        store.streams()
+    assert "closed" in repr(store)
+
+
+def test_reading_stops_when_the_store_is_closed(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.store.duckdb.PAGE", 4)
+    store.append("a-1", [event(n) for n in range(50)])
+    reading = store.read_all()
+    next(reading)
+    store.close()
+    with pytest.raises(StoreClosedError):
+        list(reading)
+
+
+def test_threads_read_and_query_while_others_append(store: DuckDBStore) -> None:
+    errors: list[BaseException] = []
+
+    def guarded(work: Any) -> None:
+        try:
+            for number in range(15):
+                work(number)
+        except BaseException as error:
+            errors.append(error)
+
+    def append(number: int) -> None:
+        store.append("a-1", [event(number)])
+
+    def read(_: int) -> None:
+        positions = [e.position for e in store.read_all()]
+        assert positions == list(range(1, len(positions) + 1))
+
+    def query(_: int) -> None:
+        count, last = store.sql("select count(*), max(position) from events").fetchall()[0]
+        assert count == (last or 0)
+
+    threads = [
+        threading.Thread(target=guarded, args=(work,)) for work in (append, append, read, query)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert store.head() == 30

@@ -1,0 +1,192 @@
+"""Lag: the numbers are those of a count by hand, over random histories on a virtual clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eslab import Cost, Event, Lab, Projection, Row, Rows, on
+from eslab.projections import lag, lag_history, projection_lag
+from eslab.store.duckdb import DuckDBStore
+
+MS = timedelta(milliseconds=1)
+
+
+class Wanted(Event):
+    pass
+
+
+class Ignored(Event):
+    pass
+
+
+class Count(Row, key="key"):
+    key: str
+    count: int = 0
+
+
+class Counts(Projection):
+    row = Count
+    batch = 3
+    cost = Cost(batch=2 * MS, event=MS)
+
+    @on
+    def wanted(self, event: Wanted, rows: Rows[Count]) -> None:
+        rows.ensure(key="all").count += 1
+
+
+class Slow(Counts):
+    cost = Cost(batch=7 * MS, event=MS)
+    batch = 2
+
+
+class Cut(NamedTuple):
+    time: datetime
+    head: int
+    checkpoint: int
+    lag_events: int
+    lag_seconds: float
+
+
+def by_hand(store: DuckDBStore, checkpoint: int, head: int, at: datetime) -> Cut:
+    """Count it in Python."""
+    waiting = [
+        event for event in store.read_all(after=checkpoint, until=head) if event.type == "Wanted"
+    ]
+    seconds = (at - waiting[0].recorded_at).total_seconds() if waiting else 0.0
+    return Cut(at, head, checkpoint, len(waiting), seconds)
+
+
+def history_by_hand(store: DuckDBStore, name: str) -> list[Cut]:
+    moves = store.sql(
+        "select committed_at, to_position from checkpoint_log where projection = ?", [name]
+    ).fetchall()
+    events = list(store.read_all())
+    times = sorted({event.recorded_at for event in events} | {time for time, _ in moves})
+    return [
+        by_hand(
+            store,
+            max((to for moved, to in moves if moved <= time), default=0),
+            max((event.position for event in events if event.recorded_at <= time), default=0),
+            time,
+        )
+        for time in times
+    ]
+
+
+def measured(store: DuckDBStore, projection: Projection) -> list[Cut]:
+    frame = lag_history(store, [projection])
+    assert list(frame["projection"].unique()) == ([projection.name] if len(frame) else [])
+    columns: Any = [frame[name] for name in Cut._fields]
+    return [
+        Cut(time.to_pydatetime().astimezone(UTC), *map(int, numbers), float(seconds))
+        for time, *numbers, seconds in zip(*columns, strict=True)
+    ]
+
+
+WORK = st.lists(
+    st.lists(st.sampled_from([Wanted, Ignored]), min_size=1, max_size=6)
+    | st.integers(0, 12)
+    | st.sampled_from(["pause", "resume", "run"]),
+    max_size=10,
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(WORK)
+def test_lag_now_and_in_hindsight_is_what_a_count_by_hand_gives(work: list[Any]) -> None:
+    projections = [Counts(), Slow()]
+    with Lab(seed=7) as lab:
+        lab.project(*projections)
+        for step in work:
+            if isinstance(step, list):
+                lab.append("x-1", [event() for event in step])
+            elif isinstance(step, int):
+                lab.advance(step * MS)
+            elif step == "run":
+                lab.run()
+            else:
+                getattr(lab, step)("slow")
+            for projection in projections:
+                found = projection_lag(lab.store, projection, at=lab.clock.now())
+                checkpoint = lab.sql(
+                    "select position from checkpoints where projection = ?", [projection.name]
+                ).scalar()
+                expected = by_hand(lab.store, checkpoint, lab.store.head(), lab.clock.now())
+                assert (
+                    found.at,
+                    found.head,
+                    found.checkpoint,
+                    found.lag_events,
+                    found.lag_seconds,
+                ) == expected
+        for projection in projections:
+            assert measured(lab.store, projection) == history_by_hand(lab.store, projection.name)
+
+
+def test_the_count_by_hand_can_differ() -> None:
+    with Lab(seed=7) as lab:
+        lab.project(Counts())
+        lab.append("x-1", [Wanted()])
+        lab.run()
+        with lab.store.transaction() as transaction:
+            transaction.execute("update eslab.checkpoint_log set to_position = 0")
+        right = [
+            cut._replace(checkpoint=1, lag_events=0, lag_seconds=0.0)
+            for cut in history_by_hand(lab.store, "counts")
+        ]
+        assert measured(lab.store, Counts()) != right
+
+
+def test_a_projection_that_never_ran_is_behind_by_everything() -> None:
+    with Lab(seed=7) as lab:
+        lab.append("x-1", [Wanted(), Ignored(), Wanted()])
+        lab.advance("3s")
+        found = projection_lag(lab.store, Counts(), at=lab.clock.now())
+        assert (found.checkpoint, found.lag_events, found.lag_seconds) == (0, 2, 3.0)
+        assert str(found) == "counts: 2 events, 3.000 s"
+        (cut,) = measured(lab.store, Counts())
+        assert (cut.lag_events, cut.lag_seconds) == (2, 0.0)
+
+
+def test_an_empty_store_has_no_lag() -> None:
+    with Lab(seed=7) as lab:
+        found = projection_lag(lab.store, Counts(), at=lab.clock.now())
+        assert (found.head, found.lag_events, found.lag_seconds) == (0, 0, 0.0)
+        assert str(found) == "counts: caught up at 0"
+        assert measured(lab.store, Counts()) == []
+        assert list(lag_history(lab.store, []).columns) == ["projection", *Cut._fields]
+
+
+def test_lag_is_never_negative_when_the_clock_is_set_back() -> None:
+    with Lab(seed=7) as lab:
+        start = lab.clock.now()
+        lab.project(Counts())
+        lab.append("x-1", [Wanted()])
+        lab.advance("1h")
+        lab.append("x-1", [Wanted()])
+        lab.clock._now = start + MS  # type: ignore[attr-defined]
+        assert projection_lag(lab.store, Counts(), at=lab.clock.now()).lag_seconds == 0.0
+        lab.run()
+        assert all(c.lag_events >= 0 and c.lag_seconds >= 0 for c in measured(lab.store, Counts()))
+
+
+def test_a_long_history_is_thinned_and_keeps_its_last_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Lab(seed=7) as lab:
+        lab.project(Counts())
+        for _ in range(60):
+            lab.append("x-1", [Wanted(), Ignored()])
+            lab.advance(4 * MS)
+        lab.run()
+        whole = measured(lab.store, Counts())
+        monkeypatch.setattr(lag, "SAMPLES", 10)
+        thin = measured(lab.store, Counts())
+        assert len(thin) <= 2 * 13 < len(whole)
+        assert set(thin) <= set(whole)
+        assert thin[-1] == whole[-1]

@@ -1,0 +1,555 @@
+"""Projections: the read model is always the fold of the events up to its checkpoint."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import create_model
+
+from eslab import Event, InputError, Lab, Projection, ProjectionError, RecordedEvent, Row, Rows, on
+from eslab.projections import ProjectionRunner
+from eslab.store.duckdb import DuckDBTransaction
+
+
+class Counted(Event):
+    key: str
+    by: int = 1
+
+
+class Other(Event):
+    pass
+
+
+class Total(Row, key="key"):
+    key: str
+    total: int = 0
+    last: int = 0
+
+
+class Totals(Projection):
+    row = Total
+    batch = 2
+
+    @on
+    def counted(self, event: Counted, rows: Rows[Total], recorded: RecordedEvent) -> None:
+        row = rows.ensure(key=event.key)
+        row.total += event.by
+        row.last = recorded.position
+
+
+def fold(lab: Lab, checkpoint: int) -> list[tuple[str, int, int]]:
+    """Return the read model by another way: straight from the events."""
+    rows: dict[str, tuple[str, int, int]] = {}
+    for event in lab.store.read_all(until=checkpoint, types=[Counted]):
+        key = event.data["key"]
+        total = rows.get(key, (key, 0, 0))[1] + event.data["by"]
+        rows[key] = key, total, event.position
+    return sorted(rows.values())
+
+
+def held(lab: Lab, name: str = "totals") -> list[tuple[Any, ...]]:
+    return lab.sql(f"from rm.{name} order by all").fetchall()
+
+
+def checkpoint(lab: Lab, name: str = "totals") -> int:
+    value = lab.sql("select position from checkpoints where projection = ?", [name]).scalar()
+    assert isinstance(value, int)
+    return value
+
+
+def fill(lab: Lab, keys: str = "abacab") -> None:
+    for key in keys:
+        lab.append("counter-1", [Counted(key=key), Other()])
+
+
+@pytest.fixture(params=["virtual", "wall"])
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with Lab(seed=7 if request.param == "virtual" else None) as opened:
+        yield opened
+
+
+def test_a_read_model_is_the_fold_of_the_events(lab: Lab) -> None:
+    lab.project(Totals())
+    fill(lab)
+    lab.run()
+    assert held(lab) == fold(lab, 12) == [("a", 3, 9), ("b", 2, 11), ("c", 1, 7)]
+    assert checkpoint(lab) == 12
+    log = lab.sql("select from_position, to_position, count, mode from checkpoint_log order by 1")
+    assert log.fetchall() == [
+        (0, 3, 2, "catch-up"),
+        (3, 7, 2, "catch-up"),
+        (7, 11, 2, "catch-up"),
+        (11, 12, 0, "live"),
+    ]
+    lab.run()
+    assert len(lab.sql("from checkpoint_log")) == 4
+    fill(lab, "a")
+    lab.run()
+    assert held(lab) == fold(lab, 14)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 5)), max_size=5), max_size=4
+    ),
+    st.integers(1, 7),
+    st.booleans(),
+)
+def test_any_batch_size_gives_the_same_rows(
+    rounds: list[list[tuple[str, int]]], size: int, virtual: bool
+) -> None:
+    class Sized(Totals):
+        name = "totals"
+        batch = size
+
+    with Lab(seed=7 if virtual else None) as lab:
+        lab.project(Sized())
+        for part in rounds:
+            lab.append("counter-1", [Counted(key=key, by=by) for key, by in part])
+            lab.run()
+            assert held(lab) == fold(lab, lab.store.head())
+            assert checkpoint(lab) == lab.store.head()
+
+
+class Planted:
+    """Raises at the n-th write of a projection, before or after it was done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+        self.error = error
+        self.calls = 0
+        self.at: int | None = None
+        self.after = False
+        for name in ("execute", "put"):
+            monkeypatch.setattr(
+                DuckDBTransaction, name, self._guarded(getattr(DuckDBTransaction, name))
+            )
+
+    def _guarded(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(transaction: DuckDBTransaction, *arguments: Any) -> Any:
+            self.calls += 1
+            fires = self.calls == self.at
+            if fires and not self.after:
+                raise self.error
+            result = real(transaction, *arguments)
+            if fires:
+                raise self.error
+            return result
+
+        return call
+
+
+@pytest.mark.parametrize(("after", "error"), [(False, KeyboardInterrupt), (True, RuntimeError)])
+def test_an_exception_at_any_write_leaves_rows_and_checkpoint_together(
+    monkeypatch: pytest.MonkeyPatch, after: bool, error: type[BaseException]
+) -> None:
+    plant = Planted(monkeypatch, error)
+    plant.after = after
+    fired = 0
+    for number in itertools.count(1):
+        with Lab(seed=7) as lab:
+            plant.at = None
+            lab.project(Totals())
+            fill(lab, "aba")
+            lab.run()
+            fill(lab, "abc")
+            plant.calls, plant.at = 0, number
+            try:
+                lab.run()
+            except (KeyboardInterrupt, RuntimeError, ProjectionError):
+                fired += 1
+            plant.at = None
+            assert held(lab) == fold(lab, checkpoint(lab))
+            lab.project(Totals())  # what a person does after an error
+            lab.run()
+            assert checkpoint(lab) == lab.store.head() == 12
+            assert held(lab) == fold(lab, 12)
+            if plant.calls < number:
+                break
+    assert fired >= 6  # reads, writes of rows, the checkpoint and its log
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_exception_at_the_commit(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    with Lab(seed=7) as lab:
+        lab.project(Totals())
+        fill(lab)
+        real = lab.store.transaction
+        left = [2]
+
+        @contextmanager
+        def transaction() -> Iterator[DuckDBTransaction]:
+            left[0] -= 1
+            with real() as opened:
+                yield opened
+                if left[0] == 0 and not after:
+                    raise KeyboardInterrupt
+            if left[0] == 0:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(lab.store, "transaction", transaction)
+        with pytest.raises(KeyboardInterrupt):
+            lab.run()
+        assert held(lab) == fold(lab, checkpoint(lab))
+        lab.run()
+        assert held(lab) == fold(lab, 12)
+
+
+def test_the_comparison_with_the_fold_can_fail() -> None:
+    with Lab(seed=7) as lab:
+        lab.project(Totals())
+        fill(lab)
+        lab.run()
+        with lab.store.transaction() as transaction:
+            transaction.execute("update rm.totals set total = total + 1 where key = 'a'")
+        assert held(lab) != fold(lab, checkpoint(lab))
+
+
+def test_a_handler_that_raises_stops_its_projection_and_no_other(lab: Lab) -> None:
+    class Failing(Projection):
+        row = Total
+        batch = 1
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Total]) -> None:
+            rows.ensure(key=event.key).total += 100
+            if event.key == "c":
+                raise ZeroDivisionError("planted")
+
+    lab.project(Failing(), Totals())
+    fill(lab)
+    with pytest.raises(ProjectionError, match=r"'failing' stopped at <Counted .*@7>.*planted"):
+        lab.run()
+    assert held(lab, "failing") == [("a", 200, 0), ("b", 100, 0)]
+    assert checkpoint(lab, "failing") == 5
+    assert held(lab) == fold(lab, 12)
+    lab.run()  # it was said once; the projection stands still
+    assert checkpoint(lab, "failing") == 5
+
+
+ROW_FAULTS = {
+    "wrong type": ("number", "x"),
+    "too large": ("number", 2**70),
+    "no utf-8": ("text", "\ud800"),
+    "naive": ("at", datetime(2013, 1, 1)),  # noqa: DTZ001 - the fault
+    "too fine": ("amount", Decimal("1e-11")),
+    "too big": ("amount", Decimal("1e28")),
+    "NaN": ("amount", Decimal("NaN")),
+    "none": ("text", None),
+    "another key": ("key", "z"),
+}
+
+
+class Everything(Row, key=("key", "day")):
+    key: str
+    day: date = date(2013, 1, 1)
+    number: int | None = None
+    text: str = "é\0"
+    at: datetime = datetime(2013, 1, 1, tzinfo=UTC)
+    amount: Decimal = Decimal("1.5")
+    id: UUID = UUID(int=7)
+    real: float = 0.5
+    yes: bool | None = None
+
+
+@pytest.mark.parametrize(("field", "value"), ROW_FAULTS.values(), ids=ROW_FAULTS)
+def test_a_row_that_cannot_be_stored_stops_the_projection(lab: Lab, field: str, value: Any) -> None:
+    class Bad(Projection):
+        row = Everything
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Everything]) -> None:
+            setattr(rows.ensure(key=event.key, day=date(2013, 1, 1)), field, value)
+
+    lab.project(Bad(), Totals())
+    fill(lab)
+    with pytest.raises(ProjectionError):
+        lab.run()
+    assert held(lab, "bad") == []
+    assert held(lab) == fold(lab, 12)
+    lab.run()
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_rows_come_back_as_they_were_stored(size: int) -> None:
+    class Kept(Projection):
+        row = Everything
+        batch = size
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Everything], _: RecordedEvent) -> None:
+            day = date(2013, 1, 1)
+            found = rows.get(key=event.key, day=day)
+            if found is not None:
+                assert found == Everything(key=event.key, number=found.number)
+            row = rows.ensure(key=event.key, day=day)
+            row.number = (row.number or 0) + 1
+
+    with Lab(seed=7) as lab:
+        lab.project(Kept())
+        fill(lab)
+        lab.run()
+        counts = lab.sql("select key, number from kept order by key").fetchall()
+        assert counts == sorted(Counter("abacab").items())
+
+
+def wrong_use(use: Callable[[Rows[Any]], object]) -> None:
+    class Wrong(Projection):
+        row = Total
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Total]) -> None:
+            use(rows)
+
+    with Lab(seed=7) as lab:
+        lab.project(Wrong())
+        fill(lab, "a")
+        with pytest.raises(ProjectionError):
+            lab.run()
+
+
+def test_rows_are_asked_for_by_their_whole_key_in_its_types() -> None:
+    wrong_use(lambda rows: rows.ensure(nobody="a"))
+    wrong_use(lambda rows: rows.ensure())
+    wrong_use(lambda rows: rows.get(key="a", total=1))
+    wrong_use(lambda rows: rows.ensure(key=5))
+
+
+def test_rows_are_for_handlers(lab: Lab) -> None:
+    with pytest.raises(ProjectionError, match="handlers"):
+        Rows(Totals()).get(key="a")
+
+
+def test_put_and_get(lab: Lab) -> None:
+    class Putting(Projection):
+        row = Total
+        batch = 2
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Total]) -> None:
+            before = rows.get(key=event.key)
+            rows.put(Total(key=event.key, total=(before.total if before else 0) + 1))
+
+    lab.project(Putting())
+    fill(lab)
+    lab.run()
+    assert held(lab, "putting") == [("a", 3, 0), ("b", 2, 0), ("c", 1, 0)]
+
+
+def test_a_paused_projection_waits(lab: Lab) -> None:
+    lab.project(Totals())
+    lab.pause("totals")
+    fill(lab)
+    lab.run()
+    assert (held(lab), checkpoint(lab)) == ([], 0)
+    lab.resume("totals")
+    lab.run()
+    assert held(lab) == fold(lab, 12)
+    for use in (lab.pause, lab.resume):
+        with pytest.raises(InputError, match="nobody"):
+            use("nobody")
+
+
+def test_pausing_in_the_middle_of_a_batch_leaves_it_out() -> None:
+    with Lab(seed=7) as lab:
+        lab.project(Totals())
+        fill(lab)
+        lab.advance(timedelta(microseconds=500))  # a batch takes a millisecond
+        lab.pause("totals")
+        lab.run()
+        assert (held(lab), checkpoint(lab)) == ([], 0)
+        lab.resume("totals")
+        lab.run()
+        assert held(lab) == fold(lab, 12)
+
+
+def define(by: int, *, default: int = 0, extra: bool = False) -> Projection:
+    fields: dict[str, Any] = {"key": (str, ...), "total": (int, default)}
+    if extra:
+        fields["more"] = (str, "x")
+    model: Any = create_model("Total", __base__=Row, __cls_kwargs__={"key": "key"}, **fields)
+
+    if by == 1:
+
+        class Totals(Projection):
+            row = model
+
+            @on
+            def counted(self, event: Counted, rows: Rows[Any]) -> None:
+                rows.ensure(key=event.key).total += 1
+
+        return Totals()
+
+    class Totals(Projection):  # type: ignore[no-redef]
+        row = model
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Any]) -> None:
+            rows.ensure(key=event.key).total += 10
+
+    return Totals()
+
+
+def test_a_projection_that_is_defined_again_goes_on_or_is_rebuilt(lab: Lab) -> None:
+    fill(lab, "aab")
+    lab.project(define(1))
+    lab.run()
+    assert held(lab) == [("a", 2), ("b", 1)]
+    lab.project(define(1))
+    assert checkpoint(lab) == 6
+    assert held(lab) == [("a", 2), ("b", 1)]
+    for other, rows in (
+        (define(10), [("a", 20), ("b", 10)]),
+        (define(10, default=5), [("a", 25), ("b", 15)]),
+        (define(10, extra=True), [("a", 20, "x"), ("b", 10, "x")]),
+        (define(1), [("a", 2), ("b", 1)]),
+    ):
+        lab.project(other)
+        assert (checkpoint(lab), held(lab)) == (0, [])
+        lab.run()
+        assert held(lab) == rows
+        assert checkpoint(lab) == 6
+    assert len(lab.sql("from checkpoints")) == 1
+
+
+def test_an_older_runner_cannot_write_into_the_rebuilt_read_model() -> None:
+    with Lab(seed=7) as lab:
+        fill(lab, "aab")
+        older = ProjectionRunner(lab.store, define(1), lab.registry)
+        newer = ProjectionRunner(lab.store, define(10), lab.registry)
+        with pytest.raises(ProjectionError, match="another runner"):
+            older.step()
+        assert newer.step()
+        assert held(lab) == [("a", 20), ("b", 10)]
+
+
+def test_two_runners_of_one_projection_never_count_twice() -> None:
+    with Lab(seed=7) as lab:
+        fill(lab)
+        one, two = (ProjectionRunner(lab.store, Totals(), lab.registry) for _ in range(2))
+        assert two.checkpoint == 0
+        assert one.step()
+        with pytest.raises(ProjectionError, match="another runner"):
+            two.step()
+        while one.step():
+            pass
+        assert held(lab) == fold(lab, 12)
+
+
+def test_a_file_keeps_read_models_and_checkpoints(tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    with Lab(path) as lab:
+        lab.project(Totals())
+        fill(lab)
+        lab.run()
+    with Lab(path) as lab:
+        assert held(lab) == fold(lab, 12)
+        lab.project(Totals())
+        assert checkpoint(lab) == 12
+        fill(lab, "ab")
+        lab.run()
+        assert held(lab) == fold(lab, 16)
+
+
+def test_the_fingerprint_does_not_depend_on_the_hash_seed() -> None:
+    """Else a lab on a file would rebuild its read models at every start."""
+    code = (
+        "from eslab import Event, Projection, Row, on\n"
+        "class A(Event):\n    x: str\n"
+        "class R(Row, key='x'):\n    x: str\n"
+        "class P(Projection):\n"
+        "    row = R\n"
+        "    @on\n"
+        "    def a(self, event: A, rows) -> None:\n"
+        "        if event.x in {'one', 'two', 'three', 'four'}:\n"
+        "            rows.ensure(x=event.x)\n"
+        "print(P.fingerprint())\n"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+# Definitions.
+
+
+def projection(**parts: Any) -> Any:
+    def counted(self: Any, event: Counted, rows: Any) -> None:
+        pass
+
+    members = {"row": Total, "counted": on(counted), "__module__": __name__, **parts}
+    return type("Defined", (Projection,), {k: v for k, v in members.items() if v is not None})
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"name": ""},
+        {"name": "a b"},
+        {"name": 'x"; drop table eslab.event_log; --'},
+        {"name": 5},
+        {"name": "Totals"},
+        {"name": "events"},
+        {"name": "checkpoints"},
+        {"batch": 0},
+        {"batch": "x"},
+        {"batch": True},
+        {"row": None},
+        {"row": Counted},
+        {"counted": None},
+        {
+            "row": create_model(
+                "Quoted", __base__=Row, __cls_kwargs__={"key": 'a"b'}, **{'a"b': (str, "")}
+            )
+        },
+        {
+            "row": create_model(
+                "Large", __base__=Row, __cls_kwargs__={"key": "a"}, a=(str, ""), A=(str, "")
+            )
+        },
+        {
+            "row": create_model(
+                "Loose", __base__=Row, __cls_kwargs__={"key": "a"}, a=(str | None, "")
+            )
+        },
+    ],
+    ids=repr,
+)
+def test_a_projection_that_is_defined_wrongly_is_refused(parts: dict[str, Any]) -> None:
+    projection()
+    with pytest.raises(ProjectionError):
+        projection(**parts)
+
+
+@pytest.mark.parametrize("key", [(), "nobody", ("key", "nobody")])
+def test_a_row_needs_a_key(key: Any) -> None:
+    with pytest.raises(ProjectionError, match="key="):
+        create_model("R", __base__=Row, __cls_kwargs__={"key": key}, key=(str, ""))
+
+
+def test_what_is_no_projection_is_refused(lab: Lab) -> None:
+    for bad in (Totals, None, "totals"):
+        with pytest.raises(InputError):
+            lab.project(bad)  # type: ignore[arg-type]
