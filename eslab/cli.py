@@ -72,20 +72,18 @@ def demo(
 
     if out is not None:
         demonstration.check_folder(out)
-    say = Console(stderr=True, highlight=False)
+    console = Console(highlight=False, quiet=as_json)
     done = demonstration.run_demo(
         year=year,
         path=":memory:" if store is None else store,
         progress=not as_json,
-        say=lambda text: None if as_json else say.print(f"[dim]{text}[/dim]"),
+        say=lambda text: console.print(f"{text} ...", style="dim"),
     )
+    demonstration.print_summary(done, console)
     if as_json:
         typer.echo(done.json())
-    else:
-        demonstration.print_summary(done, Console(highlight=False))
     if out is not None:
-        path = done.write_report(out)
-        say.print(f"report: {path}")
+        console.print(f"report: {done.write_report(out)}", markup=False, soft_wrap=True)
 
 
 @notebooks.command("update")
