@@ -7,14 +7,13 @@ import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from eslab.aggregates import Aggregate, Repository
 from eslab.bus import LocalBus, Relay
-from eslab.clock import Clock, RandomIds, Scheduler, SeededIds, SystemClock, VirtualClock
+from eslab.clock import Clock, RandomIds, SeededIds, SystemClock, VirtualClock
 from eslab.errors import ClockError, EslabError, InputError, StreamNotFoundError
 from eslab.events import ANY, Event, Expected, Metadata, RecordedEvent, category_of, type_name
 from eslab.projections import Projection, ProjectionRunner
@@ -23,6 +22,7 @@ from eslab.sagas import Orchestrator, Saga, SagaState
 from eslab.schema import EventRegistry, canonical_json, encode
 from eslab.store import AppendResult
 from eslab.store.result import Result
+from eslab.subscriptions import Runner, Worker
 
 if TYPE_CHECKING:
     from eslab.store.duckdb import DuckDBStore
@@ -81,18 +81,13 @@ class Lab:
         self._relay = Relay(self.store, self.bus)
         self._orchestrator = Orchestrator(self.store, self.registry)
         self._aggregates: dict[str, type[Aggregate]] = {}
-        self._runners: dict[str, ProjectionRunner] = {}
-        self._sagas: dict[str, tuple[Saga, str]] = {}
-        self._scheduled_sagas: set[str] = set()
-        self._scheduler: Scheduler | None = None
-        self._working = threading.RLock()
-        self._appended = False
+        self._projections: dict[str, ProjectionRunner] = {}
         if isinstance(self.clock, VirtualClock):
             last = self.store.last_recorded_at()
             if last is not None and last > self.clock.now():
                 self.clock.advance_to(last)
-            self._scheduler = Scheduler(self.clock)
-        self._stop_listening = self.store.listen(self._note_append)
+        self._runner = Runner(self.clock, self._workers)
+        self._stop_listening = self.store.listen(self._runner.notice)
         self._supersede()
 
     def _supersede(self) -> None:
@@ -169,15 +164,17 @@ class Lab:
         for projection in projections:
             if not isinstance(projection, Projection):
                 raise InputError(f"project() takes projections, such as Orders(): {projection!r}")
-            self._runners[projection.name] = ProjectionRunner(self.store, projection, self.registry)
+            self._projections[projection.name] = ProjectionRunner(
+                self.store, projection, self.registry
+            )
 
     def pause(self, projection: str) -> None:
         """Stop a projection after its current batch, until it is resumed."""
-        self._runner(projection).paused = True
+        self._projection(projection).paused = True
 
     def resume(self, projection: str) -> None:
         """Let a projection go on from its checkpoint."""
-        self._runner(projection).paused = False
+        self._projection(projection).paused = False
 
     def sql(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Result:
         """Run one SELECT over the log (``events``) and the read models, read-only.
@@ -195,8 +192,6 @@ class Lab:
         Starting it again, with the same id and input, does nothing.
         """
         self._orchestrator.start(saga, saga_id, input)
-        with self._working:
-            self._sagas[saga.stream_id(saga_id)] = saga, saga_id
 
     def saga_state(self, saga: Saga, saga_id: str) -> SagaState:
         """Return what a saga's stream says about it."""
@@ -212,7 +207,8 @@ class Lab:
         Raises:
             EslabError: the first error of a projection or a saga; everything else was done.
         """
-        self._drain(None)
+        self._require_current()
+        self._runner.run()
 
     def advance(self, by: timedelta | str) -> None:
         """Move the virtual clock forwards, doing the work that falls due meanwhile.
@@ -229,88 +225,27 @@ class Lab:
                 "only a virtual clock can be advanced, and this lab runs on the machine's clock: "
                 "make it with Lab(seed=...)"
             )
+        self._require_current()
         until = self.clock.now() + _duration(by)
         try:
-            self._drain(until)
+            self._runner.run(until)
         finally:
             self.clock.advance_to(max(until, self.clock.now()))
 
-    def _drain(self, until: datetime | None) -> None:
+    def _require_current(self) -> None:
         if self.superseded:
             raise EslabError(
                 f"this lab was superseded by a newer one on {self.store.path}: use that one"
             )
-        failure: EslabError | None = None
-        with self._working:
-            self._sagas.update(
-                {saga.stream_id(id): (saga, id) for saga, id in self._orchestrator.unfinished()}
-            )
-            self._appended = True
-            while self._appended:
-                self._appended = False
-                try:
-                    self._work(until)
-                except EslabError as error:
-                    if self.store.closed:
-                        raise
-                    failure = failure or error
-                    self._appended = True
-                except BaseException:
-                    # All that work knows is in the store: what was scheduled can be forgotten.
-                    self._forget()
-                    raise
-        if failure is not None:
-            raise failure
 
-    def _work(self, until: datetime | None) -> None:
-        """Work until nothing is left that is due; on an error, the rest is left as it is."""
-        if self._scheduler is None:
-            moved: list[object] = [True]
-            while any(moved):
-                moved = [self._relay.step(), *(runner.step() for runner in self._active())]
-            while self._sagas:
-                saga, id = self._sagas.pop(next(iter(self._sagas)))
-                self._orchestrator.run(saga, id)
-            return
-        self._wake(self._scheduler)
-        while self._scheduler.step(until):
-            if self._appended:
-                self._appended = False
-                self._wake(self._scheduler)
+    def _workers(self) -> list[Worker]:
+        return [self._relay, *self._projections.values(), self._orchestrator]
 
-    def _wake(self, scheduler: Scheduler) -> None:
-        while self._relay.step():
-            pass
-        for runner in self._active():
-            runner.wake(scheduler)
-        for stream_id, (saga, id) in self._sagas.items():
-            if stream_id not in self._scheduled_sagas:
-                self._scheduled_sagas.add(stream_id)
-                self._orchestrator.wake(saga, id, scheduler, partial(self._ended, stream_id))
-
-    def _ended(self, stream_id: str) -> None:
-        self._scheduled_sagas.discard(stream_id)
-        self._sagas.pop(stream_id, None)
-
-    def _forget(self) -> None:
-        if self._scheduler is not None:
-            self._scheduler.clear()
-        self._scheduled_sagas.clear()
-        for runner in self._runners.values():
-            runner.scheduled = False
-
-    def _active(self) -> list[ProjectionRunner]:
-        return [runner for runner in self._runners.values() if runner.active]
-
-    def _note_append(self) -> None:
-        # On the thread that appended: the work itself stays on the thread of `run`.
-        self._appended = True
-
-    def _runner(self, name: str) -> ProjectionRunner:
+    def _projection(self, name: str) -> ProjectionRunner:
         try:
-            return self._runners[name]
+            return self._projections[name]
         except KeyError:
-            known = ", ".join(self._runners) or "none"
+            known = ", ".join(self._projections) or "none"
             raise InputError(f"there is no projection {name!r} here (there are: {known})") from None
 
     # Views.
@@ -367,7 +302,9 @@ class Lab:
         """
         from eslab.views import LagView
 
-        chosen = [self._runner(name) for name in projections] or list(self._runners.values())
+        chosen = [self._projection(name) for name in projections] or list(
+            self._projections.values()
+        )
         return LagView(self.store, [runner.projection for runner in chosen], at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
@@ -419,7 +356,7 @@ class Lab:
         superseded = ", superseded" if self.superseded else ""
         return (
             f"Lab({self.store.path!r}{seed}: {self.store.head():,} events, "
-            f"{self.store.streams():,} streams, {len(self._runners)} projections, "
+            f"{self.store.streams():,} streams, {len(self._projections)} projections, "
             f"{self.clock.now().isoformat()}{superseded})"
         )
 

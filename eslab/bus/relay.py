@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eslab.bus.local import LocalBus
+from eslab.clock import Scheduler
 from eslab.store.port import EventStore
 
 __all__ = ["Relay"]
@@ -21,16 +22,27 @@ class Relay:
         self._bus = bus
         self.position = store.head()
 
-    def step(self, limit: int = 1_000) -> int:
-        """Publish up to `limit` events, and return how many there were.
+    def begin(self) -> None:
+        """Take note that a run begins."""
+
+    def step(self, limit: int = 1_000) -> bool:
+        """Publish up to `limit` events, and say whether there was any.
 
         While nobody subscribes, nothing is read: the relay goes on from where the store is.
         """
+        before = self.position
         if not self._bus.subscribed:
             self.position = self._store.head()
-            return 0
-        events = list(self._store.read_all(after=self.position, limit=limit))
-        for event in events:
+            return False
+        for event in list(self._store.read_all(after=before, limit=limit)):
             self._bus.publish(event)
             self.position = event.position
-        return len(events)
+        return self.position > before
+
+    def wake(self, scheduler: Scheduler) -> None:  # noqa: ARG002 - a worker is given one
+        """Publish what there is: it takes no time on a virtual clock."""
+        while self.step():
+            pass
+
+    def forget(self) -> None:
+        """Take note that nothing is scheduled any more."""

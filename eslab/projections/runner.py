@@ -35,7 +35,7 @@ class ProjectionRunner:
         self.projection = projection
         self.error: ProjectionError | None = None
         self.paused = False
-        self.scheduled = False
+        self._scheduled = False
         self._rows: Rows[Any] = Rows(projection)
         self._checkpoint: int | None = None
         self._fingerprint = projection.fingerprint()
@@ -60,6 +60,13 @@ class ProjectionRunner:
                 )
         return self._checkpoint
 
+    def begin(self) -> None:
+        """Take note that a run begins."""
+
+    def forget(self) -> None:
+        """Take note that nothing is scheduled any more."""
+        self._scheduled = False
+
     def step(self) -> bool:
         """Apply one batch, if there is one, and say whether there was.
 
@@ -76,23 +83,23 @@ class ProjectionRunner:
 
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule the next batch on a virtual clock, where it takes the time that it costs."""
-        if self.scheduled or not self.active:
+        if self._scheduled or not self.active:
             return
-        self.scheduled = True
+        self._scheduled = True
 
         def begin() -> None:
-            self.scheduled = False
+            self._scheduled = False
             batch = self._subscription.read(self.checkpoint) if self.active else None
             if batch is None:
                 return
             started_at = self._store.clock.now()
-            self.scheduled = True
+            self._scheduled = True
             scheduler.after(
                 self.projection.cost.of(len(batch.events)), lambda: commit(batch, started_at)
             )
 
         def commit(batch: Batch, started_at: datetime) -> None:
-            self.scheduled = False
+            self._scheduled = False
             if self.active:
                 self._apply(batch, started_at=started_at)
                 self.wake(scheduler)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, Final
 
 from eslab.clock import Scheduler
-from eslab.errors import DomainError, LimitError, SagaError
+from eslab.errors import DomainError, EslabError, LimitError, SagaError
 from eslab.events import NO_STREAM, Event, Metadata
 from eslab.sagas.definition import (
     SAGA_EVENTS,
@@ -35,6 +35,7 @@ __all__ = ["Orchestrator"]
 
 MAX_RESULT: Final = 100_000
 MAX_ERROR: Final = 10_000
+ENDS: Final = (SagaCompleted, SagaCompensated, SagaStuck)
 _NAMESPACE: Final = uuid.UUID("6f1c8e0a-5a2b-5f0e-9d57-0d3c6b1f4e21")
 
 
@@ -50,6 +51,10 @@ class Orchestrator:
         self._store = store
         self._registry = registry
         self._sagas: dict[str, Saga] = {}
+        self._open: dict[str, tuple[str, str]] = {}
+        self._scanned = 0
+        self._scheduled: set[str] = set()
+        self._resting: set[str] = set()
         for event in SAGA_EVENTS:
             registry.register(event)
 
@@ -94,17 +99,18 @@ class Orchestrator:
 
     def unfinished(self) -> list[tuple[Saga, str]]:
         """Return the sagas of registered names that have not ended, in the order of starting."""
-        ended = {
-            event.stream_id
-            for event in self._store.read_all(
-                types=[SagaCompleted, SagaCompensated, SagaStuck], category="saga"
-            )
-        }
-        return [
-            (self._sagas[event.data["saga"]], event.data["saga_id"])
-            for event in self._store.read_all(types=[SagaStarted], category="saga")
-            if event.stream_id not in ended and event.data["saga"] in self._sagas
-        ]
+        if not self._sagas:
+            return []
+        head = self._store.head()
+        for event in self._store.read_all(
+            after=self._scanned, until=head, types=[SagaStarted, *ENDS], category="saga"
+        ):
+            if event.type == SagaStarted.event_type:
+                self._open[event.stream_id] = event.data["saga"], event.data["saga_id"]
+            else:
+                self._open.pop(event.stream_id, None)
+        self._scanned = head
+        return [(self._sagas[name], id) for name, id in self._open.values() if name in self._sagas]
 
     def run(self, saga: Saga, saga_id: str) -> SagaState:
         """Run a saga, here and now, from where its stream says it is to its end."""
@@ -114,33 +120,60 @@ class Orchestrator:
             self._finish(saga, saga_id, action, version)
         return self.state(saga, saga_id)
 
-    def wake(
-        self, saga: Saga, saga_id: str, scheduler: Scheduler, done: Callable[[], None]
-    ) -> None:
-        """Run a saga on a virtual clock, where each attempt takes the time that it costs."""
+    def begin(self) -> None:
+        """Take note that a run begins: sagas that failed in the last one are tried again."""
+        self._resting.clear()
 
-        def begin() -> None:
+    def step(self) -> bool:
+        """Run all unfinished sagas to their ends, and say whether there was any.
+
+        Raises:
+            EslabError: the first error of those that could not go on; the others did.
+        """
+        failure: EslabError | None = None
+        unfinished = self.unfinished()
+        for saga, saga_id in unfinished:
+            try:
+                self.run(saga, saga_id)
+            except EslabError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return bool(unfinished)
+
+    def wake(self, scheduler: Scheduler) -> None:
+        """Schedule the unfinished sagas on a virtual clock, where each attempt costs its time."""
+        for saga, saga_id in self.unfinished():
+            stream_id = saga.stream_id(saga_id)
+            if stream_id not in self._scheduled | self._resting:
+                self._scheduled.add(stream_id)
+                scheduler.after(timedelta(0), partial(self._go_on, saga, saga_id, scheduler, None))
+
+    def forget(self) -> None:
+        """Take note that nothing is scheduled any more."""
+        self._scheduled.clear()
+
+    def _go_on(
+        self, saga: Saga, saga_id: str, scheduler: Scheduler, begun: tuple[Action, int] | None
+    ) -> None:
+        """Finish what was begun, begin what follows, and come back when that has taken its time."""
+        stream_id = saga.stream_id(saga_id)
+        try:
+            if begun is not None:
+                self._finish(saga, saga_id, *begun)
             following = self._next(saga, saga_id)
             if following is None:
-                done()
+                self._scheduled.discard(stream_id)
                 return
             action, version = following
             version = self._begin(saga, saga_id, action, version)
-            cost = saga.step(action.step).cost if action.attempt else timedelta(0)
-            scheduler.after(cost, lambda: guarded(lambda: finish(action, version)))
-
-        def finish(action: Action, version: int) -> None:
-            self._finish(saga, saga_id, action, version)
-            begin()
-
-        def guarded(work: Callable[[], None]) -> None:
-            try:
-                work()
-            except BaseException:
-                done()
-                raise
-
-        scheduler.after(timedelta(0), lambda: guarded(begin))
+        except EslabError:
+            self._scheduled.discard(stream_id)
+            self._resting.add(stream_id)
+            raise
+        cost = saga.step(action.step).cost if action.attempt else timedelta(0)
+        begun = action, version
+        scheduler.after(cost, partial(self._go_on, saga, saga_id, scheduler, begun))
 
     def _next(self, saga: Saga, saga_id: str) -> tuple[Action, int] | None:
         """Return what comes next, and the version of the stream that says so."""

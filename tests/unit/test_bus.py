@@ -51,7 +51,7 @@ def test_handlers_get_the_types_that_they_subscribed_to(
     for name, type in (("one", Placed), ("two", "Placed"), ("other", "Other"), ("all", ALL)):
         bus.subscribe(type, lambda event, name=name: seen.append((name, event.position)))  # type: ignore[misc]
     append(store, "Placed", "Other", "Nobody")
-    assert relay.step() == 3
+    assert relay.step()
     assert seen == [
         ("one", 1),
         ("two", 1),
@@ -60,7 +60,7 @@ def test_handlers_get_the_types_that_they_subscribed_to(
         ("all", 2),
         ("all", 3),
     ]
-    assert relay.step() == 0
+    assert not relay.step()
     assert repr(bus) == "LocalBus(4 handlers, 0 failures)"
 
 
@@ -176,12 +176,12 @@ def test_the_relay_begins_where_the_store_is(store: MemoryStore) -> None:
     bus = LocalBus()
     relay = Relay(store, bus)
     append(store, "Placed")
-    assert relay.step() == 0  # nobody listened
+    assert not relay.step()  # nobody listened
     seen: list[int] = []
     bus.subscribe(ALL, lambda event: seen.append(event.position))
     append(store, "Placed", "Placed")
-    assert relay.step(limit=1) == 1
-    assert relay.step(limit=5) == 1
+    assert relay.step(limit=1)
+    assert relay.step(limit=5)
     assert seen == [3, 4]
 
 

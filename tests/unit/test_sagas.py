@@ -217,11 +217,10 @@ def on_clock(store: MemoryStore, saga: Saga) -> SagaState:
     orchestrator = Orchestrator(store, EventRegistry())
     orchestrator.start(saga, "1", {"days": 3})
     scheduler = Scheduler(store.clock)  # type: ignore[arg-type]
-    ended: list[bool] = []
-    for found, id in orchestrator.unfinished():
-        orchestrator.wake(found, id, scheduler, lambda: ended.append(True))
+    orchestrator.wake(scheduler)
     while scheduler.step():
         pass
+    assert orchestrator.unfinished() == []
     return orchestrator.state(saga, "1")
 
 

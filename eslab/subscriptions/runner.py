@@ -1,0 +1,127 @@
+"""What keeps work going: every worker takes its turn, until nothing is left that is due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from eslab.clock import Clock, Scheduler, VirtualClock
+from eslab.errors import EslabError, StoreClosedError
+
+__all__ = ["Runner", "Worker"]
+
+
+class Worker(Protocol):
+    """Something that follows the log: a projection, a relay, an orchestrator.
+
+    All that a worker knows is in the store. It may be told to forget what it has scheduled, and
+    finds its work again.
+    """
+
+    def begin(self) -> None:
+        """Take note that a run begins."""
+        ...
+
+    def step(self) -> bool:
+        """Do some work that is due, here and now, and say whether there was any."""
+        ...
+
+    def wake(self, scheduler: Scheduler) -> None:
+        """Schedule the work that is due, unless it is scheduled already."""
+        ...
+
+    def forget(self) -> None:
+        """Take note that nothing is scheduled any more."""
+        ...
+
+
+class Runner:
+    """Runs workers cooperatively, on the thread that asks for it.
+
+    On a virtual clock the work is scheduled, takes the time that it costs, and moves the clock
+    along; on another clock it is done at once. A worker that fails rests until the next run, and
+    the others go on.
+
+    Args:
+        clock: a virtual one, or the machine's.
+        workers: gives those that there are now.
+    """
+
+    def __init__(self, clock: Clock, workers: Callable[[], Iterable[Worker]]) -> None:
+        self._workers = workers
+        self._scheduler = Scheduler(clock) if isinstance(clock, VirtualClock) else None
+        self._running = threading.RLock()
+        self._noticed = False
+
+    def notice(self) -> None:
+        """Take note, on any thread, that something was appended."""
+        self._noticed = True
+
+    def run(self, until: datetime | None = None) -> None:
+        """Work until nothing is left.
+
+        Args:
+            until: on a virtual clock, leave the work that is due later.
+
+        Raises:
+            EslabError: the first error of a worker; all other work was done.
+        """
+        with self._running:
+            turn = _Turn()
+            try:
+                for worker in self._workers():
+                    turn.attempt(worker.begin, worker)
+                self._noticed = True
+                while self._noticed:
+                    self._noticed = False
+                    if self._scheduler is None:
+                        self._work(turn)
+                    else:
+                        self._work_virtually(turn, self._scheduler, until)
+            except BaseException:
+                self._forget()
+                raise
+            if turn.failure is not None:
+                raise turn.failure
+
+    def _work(self, turn: _Turn) -> None:
+        moved = [turn.attempt(worker.step, worker) for worker in turn.fit(self._workers())]
+        self._noticed = self._noticed or any(moved)
+
+    def _work_virtually(self, turn: _Turn, scheduler: Scheduler, until: datetime | None) -> None:
+        for worker in turn.fit(self._workers()):
+            turn.attempt(partial(worker.wake, scheduler), worker)
+        while not self._noticed and turn.attempt(partial(scheduler.step, until)):
+            pass
+
+    def _forget(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.clear()
+        for worker in self._workers():
+            worker.forget()
+
+
+class _Turn:
+    """One run: its first failure, and the workers that rest until the next one."""
+
+    def __init__(self) -> None:
+        self.failure: EslabError | None = None
+        self._resting: list[Worker] = []
+
+    def fit(self, workers: Iterable[Worker]) -> list[Worker]:
+        return [worker for worker in workers if worker not in self._resting]
+
+    def attempt(self, work: Callable[[], bool | None], worker: Worker | None = None) -> bool:
+        """Do a piece of work, and say whether more may follow."""
+        try:
+            return bool(work())
+        except StoreClosedError:
+            raise
+        except EslabError as error:
+            self.failure = self.failure or error
+            if worker is not None:
+                self._resting.append(worker)
+            return True
