@@ -7,6 +7,7 @@ from eslab.aggregates import Aggregate, applies
 from eslab.clock import SystemClock, VirtualClock
 from eslab.errors import (
     AppendConditionError,
+    AppendOutcomeUnknownError,
     ClockError,
     ConcurrencyError,
     DomainError,
@@ -23,7 +24,10 @@ from eslab.errors import (
     SchemaError,
     StoreClosedError,
     StoreError,
+    StoreFailedError,
+    StoreFullError,
     StoreOpenError,
+    StoreReadOnlyError,
     StreamNotFoundError,
     UnknownEventTypeError,
 )
@@ -32,6 +36,7 @@ from eslab.events import (
     NO_STREAM,
     STREAM_EXISTS,
     AppendCondition,
+    AsOf,
     Event,
     Metadata,
     NewEvent,
@@ -42,7 +47,14 @@ from eslab.events import (
 from eslab.lab import Lab
 from eslab.projections import Cost, Projection, Row, Rows, on
 from eslab.sagas import Saga, Step, StepContext
-from eslab.store import AppendResult, EventStore, MemoryStore, StreamAppend, open_store
+from eslab.store import (
+    AppendResult,
+    EventStore,
+    MemoryStore,
+    StreamAppend,
+    Verification,
+    open_store,
+)
 
 __version__ = "0.1.0"
 
@@ -53,7 +65,9 @@ __all__ = [
     "Aggregate",
     "AppendCondition",
     "AppendConditionError",
+    "AppendOutcomeUnknownError",
     "AppendResult",
+    "AsOf",
     "ClockError",
     "ConcurrencyError",
     "Cost",
@@ -86,11 +100,15 @@ __all__ = [
     "StepContext",
     "StoreClosedError",
     "StoreError",
+    "StoreFailedError",
+    "StoreFullError",
     "StoreOpenError",
+    "StoreReadOnlyError",
     "StreamAppend",
     "StreamNotFoundError",
     "SystemClock",
     "UnknownEventTypeError",
+    "Verification",
     "VirtualClock",
     "applies",
     "on",

@@ -14,6 +14,10 @@
     ├── StoreError                  the event store
     │   ├── StoreOpenError          the file cannot be opened as a store
     │   ├── StoreClosedError        it was closed
+    │   ├── StoreReadOnlyError      it is a copy, to look at only
+    │   ├── StoreFailedError        a commit failed, and what it left cannot be read
+    │   ├── StoreFullError          no place is left for more events
+    │   ├── AppendOutcomeUnknownError  a commit was interrupted: it happened, or it did not
     │   ├── StreamNotFoundError     no such stream
     │   ├── ConcurrencyError        the stream is not at the expected version
     │   ├── AppendConditionError    an event matches the append condition's query
@@ -28,6 +32,7 @@ from __future__ import annotations
 
 __all__ = [
     "AppendConditionError",
+    "AppendOutcomeUnknownError",
     "ClockError",
     "ConcurrencyError",
     "DomainError",
@@ -44,7 +49,10 @@ __all__ = [
     "SchemaError",
     "StoreClosedError",
     "StoreError",
+    "StoreFailedError",
+    "StoreFullError",
     "StoreOpenError",
+    "StoreReadOnlyError",
     "StreamNotFoundError",
     "UnknownEventTypeError",
 ]
@@ -113,6 +121,28 @@ class StoreOpenError(StoreError):
 
 class StoreClosedError(StoreError):
     """The store was closed."""
+
+
+class StoreReadOnlyError(StoreError):
+    """The store is a copy that was opened to look at it; nothing is appended to it."""
+
+
+class StoreFailedError(StoreError):
+    """A commit failed, and what it left cannot be read yet; each use of the store tries again."""
+
+
+class StoreFullError(StoreError):
+    """Events wait to be moved to the database, which fails; what was acknowledged is kept."""
+
+
+class AppendOutcomeUnknownError(StoreError):
+    """The commit of an append was interrupted: it is in the store as a whole, or not at all."""
+
+    def __init__(self, reason: str = "it was interrupted while it was committed") -> None:
+        super().__init__(
+            f"whether the append was recorded is not known: {reason}; read the stream again, or "
+            f"retry with the same event ids, which is safe"
+        )
 
 
 class StreamNotFoundError(StoreError):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from eslab.clock import as_utc
 from eslab.errors import InputError, LimitError, SchemaError
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "NO_STREAM",
     "STREAM_EXISTS",
     "AppendCondition",
+    "AsOf",
     "Event",
     "Expected",
     "ExpectedVersion",
@@ -304,3 +306,41 @@ class AppendCondition:
 
     query: Query
     after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsOf:
+    """The log as it was: exactly one of a position, a recorded time and an occurred time.
+
+    Args:
+        position: what was recorded up to and with this position.
+        recorded: what was recorded by then (aware); the same as a position.
+        occurred: what had happened by then (aware), event by event, whenever it was recorded.
+
+    Raises:
+        InputError: none of them is given, or several, or one that cannot be.
+
+    Example:
+        >>> AsOf(position=1_000)
+        AsOf(position=1000, recorded=None, occurred=None)
+    """
+
+    position: int | None = None
+    recorded: datetime | None = None
+    occurred: datetime | None = None
+
+    def __post_init__(self) -> None:
+        given = [
+            name for name in ("position", "recorded", "occurred") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            raise InputError(
+                f"AsOf takes one of position=, recorded= and occurred=, not "
+                f"{' and '.join(given) or 'none'}"
+            )
+        if self.position is not None:
+            if type(self.position) is not int or self.position < 0:
+                raise InputError(f"a position is a whole number from 0, not {self.position!r}")
+            return
+        moment = as_utc(getattr(self, given[0]), what=given[0])
+        object.__setattr__(self, given[0], moment)

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eslab.clock import Clock, IdSource, RandomIds, SystemClock
 from eslab.store.memory import MemoryStore
 from eslab.store.port import AppendResult, EventStore, ImportReport, StreamAppend
+from eslab.store.verification import Check, Verification
+
+if TYPE_CHECKING:
+    from eslab.store.journal import Durability
 
 __all__ = [
     "AppendResult",
+    "Check",
     "EventStore",
     "ImportReport",
     "MemoryStore",
     "StreamAppend",
+    "Verification",
     "open_store",
 ]
 
 
 def open_store(
-    path: str | Path = ":memory:", *, clock: Clock | None = None, ids: IdSource | None = None
+    path: str | Path = ":memory:",
+    *,
+    clock: Clock | None = None,
+    ids: IdSource | None = None,
+    durability: Durability = "full",
 ) -> EventStore:
     """Open an event store in DuckDB.
 
@@ -28,6 +39,12 @@ def open_store(
             open already gives the same store again.
         clock: where recorded_at comes from; by default the machine's clock.
         ids: where the ids of events come from that were appended without one; random by default.
+        durability: what an append to a file survives once it has returned. ``"full"`` waits until
+            the disk has it: it survives a killed process, a crash of the system and a loss of
+            power, as far as the disk keeps its word. ``"relaxed"`` does not wait: it survives a
+            killed process, but what the system had not written yet is lost with it, from some
+            append on (never one without those before it); after that the store is in a new epoch.
+            In memory nothing survives.
 
     Raises:
         StoreOpenError: the file is no store, is one of a newer eslab, is held by another process,
@@ -41,4 +58,6 @@ def open_store(
     """
     from eslab.store.duckdb import DuckDBStore
 
-    return DuckDBStore.open(path, clock=clock or SystemClock(), ids=ids or RandomIds())
+    return DuckDBStore.open(
+        path, clock=clock or SystemClock(), ids=ids or RandomIds(), durability=durability
+    )

@@ -1,72 +1,62 @@
-"""The event store in DuckDB: one file, or memory; the log, and SQL over it.
+"""The event store: appends to a journal and memory, the log in DuckDB, and one view of both.
 
-This adapter is the simple one: an append is one DuckDB transaction under one lock. The heads of
-the streams are kept in memory; everything else is asked of the database.
+It is a small CQRS system of its own. The write side decides and commits groups of appends, which
+are durable in the journal and known in the *tail*. The tail is moved to DuckDB in bulk: while
+others append, before SQL is run, before a projection's transaction, and on close. What is read
+comes from DuckDB up to the position that was flushed, and from the tail behind it.
 
-Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
-the stream; ``streams`` with the name of each; ``store_info``; ``checkpoints`` and
-``checkpoint_log`` of the projections. ``events`` is the view that a person queries. Read models
-are in the schema ``rm``. All are on the search path.
+Locks are taken in this order: `_flushing`, then the sequencer's lead, then `_mutex`.
 """
 
 from __future__ import annotations
 
-import ctypes
+import atexit
 import os
 import threading
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
-
-import duckdb
-import pyarrow as pa
+from typing import Any, Final, Protocol
 
 from eslab.clock import Clock, IdSource
-from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
-from eslab.events import category_of
+from eslab.errors import (
+    AppendOutcomeUnknownError,
+    EslabError,
+    InputError,
+    StoreClosedError,
+    StoreError,
+    StoreFailedError,
+    StoreFullError,
+    StoreOpenError,
+    StoreReadOnlyError,
+)
+from eslab.store.accepted import Accepted, Flushed
+from eslab.store.adapter import StoreAdapter
+from eslab.store.database import MEMORY, Database, DuckDBTransaction, sniff
+from eslab.store.decision import Decision, decide, decide_import
+from eslab.store.flusher import Flusher
+from eslab.store.hot import GivenIds, Heads, Hot, Tail
+from eslab.store.journal import Durability, Journal, JournalError, segments_of
+from eslab.store.lock import FileLock
+from eslab.store.recovery import Recovered, recover, remove_all
+from eslab.store.requests import AppendRequest
 from eslab.store.result import Result
-from eslab.store.sequencer import LogRow, Selection, SequencedStore
+from eslab.store.rows import LogRow, Selection, selected
+from eslab.store.sequencer import Sequencer, Ticket
+from eslab.store.verification import Check, Verification
 
 __all__ = ["DuckDBStore"]
 
-FORMAT: Final = 1
-PAGE: Final = 20_000
-MEMORY: Final = ":memory:"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-_SCHEMA: Final = """
-create schema eslab;
-create schema rm;
-create table eslab.store_info(
-    store_id uuid not null, epoch integer not null, format integer not null);
-create table eslab.streams(
-    stream_id integer not null, name varchar not null, category varchar not null);
-create table eslab.event_log(
-    position bigint not null, stream_id integer not null, version integer not null,
-    type varchar not null, schema_version integer not null, event_id uuid not null,
-    tags varchar[] not null, data json not null, metadata json not null,
-    occurred_at timestamptz not null, recorded_at timestamptz not null);
-create table eslab.checkpoints(
-    projection varchar primary key, position bigint not null, fingerprint varchar not null);
-create table eslab.checkpoint_log(
-    projection varchar not null, from_position bigint not null, to_position bigint not null,
-    count bigint not null, started_at timestamptz not null, committed_at timestamptz not null,
-    mode varchar not null);
-create view eslab.events as
-    select l.position, s.name as stream_id, s.category, l.version, l.type, l.schema_version,
-           l.event_id, l.tags, l.data, l.metadata, l.occurred_at, l.recorded_at
-    from eslab.event_log l join eslab.streams s using (stream_id);
-"""
-
-_ROWS: Final = """
-select l.position, s.name, l.version, l.type, l.schema_version, l.event_id, l.tags,
-       l.data::varchar, l.metadata::varchar, epoch_us(l.occurred_at), epoch_us(l.recorded_at)
-from eslab.event_log l join eslab.streams s using (stream_id)
-"""
+FLUSH_EVENTS: Final = 10_000
+FLUSH_SIZE: Final = 16 << 20
+FULL_EVENTS: Final = 50_000
+FULL_SIZE: Final = 64 << 20
+TRIES: Final = 3
 
 _FORKED: Final = (
     "{} was opened before this process was forked, and belongs to the process that opened it: "
@@ -74,495 +64,637 @@ _FORKED: Final = (
 )
 
 _stores: weakref.WeakSet[DuckDBStore] = weakref.WeakSet()
-_open_stores: dict[str, DuckDBStore] = {}
-_open_stores_lock = threading.Lock()
+_open_stores: dict[Path, DuckDBStore] = {}
+_open_stores_lock = threading.RLock()
 
 
-class DuckDBStore(SequencedStore):
-    """An event store in a DuckDB file or in memory; `eslab.open_store` opens one."""
+class DuckDBStore(StoreAdapter):
+    """An event store in a DuckDB file or in memory; `eslab.open_store` opens one.
 
-    def __init__(self, path: str, *, clock: Clock, ids: IdSource) -> None:
+    Args:
+        path: a file, or ``":memory:"``.
+        clock: where recorded_at comes from.
+        ids: where the ids of events come from that were given none.
+        durability: what an append to a file survives.
+        read_only: take no appends.
+    """
+
+    _heads: Heads
+    _flushed: Flushed
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        durability: Durability = "full",
+        read_only: bool = False,
+    ) -> None:
         super().__init__(clock=clock, ids=ids)
         self.path = path
-        self._heads: dict[str, tuple[int, int, int]] = {}
-        self._position = 0
-        self._last: datetime | None = None
-        self._unsure = False
+        self.durability = durability
+        self.read_only = read_only
         self._forked = False
-        self._connection = _connect(path)
-        self._cursors: list[duckdb.DuckDBPyConnection] = []
-        try:
-            self._prepare()
-            self._load()
-        except BaseException as error:
-            self._connection.close()
-            if isinstance(error, duckdb.Error):
-                raise StoreOpenError(f"{path} cannot be read: {_first_line(error)}") from error
-            raise
+        self._unsure = False
+        self._flushing = threading.RLock()
+        self._mutex = threading.Lock()
+        self._sequencer = Sequencer(self._commit_group)
+        self._hot = Hot(0, 0, Tail(0), None)
+        self._journal: Journal | None = None
+        self._lock: FileLock | None = None
+        with ExitStack() as on_failure:
+            if path != MEMORY:
+                self._lock = FileLock(Path(path))
+                on_failure.callback(self._lock.discard)
+            self._database = Database(path, new_id=ids.mint(0))
+            on_failure.callback(self._database.close)
+            if self._database.copy and not read_only:
+                raise StoreOpenError(
+                    f"{path} is a copy of a store: look at it with Lab.open_copy({path!r}), or "
+                    f"make a store of it with eslab.restore_store({path!r}, 'another.duckdb')"
+                )
+            try:
+                relaxed = self._load()
+                self._tidy(epoch=self.epoch + relaxed)
+            except StoreOpenError:
+                raise
+            except StoreError as error:
+                raise StoreOpenError(f"{path} cannot be opened: {error}") from error
+            on_failure.pop_all()
+        self._flusher = Flusher(self, idle=path != MEMORY)
         _stores.add(self)
 
     @classmethod
-    def open(cls, path: str | Path, *, clock: Clock, ids: IdSource) -> DuckDBStore:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        durability: Durability = "full",
+    ) -> DuckDBStore:
         """Open a store, or give the one that this process has open for that file."""
+        if durability not in ("full", "relaxed"):
+            raise InputError(f"durability must be 'full' or 'relaxed', not {durability!r}")
         if str(path) == MEMORY:
-            return cls(MEMORY, clock=clock, ids=ids)
-        if not isinstance(path, (str, Path)) or not str(path):
-            raise StoreOpenError(f"a store needs the path of a file, or ':memory:', not {path!r}")
-        try:
-            resolved = str(Path(path).expanduser().resolve())
-        except (OSError, RuntimeError, ValueError) as error:
-            raise StoreOpenError(f"{path!r} cannot be the path of a store: {error}") from error
+            return cls(MEMORY, clock=clock, ids=ids, durability=durability)
+        resolved = resolve(path)
         with _open_stores_lock:
             store = _open_stores.get(resolved)
             if store is None:
-                store = _open_stores[resolved] = cls(resolved, clock=clock, ids=ids)
+                require_closed(resolved)
+                sniff(resolved)
+                store = cls(str(resolved), clock=clock, ids=ids, durability=durability)
+                _open_stores[resolved] = store
             elif store._forked:
                 raise StoreOpenError(_FORKED.format(store.path))
+            elif store.durability != durability:
+                raise StoreOpenError(
+                    f"{store.path} is open here with durability={store.durability!r}: close it "
+                    f"first to open it with {durability!r}"
+                )
             return store
+
+    @property
+    def store_id(self) -> uuid.UUID:
+        """The identity of the store, which a copy of it shares."""
+        return self._database.identity.store_id
+
+    @property
+    def epoch(self) -> int:
+        """Counts from 1; it rises when acknowledged positions may have been lost."""
+        return self._database.identity.epoch
 
     def __repr__(self) -> str:
         if self._closed:
             return f"DuckDBStore({self.path!r}, closed)"
         return f"DuckDBStore({self.path!r}, {self._head():,} events, {len(self._heads):,} streams)"
 
-    # SQL.
+    # Appending.
+
+    def _submit(self, request: AppendRequest) -> Decision:
+        self._require_writable()
+        at_once = request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE
+        decision = self._submit_surely(
+            request, self._decide_at_once if at_once else self._decide_in_a_group
+        )
+        tail = self._hot.tail
+        urgent = len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE
+        self._flusher.notice(urgent=urgent)
+        return decision
+
+    def _submit_import(self, request: AppendRequest) -> Decision:
+        self._require_writable()
+        return self._submit_surely(request, self._decide_import)
+
+    def _submit_surely(
+        self, request: AppendRequest, submit: Callable[[Ticket], Decision]
+    ) -> Decision:
+        """Submit a request, and find out what became of it if the commit fails.
+
+        Raises:
+            AppendOutcomeUnknownError: that cannot be found out now.
+            StoreError: nothing was written.
+        """
+        for _ in range(TRIES):
+            ticket = Ticket(request)
+            try:
+                return submit(ticket)
+            except (AppendOutcomeUnknownError, JournalError) as error:
+                failure = error
+                if self._happened(ticket, error):
+                    assert ticket.decision is not None
+                    return ticket.decision
+                if isinstance(error, JournalError):
+                    break
+        raise StoreError(f"the append failed, and nothing was written: {failure}") from failure
+
+    def _happened(self, ticket: Ticket, error: StoreError) -> bool:
+        """Say whether an append was written, whose commit failed here or on another thread."""
+        try:
+            self._read_again()
+        except StoreFailedError as failure:
+            raise AppendOutcomeUnknownError(str(failure)) from error
+        if ticket.decision is None or not ticket.decision.rows:
+            return False
+        last = ticket.decision.rows[-1]
+        return list(self._rows(Selection(last.position - 1, last.position))) == [last]
+
+    def _decide_in_a_group(self, ticket: Ticket) -> Decision:
+        self._make_room()
+        self._flushed.look_up(ticket.request, self._hot.flushed)
+        return self._sequencer.submit(ticket)
+
+    def _decide_at_once(self, ticket: Ticket) -> Decision:
+        return self._write_at_once(ticket, decide)
+
+    def _decide_import(self, ticket: Ticket) -> Decision:
+        return self._write_at_once(ticket, decide_import)
+
+    def _make_room(self) -> None:
+        tail = self._hot.tail
+        if len(tail.rows) < FULL_EVENTS and tail.size < FULL_SIZE:
+            return
+        try:
+            self.flush()
+        except StoreClosedError:
+            raise
+        except StoreError as error:
+            raise StoreFullError(
+                f"{len(tail.rows):,} events wait to be moved to the database, and no more are "
+                f"taken until they are: {error}; all that was acknowledged is safe in the journal"
+            ) from error
+
+    def _commit_group(self, group: Sequence[Ticket]) -> None:
+        """Decide the appends of a group in turn, and commit those that are allowed."""
+        self._require_settled()
+        accepted = self._accepted()
+        now = self.clock.now()
+        for ticket in group:
+            try:
+                ticket.decision = decide(ticket.request, accepted, now)
+            except EslabError as error:
+                ticket.error = error
+            else:
+                accepted.add(ticket.decision)
+        if accepted.rows:
+            self._commit(accepted.rows)
+
+    def _commit(self, rows: Sequence[LogRow]) -> None:
+        try:
+            if self._lock is not None:
+                self._journal_for_writing().write(rows)
+            with self._mutex:
+                _, flushed, tail, _ = self._hot
+                self._heads.advance(rows)
+                tail.extend(rows)
+                self._hot = Hot(rows[-1].position, flushed, tail, rows[-1].recorded_at)
+        except BaseException:
+            # Also an interrupt, between the commit and what is known of it here: nobody knows
+            # whether it happened, and whoever comes next reads it again.
+            self._unsure = True
+            raise
+
+    def _journal_for_writing(self) -> Journal:
+        """Return the journal; the first time, mark the file as one that needs it."""
+        if self._journal is None:
+            journal = Journal(
+                Path(self.path),
+                self._database.identity,
+                durability=self.durability,
+                number=max(segments_of(Path(self.path)), default=0) + 1,
+                base=self._hot.head,
+            )
+            if self._database.journal is None:
+                self._database.mark(journal.number)
+            self._journal = journal
+        return self._journal
+
+    def _write_at_once(self, ticket: Ticket, decide: Decide) -> Decision:
+        """Decide an append that is large enough to go to the database directly."""
+        with self._flushing:
+            self.flush()
+            with self._sequencer.exclusive():
+                self._require_settled()
+                self._flush()  # of those who came in between
+                self._flushed.look_up(ticket.request, self._hot.flushed)
+                decision = decide(ticket.request, self._accepted(), self.clock.now())
+                if decision.rows:
+                    ticket.decision = decision
+                    self._write(decision.rows)
+        return decision
+
+    def _write(self, rows: Sequence[LogRow]) -> None:
+        head = self._hot.head
+        try:
+            numbers = self._heads.numbers(rows)
+            self._database.write(rows, numbers, journal=self._database.journal)
+            self._flushed.add(rows)
+            last = rows[-1]
+            with self._mutex:
+                self._heads.advance(rows)
+                self._hot = Hot(last.position, last.position, Tail(last.position), last.recorded_at)
+        except StoreError as error:
+            if self._database.ends_at(head):
+                raise
+            self._unsure = True
+            raise AppendOutcomeUnknownError(str(error)) from error
+        except BaseException:
+            self._unsure = True
+            raise
+
+    def _accepted(self) -> Accepted:
+        return Accepted(self._heads, self._hot, self._flushed, self._mint)
+
+    def _mint(self, position: int) -> uuid.UUID:
+        return self.ids.mint(position, epoch=self.epoch)
+
+    # What an interrupted or failed commit left.
+
+    def _require_settled(self) -> None:
+        super()._require_open()
+        if self._unsure:
+            raise AppendOutcomeUnknownError("the commit before it failed")
+
+    def _read_again(self) -> None:
+        """Read what an interrupted or failed commit left: all of it, or nothing.
+
+        Raises:
+            StoreFailedError: it cannot be read.
+        """
+        if not self._unsure:
+            return
+        with self._flushing, self._sequencer.exclusive():
+            if not self._unsure:
+                return
+            try:
+                if self._journal is not None:
+                    self._journal.close()
+                    self._journal = None
+                self._database.revive()
+                self._load()
+            except EslabError as error:
+                raise StoreFailedError(
+                    f"{self.path} cannot be read after a commit failed or was interrupted: "
+                    f"{error}; what was acknowledged is in the file and its journal: close the "
+                    f"store, mend the cause, and open it again"
+                ) from error
+            self._unsure = False
+
+    def _load(self) -> bool:
+        """Read what the file and its journal say; say whether acknowledged events may be lost."""
+        heads, flushed, recorded_at = self._database.heads()
+        if self._lock is not None:
+            found = recover(Path(self.path), self._database, flushed)
+        else:  # what memory alone has was never in doubt
+            found = Recovered(self._hot.tail.between(flushed, self._hot.head))
+        if found.rows:
+            heads.advance(found.rows)
+            recorded_at = found.rows[-1].recorded_at
+        cold = Flushed(self._database, GivenIds(self._database.given_ids()))
+        head = flushed + len(found.rows)
+        with self._mutex:
+            self._heads, self._flushed = heads, cold
+            self._hot = Hot(head, flushed, Tail(flushed, found.rows), recorded_at)
+        return found.relaxed
+
+    def _tidy(self, *, epoch: int) -> None:
+        """Move what is left to the database, which is complete then, and remove the journal."""
+        self._flush()
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._lock is not None:
+            if self._database.journal is not None or epoch != self.epoch:
+                self._database.mark(None, epoch=epoch)
+            remove_all(Path(self.path))
+
+    # The tail and the database.
+
+    def flush(self) -> None:
+        """Move all events that are only in the journal and in memory to the database.
+
+        It happens by itself: in the background, before SQL and projections, and on close.
+
+        Raises:
+            StoreError: the database cannot be written; the events stay where they are.
+        """
+        self._require_open()
+        with self._flushing:
+            if self._journal is not None and self._journal.worn:
+                with self._sequencer.exclusive():
+                    self._require_settled()
+                    self._rotate()
+            self._flush()
+
+    def _rotate(self) -> None:
+        assert self._journal is not None
+        try:
+            self._journal.rotate(self._hot.head)
+        except BaseException:
+            self._unsure = True
+            raise
+
+    def _flush(self) -> None:
+        head, flushed, tail, _ = self._hot
+        if head == flushed:
+            return
+        rows = tail.between(flushed, head)
+        journal = self._journal
+        needed = self._database.journal
+        if journal is not None and needed is not None and journal.base <= head:
+            needed = journal.number
+        try:
+            self._database.write(rows, list(map(self._heads.number_of, rows)), journal=needed)
+            self._flushed.add(rows)
+            with self._mutex:
+                last, _, tail, recorded_at = self._hot
+                self._hot = Hot(last, head, Tail(head, tail.between(head, last)), recorded_at)
+        except StoreError:
+            self._unsure = self._unsure or not self._database.ends_at(flushed)
+            raise
+        except BaseException:
+            self._unsure = True
+            raise
+        if journal is not None and needed is not None:
+            journal.drop_before(needed)
+
+    def compact(self) -> None:
+        """Move DuckDB's own write-ahead log into its file, when nothing else is going on."""
+        self._require_open()
+        with self._flushing:
+            self._database.compact()
+
+    # Reading.
+
+    def _head(self) -> int:
+        return self._hot.head
+
+    def _stream_version(self, stream_id: str) -> int:
+        with self._mutex:
+            return self._heads.get(stream_id)[0]
+
+    def streams(self) -> int:
+        """Return how many streams there are."""
+        self._require_open()
+        return len(self._heads)
+
+    def last_recorded_at(self) -> datetime | None:
+        """Return when the last event was recorded; None when the store is empty."""
+        self._require_open()
+        return self._hot.recorded_at
+
+    def _position_at(self, recorded: datetime) -> int:
+        hot = self._hot
+        return hot.tail.recorded_by(recorded, hot.head) or self._database.position_at(recorded)
+
+    def _stream_rows(
+        self, stream_id: str, low: int, high: int, *, backwards: bool, limit: int | None
+    ) -> Iterator[LogRow]:
+        warm = self._hot.tail.of_stream(stream_id, low, high)
+        last = warm[0].version - 1 if warm else high
+        if backwards:
+            warm.reverse()
+        if last < low or (backwards and limit is not None and limit <= len(warm)):
+            return iter(warm[:limit])
+        left = limit if limit is None or not backwards else limit - len(warm)
+        cold = self._database.stream_rows(
+            self._heads.number(stream_id), low, last, backwards=backwards, limit=left
+        )
+        return islice(chain(warm, cold) if backwards else chain(cold, warm), limit)
+
+    def _rows(self, selection: Selection) -> Iterator[LogRow]:
+        _, flushed, tail, _ = self._hot
+        warm = tail.between(max(selection.after, flushed), selection.until)
+        cold = replace(selection, until=min(selection.until, flushed))
+        if not warm:
+            yield from self._database.rows(cold)
+            return
+        left = selection.limit
+        parts: list[Callable[[int | None], Iterable[LogRow]]] = [
+            lambda limit: self._database.rows(replace(cold, limit=limit)),
+            lambda limit: selected(
+                reversed(warm) if selection.backwards else warm, replace(selection, limit=limit)
+            ),
+        ]
+        for part in reversed(parts) if selection.backwards else parts:
+            for row in part(left):
+                yield row
+                left = None if left is None else left - 1
+
+    # SQL, and read models.
 
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Result:
         """Run one SELECT or EXPLAIN, read-only, and return its rows.
 
         Args:
-            query: one statement; the tables are those that this module describes.
+            query: one statement; the tables are those of `eslab.store.database`.
             parameters: values for ``?`` or ``$1``, or a dict for ``$name``.
 
         Raises:
             QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.
         """
-        if not isinstance(query, str):
-            raise QueryError(f"sql() takes the text of a query, not {query!r}")
-        with self._cursor() as cursor:
-            try:
-                statements = cursor.extract_statements(query)
-            except duckdb.Error as error:
-                raise QueryError(f"the query cannot be parsed: {error}") from error
-            kinds = [statement.type.name for statement in statements]
-            if kinds not in (["SELECT"], ["EXPLAIN"]):
-                found = ", ".join(kinds) or "nothing"
-                raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
-            cursor.execute("begin transaction read only")
-            try:
-                table = cursor.sql(query, params=parameters or None).to_arrow_table()
-            except duckdb.Error as error:
-                raise QueryError(f"{error}") from error
-            finally:
-                cursor.execute("rollback")
-        return Result(_whole_numbers(table), sql=query)
-
-    def streams(self) -> int:
-        """Return how many streams there are."""
-        with self._open_lock():
-            return len(self._heads)
-
-    def last_recorded_at(self) -> datetime | None:
-        """Return when the last event was recorded; None when the store is empty."""
-        with self._open_lock():
-            return self._last
+        self.flush()
+        return self._database.sql(query, parameters)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
-        """Give a transaction over the tables of projections; an exception rolls it back."""
-        failed = _driver_errors("the transaction failed")
-        with self._open_lock(), self._cursor() as cursor, failed, _commit(cursor):
-            yield DuckDBTransaction(cursor)
+        """Give a transaction over the tables of projections; an exception rolls it back.
 
-    @contextmanager
-    def _open_lock(self) -> Iterator[None]:
+        It sees the log up to the head of now.
+        """
+        self.flush()
+        with self._database.transaction() as transaction:
+            yield transaction
+
+    # Copies and proofs.
+
+    def copy_to(self, path: str | Path) -> Path:
+        """Write a copy of the whole store to a new file, and return its path.
+
+        Others may append meanwhile: the copy is of one moment. It is opened by `Lab.open_copy`, to
+        look at it, or made a store by `eslab.restore_store`.
+
+        Args:
+            path: a file that does not exist yet.
+
+        Raises:
+            StoreError: it exists, or cannot be written.
+        """
+        target = resolve(path)
+        if target.exists():
+            raise StoreError(f"{target} exists already: choose another file, or remove it first")
+        partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+        with self._flushing:
+            self.flush()
+            try:
+                self._database.copy_to(partial)
+                partial.replace(target)
+            except OSError as error:
+                raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+            finally:
+                for side in ("", ".wal"):
+                    with suppress(OSError):
+                        partial.with_name(partial.name + side).unlink()
+        return target
+
+    def verify(self) -> Verification:
+        """Prove that the log is whole; see `eslab.store.EventStore.verify`."""
+        self._require_open()
+        with self._flushing:
+            self.flush()
+            with self._sequencer.exclusive():
+                self._require_settled()
+                self._flush()
+                checks = [*self._database.checks(), self._check_memory()]
+                if self._journal is not None:
+                    checks.append(self._check_journal(self._journal))
+        return Verification(tuple(checks))
+
+    def _check_memory(self) -> Check:
+        heads, position, _ = self._database.heads()
+        wrong = ""
+        if position != self._hot.head:
+            wrong = f"the database ends at {position:,}, memory at {self._hot.head:,}"
+        elif heads != self._heads:
+            wrong = "the versions of the streams differ"
+        return Check("memory and database agree", not wrong, wrong or f"up to {position:,}")
+
+    def _check_journal(self, journal: Journal) -> Check:
+        name = "journal and database agree"
+        try:
+            rows = journal.rows()
+        except JournalError as error:
+            return Check(name, ok=False, found=str(error))
+        if not rows:
+            return Check(name, ok=True, found="the journal is empty")
+        first, last = rows[0].position, rows[-1].position
+        same = list(self._database.rows(Selection(first - 1, last))) == rows
+        found = f"positions {first:,} to {last:,}"
+        return Check(name, same, found if same else f"{found} are other events in the journal")
+
+    # What must hold before anything is done.
+
+    def _require_open(self) -> None:
         if self._forked:
             raise StoreClosedError(_FORKED.format(self.path))
-        with super()._open_lock():
-            if self._unsure:
-                self._recover()
-            yield
+        super()._require_open()
+        if self._unsure:
+            self._read_again()
 
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a cursor: nobody else uses it meanwhile, and it has no transaction open."""
-        with self._open_lock():
-            cursor = self._cursors.pop() if self._cursors else self._new_cursor()
-        try:
-            yield cursor
-        except BaseException:
-            cursor.close()
-            raise
-        with self._lock:
+    def _require_writable(self) -> None:
+        if self.read_only:
+            raise StoreReadOnlyError(
+                f"{self.path} is a copy that was opened to look at it: append to the store itself"
+            )
+
+    # The end.
+
+    def _close(self) -> None:
+        if self._closed or self._forked:
+            return
+        self._flusher.stop()
+        failure: EslabError | None = None
+        with _open_stores_lock, self._flushing, self._sequencer.exclusive():
             if self._closed:
-                cursor.close()
-            else:
-                self._cursors.append(cursor)
-
-    def _new_cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor = self._connection.cursor()
-        cursor.execute("set search_path = 'main,eslab,rm'")
-        cursor.execute("set timezone = 'UTC'")
-        return cursor
-
-    # Opening.
-
-    def _prepare(self) -> None:
-        held = self._connection.execute(
-            "select schema_name, table_name from duckdb_tables() union all "
-            "select schema_name, view_name from duckdb_views() where not internal union all "
-            "select schema_name, sequence_name from duckdb_sequences() union all "
-            "select schema_name, type_name from duckdb_types() where not internal order by all"
-        ).fetchall()
-        if ("eslab", "store_info") not in held:
-            if held:
-                names = ", ".join(f"{schema}.{table}" for schema, table in held[:3])
-                raise StoreOpenError(
-                    f"{self.path} is a database of another program (it holds {names}), not an "
-                    f"eslab store; it was not touched: choose another file"
-                )
-            with _commit(self._connection):
-                self._connection.execute(_SCHEMA)
-                self._connection.execute(
-                    "insert into eslab.store_info values (?, 1, ?)", [self.ids.mint(0), FORMAT]
-                )
-        found = self._connection.execute("select format from eslab.store_info").fetchall()
-        if len(found) != 1 or not isinstance(format := found[0][0], int):
-            raise StoreOpenError(f"{self.path} is damaged: eslab.store_info has no format")
-        if format > FORMAT:
-            raise StoreOpenError(
-                f"{self.path} was written by a newer eslab (format {format}; this one knows up to "
-                f"{FORMAT}); it was not touched: pip install --upgrade eslab"
-            )
-
-    def _recover(self) -> None:
-        """Read again what an interrupted append left: all of it, or nothing."""
-        with _driver_errors(f"{self.path} cannot be read after an append was interrupted"):
-            with suppress(duckdb.TransactionException):
-                self._connection.execute("rollback")
-            self._load()
-        self._unsure = False
-
-    def _load(self) -> None:
-        heads = self._connection.execute(
-            "select s.name, s.stream_id, max(version), max(position) "
-            "from eslab.event_log join eslab.streams s using (stream_id) group by all"
-        ).fetchall()
-        self._heads = {name: (number, version, at) for name, number, version, at in heads}
-        ((self._position, last),) = self._connection.execute(
-            "select coalesce(max(position), 0), epoch_us(max(recorded_at)) from eslab.event_log"
-        ).fetchall()
-        self._last = None if last is None else _moment(last)
-
-    # What the sequencer asks for.
-
-    def _head(self) -> int:
-        return self._position
-
-    def _last_recorded_at(self) -> datetime | None:
-        return self._last
-
-    def _stream_head(self, stream_id: str) -> tuple[int, int]:
-        _, version, position = self._heads.get(stream_id, (0, 0, 0))
-        return version, position
-
-    def _find(self, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, LogRow]:
-        wanted = pa.table({"event_id": [str(id) for id in ids]})
-        with self._registered("wanted_ids", wanted):
-            # The column of ids alone is quick to look through; the rows are wanted rarely.
-            found = self._connection.execute(
-                "select position from eslab.event_log "
-                "where event_id in (select event_id::uuid from wanted_ids)"
-            ).fetchall()
-        if not found:
-            return {}
-        with self._registered("found_positions", pa.table({"position": [row[0] for row in found]})):
-            rows = self._connection.execute(
-                f"{_ROWS} where l.position in (select position from found_positions)"
-            ).fetchall()
-        return {row.event_id: row for row in map(_log_row, rows)}
-
-    def _write(self, rows: Sequence[LogRow]) -> None:
-        heads: dict[str, tuple[int, int, int]] = {}
-        new: dict[str, int] = {}
-        for row in rows:
-            held = self._heads.get(row.stream_id)
-            number = (
-                held[0] if held else new.setdefault(row.stream_id, len(self._heads) + len(new) + 1)
-            )
-            heads[row.stream_id] = number, row.version, row.position
-        streams = pa.table(
-            {
-                "stream_id": pa.array(new.values(), pa.int32()),
-                "name": pa.array(new, pa.string()),
-                "category": pa.array(map(category_of, new), pa.string()),
-            }
-        )
-        log = _log_table(rows, [heads[row.stream_id][0] for row in rows])
-        # An interrupt may fall between the commit and what is known of it here: until the last
-        # line, nobody knows, and whoever comes next asks the database.
-        self._unsure = True
-        with (
-            _driver_errors("the append failed"),
-            self._registered("new_streams", streams),
-            self._registered("new_events", log),
-            _commit(self._connection),
-        ):
-            if new:
-                self._connection.execute("insert into eslab.streams from new_streams")
-            self._connection.execute(
-                "insert into eslab.event_log select * replace (event_id::uuid as event_id, "
-                "data::json as data, metadata::json as metadata) from new_events"
-            )
-        self._heads.update(heads)
-        self._position = rows[-1].position
-        self._last = rows[-1].recorded_at
-        self._unsure = False
-
-    def _stream_rows(
-        self, stream_id: str, low: int, high: int, backwards: bool, limit: int | None
-    ) -> Iterator[LogRow]:
-        number = self._heads.get(stream_id, (0,))[0]
-        where = "where l.stream_id = ? and l.version between ? and ?"
-        # Pages, so that a long stream is never in memory as a whole.
-        step = PAGE if limit is None else min(PAGE, limit)
-        while high >= low and limit != 0:
-            first, last = (
-                (max(low, high - step + 1), high) if backwards else (low, min(high, low + step - 1))
-            )
-            rows = self._fetch(f"{_ROWS} {where}", [number, first, last])
-            rows.sort(key=_position, reverse=backwards)
-            yield from map(_log_row, rows[:limit])
-            limit = None if limit is None else max(0, limit - len(rows))
-            low, high = (low, first - 1) if backwards else (last + 1, high)
-
-    def _rows(self, selection: Selection) -> Iterator[LogRow]:
-        where, values = _where(selection)
-        after, until, limit = selection.after, selection.until, selection.limit
-        order = "desc" if selection.backwards else "asc"
-        # Windows of positions, which zone maps find at once; a limit alone would make DuckDB read
-        # the rest of the log for every page. Where few rows match, the windows grow.
-        span = PAGE if limit is None else min(PAGE, limit if not where else PAGE // 4)
-        while after < until and limit != 0:
-            low, high = (
-                (max(after, until - span), until)
-                if selection.backwards
-                else (after, min(until, after + span))
-            )
-            rows = self._fetch(
-                f"{_ROWS} where l.position > ? and l.position <= ? {where} "
-                f"order by l.position {order}",
-                [low, high, *values],
-            )
-            yield from map(_log_row, rows[:limit])
-            limit = None if limit is None else max(0, limit - len(rows))
-            after, until = (after, low) if selection.backwards else (high, until)
-            if len(rows) < span // 4:
-                span = min(2 * span, 16 * PAGE)
-
-    def _fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._cursor() as cursor, _driver_errors("the log cannot be read"):
-            return cursor.execute(query, values).fetchall()
+                return
+            try:
+                if not self._unsure:
+                    self._tidy(epoch=self.epoch)
+            except EslabError as error:
+                failure = error
+            self._closed = True
+            if self._journal is not None:
+                self._journal.close()
+            self._database.close()
+            if self._lock is not None:
+                self._lock.release()
+                _open_stores.pop(Path(self.path), None)
+        if failure is not None:
+            raise StoreError(
+                f"{self.path} was closed, but not all events could be moved to the database: "
+                f"{failure}; they are safe in its journal, and it is read when it is opened again"
+            ) from failure
 
     def leave_to_parent(self) -> None:
         """Make the store unusable in a process that was forked, and touch nothing of it."""
         self._forked = True
-        self._lock = threading.RLock()
-        # Never freed: to close the database here would write to the parent's file.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
-
-    def _close(self) -> None:
-        if self._forked:
-            return
-        with _open_stores_lock:
-            if _open_stores.get(self.path) is self:
-                del _open_stores[self.path]
-        for cursor in self._cursors:
-            cursor.close()
-        self._connection.close()
-
-    @contextmanager
-    def _registered(self, name: str, table: pa.Table) -> Iterator[None]:
-        self._connection.register(name, table)
-        try:
-            yield
-        finally:
-            self._connection.unregister(name)
+        self._mutex = threading.Lock()
+        self._database.leave_to_parent()
+        if self._journal is not None:
+            self._journal.leave_to_parent()
+        if self._lock is not None:
+            self._lock.leave_to_parent()
 
 
-class DuckDBTransaction:
-    """One transaction of a projection: see `eslab.store.port.Transaction`."""
+class Decide(Protocol):
+    """How a request is decided: as an append, or as a batch of an import."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._cursor = cursor
-
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows."""
-        with _driver_errors("a statement of a projection failed"):
-            return self._cursor.execute(statement, parameters or None).fetchall()
-
-    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows, replacing those that have the same primary key."""
-        if not rows:
-            return
-        odd_values = pa.ArrowException, OverflowError, UnicodeError
-        with _driver_errors(f"rows of {table} cannot be stored", *odd_values):
-            self._cursor.register("put_rows", pa.Table.from_pylist(list(rows)))
-            self._cursor.execute(f"insert or replace into {table} by name from put_rows")
-            self._cursor.unregister("put_rows")
+    def __call__(self, request: AppendRequest, log: Accepted, now: datetime) -> Decision: ...
 
 
-def _connect(path: str) -> duckdb.DuckDBPyConnection:
-    if path != MEMORY:
-        _sniff(Path(path))
-    try:
-        # A name in a query is a table; not a variable of whoever asks.
-        return duckdb.connect(path, config={"python_enable_replacements": False})
-    except duckdb.Error as error:
-        raise StoreOpenError(f"{path} cannot be opened: {_first_line(error)}") from error
-
-
-def _sniff(path: Path) -> None:
-    """Look at the file before DuckDB does, for an error that says what is wrong.
+def resolve(path: str | Path) -> Path:
+    """Return the one name of a file that people may write in several ways.
 
     Raises:
-        StoreOpenError: there is no such folder, or the file is no DuckDB database.
+        StoreOpenError: no file can have this name.
     """
+    if not isinstance(path, (str, Path)) or not str(path):
+        raise StoreOpenError(f"a store needs the path of a file, or ':memory:', not {path!r}")
     try:
-        if not path.parent.is_dir():
-            raise StoreOpenError(f"{path} cannot be made: there is no folder {path.parent}")
-        if path.is_dir():
-            raise StoreOpenError(f"{path} is a folder; a store is one file")
-        if not path.exists():
-            return
-        for held in _open_stores:
-            # Reading and closing it here would drop the lock that the process has on it.
-            if Path(held).exists() and path.samefile(held):
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreOpenError(f"{path!r} cannot be the path of a store: {error}") from error
+
+
+def require_closed(path: Path) -> None:
+    """Check that no store of this process has the file open, under another name.
+
+    To read and close it here would drop the locks that the process has on it.
+
+    Raises:
+        StoreOpenError: one has.
+    """
+    for held in _open_stores:
+        with suppress(OSError):
+            if path.samefile(held):
                 raise StoreOpenError(f"{path} is the same file as {held}, which is open here")
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise StoreOpenError(f"{path} cannot be read: {error.strerror}") from error
-    if head and head[8:12] != b"DUCK":
-        kind = "a SQLite database" if head.startswith(b"SQLite format 3") else "no DuckDB database"
-        raise StoreOpenError(
-            f"{path} is {kind}, so it is no eslab store; it was not touched: choose another file"
-        )
-
-
-@contextmanager
-def _driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
-    kinds: tuple[type[Exception], ...] = (duckdb.Error, *more)
-    try:
-        yield
-    except kinds as error:
-        raise StoreError(f"{what}: {_first_line(error)}") from error
-
-
-@contextmanager
-def _commit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    cursor.execute("begin")
-    try:
-        yield
-    except BaseException:
-        # After a failed statement COMMIT would raise nothing and discard everything.
-        cursor.execute("rollback")
-        raise
-    cursor.execute("commit")
-
-
-def _log_table(rows: Sequence[LogRow], streams: Sequence[int]) -> pa.Table:
-    instant = pa.timestamp("us", "UTC")
-    return pa.table(
-        {
-            "position": pa.array([row.position for row in rows], pa.int64()),
-            "stream_id": pa.array(streams, pa.int32()),
-            "version": pa.array([row.version for row in rows], pa.int32()),
-            "type": pa.array([row.type for row in rows], pa.string()),
-            "schema_version": pa.array([row.schema_version for row in rows], pa.int32()),
-            "event_id": pa.array([str(row.event_id) for row in rows], pa.string()),
-            "tags": pa.array([row.tags for row in rows], pa.list_(pa.string())),
-            "data": pa.array([row.data for row in rows], pa.string()),
-            "metadata": pa.array([row.metadata for row in rows], pa.string()),
-            "occurred_at": pa.array([row.occurred_at for row in rows], instant),
-            "recorded_at": pa.array([row.recorded_at for row in rows], instant),
-        }
-    )
-
-
-def _position(row: tuple[Any, ...]) -> int:
-    position: int = row[0]
-    return position
-
-
-def _log_row(row: tuple[Any, ...]) -> LogRow:
-    position, stream_id, version, type, schema_version, event_id = row[:6]
-    tags, data, metadata, occurred_at, recorded_at = row[6:]
-    return LogRow(
-        position,
-        stream_id,
-        version,
-        type,
-        schema_version,
-        event_id,
-        tuple(tags),
-        data,
-        metadata,
-        _moment(occurred_at),
-        _moment(recorded_at),
-    )
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def _where(selection: Selection) -> tuple[str, list[Any]]:
-    parts: list[str] = []
-    values: list[Any] = []
-    if selection.types is not None:
-        parts.append("and l.type in (select unnest(?))")
-        values.append(sorted(selection.types))
-    if selection.category is not None:
-        parts.append("and s.category = ?")
-        values.append(selection.category)
-    if selection.query is not None:
-        items = []
-        for item in selection.query.items:
-            both = ["true"]
-            if item.types:
-                both.append("l.type in (select unnest(?))")
-                values.append(sorted(item.types))
-            if item.tags:
-                both.append("list_has_all(l.tags, ?)")
-                values.append(sorted(item.tags))
-            items.append(" and ".join(both))
-        parts.append(f"and ({' or '.join(f'({item})' for item in items) or 'false'})")
-    return " ".join(parts), values
-
-
-def _whole_numbers(table: pa.Table) -> pa.Table:
-    """Turn the 128-bit integers that sum() gives into 64-bit ones, where they fit."""
-    for index, kind in enumerate(table.schema.types):
-        if pa.types.is_decimal128(kind) and kind.precision == 38 and kind.scale == 0:
-            name = table.column_names[index]
-            try:
-                table = table.set_column(index, name, table.column(index).cast(pa.int64()))
-            except pa.ArrowInvalid:
-                continue
-    return table
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _after_fork() -> None:
     """Leave the parent's stores to the parent: its threads are gone here, its locks are not."""
     global _open_stores_lock  # noqa: PLW0603 - another thread of the parent may hold it
-    _open_stores_lock = threading.Lock()
+    _open_stores_lock = threading.RLock()
     for store in list(_stores):
         store.leave_to_parent()
 
 
+def _at_exit() -> None:
+    for store in list(_stores):
+        with suppress(EslabError):
+            store.close()
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

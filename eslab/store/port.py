@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
+from uuid import UUID
 
 from eslab.clock import Clock
-from eslab.events import ANY, AppendCondition, Event, Expected, NewEvent, Query, RecordedEvent
+from eslab.events import (
+    ANY,
+    AppendCondition,
+    AsOf,
+    Event,
+    Expected,
+    NewEvent,
+    Query,
+    RecordedEvent,
+)
 from eslab.store.result import Result
+from eslab.store.verification import Verification
 
 __all__ = [
     "AppendResult",
@@ -70,6 +82,16 @@ class EventStore(Protocol):
 
     clock: Clock
 
+    @property
+    def store_id(self) -> UUID:
+        """The identity of the store, which a copy of it shares."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Counts from 1; it rises when acknowledged positions may have been lost."""
+        ...
+
     def append(
         self, stream_id: str, events: Sequence[NewEvent], *, expected_version: Expected = ANY
     ) -> AppendResult:
@@ -87,6 +109,9 @@ class EventStore(Protocol):
             ConcurrencyError: the stream is not at the expected version.
             IdempotencyError: an event id was used for another event.
             PartialDuplicateError: some events are in the store already and some are not.
+            AppendOutcomeUnknownError: the commit was interrupted; to retry with the same event
+                ids is safe.
+            StoreError: the events cannot be written.
             InputError: an argument or an event cannot be used.
             LimitError: too many events, or too large.
         """
@@ -138,6 +163,7 @@ class EventStore(Protocol):
         *,
         from_version: int = 1,
         to_version: int | None = None,
+        as_of: AsOf | None = None,
         direction: Direction = "forwards",
         limit: int | None = None,
     ) -> Iterator[RecordedEvent]:
@@ -147,6 +173,7 @@ class EventStore(Protocol):
             stream_id: the stream.
             from_version: the lowest version wanted.
             to_version: the highest version wanted.
+            as_of: only what was recorded, or had happened, by then.
             direction: ``"forwards"`` or ``"backwards"``.
             limit: how many at most.
         """
@@ -160,6 +187,7 @@ class EventStore(Protocol):
         query: Query | None = None,
         types: Iterable[str | type[Event]] | None = None,
         category: str | None = None,
+        as_of: AsOf | None = None,
         direction: Direction = "forwards",
         limit: int | None = None,
     ) -> Iterator[RecordedEvent]:
@@ -171,6 +199,7 @@ class EventStore(Protocol):
             query: only events that it matches.
             types: only events of these types.
             category: only streams of this category.
+            as_of: only what was recorded, or had happened, by then.
             direction: ``"forwards"`` or ``"backwards"``.
             limit: how many at most.
         """
@@ -182,6 +211,28 @@ class EventStore(Protocol):
 
     def stream_version(self, stream_id: str) -> int:
         """Return the version of a stream; 0 when there is none."""
+        ...
+
+    def position_at(self, recorded: datetime) -> int:
+        """Return the position of the last event that was recorded by then; 0 if there is none."""
+        ...
+
+    def wait(self, after: int, *, timeout: float | None = None) -> int:
+        """Wait until there is an event behind the position `after`, and return the head.
+
+        It sleeps until an append wakes it.
+
+        Args:
+            after: the last position that is known.
+            timeout: how long to wait at most, in seconds; then the head is still `after`.
+
+        Raises:
+            StoreClosedError: the store was closed meanwhile.
+        """
+        ...
+
+    def verify(self) -> Verification:
+        """Prove that the log is whole: its numbers, its ids, and all that it is kept in."""
         ...
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:

@@ -22,7 +22,6 @@ from eslab import (
     NewEvent,
     QueryError,
     StoreClosedError,
-    StoreError,
     StoreOpenError,
     VirtualClock,
     open_store,
@@ -175,7 +174,7 @@ INFO = "create schema eslab; create table eslab.store_info"
     [
         (b"Dear diary, this is a text.", "no DuckDB database"),
         (b"x", "no DuckDB database"),
-        (b"", "not a valid DuckDB"),
+        (b"", "no DuckDB database"),
         ("sqlite: create table x(y)", "a SQLite database"),
         ("duckdb: create table x(y int)", r"another program \(it holds main\.x\)"),
         ("duckdb: create view x as select 1", "another program"),
@@ -208,78 +207,6 @@ def test_a_damaged_file_is_refused(path: Path) -> None:
     path.write_bytes(content)
     with open_store(path) as store:
         assert store.head() == 5_000
-
-
-# Interrupts.
-
-
-class Interrupting:
-    """A connection that raises before or after a statement is run."""
-
-    def __init__(self, connection: Any, statement: str, when: str, error: BaseException) -> None:
-        self._connection = connection
-        self._statement = statement
-        self._when = when
-        self._error: BaseException | None = error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def execute(self, statement: str, *rest: Any) -> Any:
-        if self._error is None or not statement.startswith(self._statement):
-            return self._connection.execute(statement, *rest)
-        error, self._error = self._error, None
-        if self._when == "after":
-            self._connection.execute(statement, *rest)
-        raise error
-
-
-@pytest.mark.parametrize("statement", ["begin", "insert into eslab.streams", "insert", "commit"])
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt, duckdb.IOException])
-def test_an_append_that_is_interrupted_is_there_or_not_and_the_next_one_is_right(
-    store: DuckDBStore, statement: str, when: str, error: type[BaseException]
-) -> None:
-    store.append("a-1", [event(0)])
-    real = store._connection
-    store._connection = Interrupting(real, statement, when, error("planted"))  # type: ignore[assignment]
-    expected = StoreError if error is duckdb.IOException else error
-    with pytest.raises(expected):
-        store.append("b-1", [event(1), event(2)])
-    store._connection = real
-    written = (statement, when) == ("commit", "after")
-    assert store.head() == (3 if written else 1)
-    assert store.stream_version("b-1") == (2 if written else 0)
-    store.append("b-1", [event(3)])
-    store.append("a-1", [event(4)], expected_version=1)
-    events = list(store.read_all())
-    assert [e.position for e in events] == list(range(1, len(events) + 1))
-    assert [e.version for e in store.read("b-1")] == ([1, 2, 3] if written else [1])
-    assert store.sql("select count(*) from streams").scalar() == 2
-
-
-def test_the_guard_against_interrupts_can_fail(store: DuckDBStore) -> None:
-    """Without reading again, a position would be given twice."""
-    real = store._connection
-    store._connection = Interrupting(real, "commit", "after", KeyboardInterrupt())  # type: ignore[assignment]
-    with pytest.raises(KeyboardInterrupt):
-        store.append("b-1", [event()])
-    store._connection = real
-    store._unsure = False
-    assert store.append("b-1", [event()]).position == 1
-    assert [e.position for e in store.read_all()] != [1, 2]
-
-
-def test_a_transaction_that_is_interrupted_leaves_nothing(store: DuckDBStore) -> None:
-    def interrupted() -> None:
-        with store.transaction() as transaction:
-            transaction.execute("create table rm.x(y int)")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    with pytest.raises(StoreError, match="does not exist"), store.transaction() as transaction:
-        transaction.execute("from rm.x")
 
 
 # Processes.
@@ -436,8 +363,9 @@ def test_a_result_outlives_its_store(path: Path) -> None:
 def test_reading_stops_when_the_store_is_closed(
     store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eslab.store.duckdb.PAGE", 4)
+    monkeypatch.setattr("eslab.store.database.PAGE", 4)
     store.append("a-1", [event(n) for n in range(50)])
+    store.flush()
     reading = store.read_all()
     next(reading)
     store.close()

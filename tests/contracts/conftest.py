@@ -16,7 +16,7 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-@pytest.fixture(params=["memory", "duckdb", "duckdb-file"])
+@pytest.fixture(params=["memory", "duckdb", "duckdb-flushed", "duckdb-file"])
 def store(
     request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Path
 ) -> Iterator[EventStore]:
@@ -26,6 +26,9 @@ def store(
             opened: EventStore = MemoryStore(clock=clock, ids=ids)
         case "duckdb":
             opened = open_store(clock=clock, ids=ids)
+        case "duckdb-flushed":
+            opened = open_store(clock=clock, ids=ids)
+            opened.listen(opened.flush)  # nothing stays in the tail
         case _:
             opened = open_store(tmp_path / "contract.duckdb", clock=clock, ids=ids)
     with opened:

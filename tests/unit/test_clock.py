@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -9,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eslab import ClockError, InputError, SystemClock, VirtualClock
-from eslab.clock import VIRTUAL_START, RandomIds, Scheduler, SeededIds, as_utc
+from eslab.clock import (
+    VIRTUAL_START,
+    RandomIds,
+    Scheduler,
+    SeededIds,
+    as_utc,
+    minted_position,
+)
 
 EASTERN = timezone(timedelta(hours=-5))
 
@@ -69,7 +77,10 @@ def test_seeded_ids_repeat_and_others_do_not() -> None:
     assert ids == [same.mint(number) for number in range(1_000)]
     assert len({*ids, *(other.mint(number) for number in range(1_000))}) == 2_000
     assert RandomIds().mint(1) != RandomIds().mint(1)
-    assert {id.version for id in ids} == {4}
+    assert {id.version for id in ids} == {8}
+    assert list(map(minted_position, ids)) == list(range(1_000))
+    assert one.mint(5, epoch=2) not in ids
+    assert minted_position(uuid.uuid4()) is None
 
 
 @given(st.lists(st.integers(0, 5)))

@@ -1,0 +1,139 @@
+"""The log as a group of appends sees it: what is committed, and what the group accepted so far."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+
+from eslab.clock import minted_position
+from eslab.events import Query
+from eslab.store.database import Database
+from eslab.store.decision import Decision
+from eslab.store.hot import GivenIds, Heads, Hot, is_minted
+from eslab.store.requests import AppendRequest
+from eslab.store.rows import LogRow, Selection
+
+__all__ = ["Accepted", "Flushed"]
+
+
+class Flushed:
+    """The part of the log that is in the database, and the ids that were given to events there."""
+
+    def __init__(self, database: Database, given: GivenIds) -> None:
+        self._database = database
+        self._given = given
+
+    def add(self, rows: Iterable[LogRow]) -> None:
+        """Take note of rows that are in the database now."""
+        self._given.add([row.event_id for row in rows if not is_minted(row)])
+
+    def look_up(self, request: AppendRequest, until: int) -> None:
+        """Look up what a decision will ask, before others have to wait for it."""
+        request.checked = until
+        request.found = self.find(list(request.given), until)
+        request.match = None
+        condition = request.condition
+        if condition is not None and condition.after < until:
+            request.match = self.first_match(condition.query, condition.after, until)
+
+    def find(self, ids: Sequence[uuid.UUID], until: int) -> Mapping[uuid.UUID, LogRow]:
+        """Return the rows of those ids that have a position up to `until`."""
+        # The column of ids alone is quick to look through; the rows are wanted rarely.
+        maybe = self._given.maybe(ids)
+        positions = self._database.find(maybe, until) if maybe else []
+        positions += [at for id in ids if (at := minted_position(id)) and at <= until]
+        if not positions:
+            return {}
+        wanted = frozenset(ids)
+        rows = self._database.rows_at(positions)
+        return {row.event_id: row for row in rows if row.event_id in wanted}
+
+    def first_match(self, query: Query, after: int, until: int) -> int | None:
+        """Return the position of the first event between the two that matches."""
+        rows = self._database.rows(Selection(after, until, query, limit=1))
+        return next((row.position for row in rows), None)
+
+
+class Accepted:
+    """A `LogView` that grows with each decision of a group.
+
+    Args:
+        heads: the committed heads.
+        hot: what else is known at the beginning; nobody else commits while the group is decided.
+        flushed: the rest of the log.
+        mint: gives the id of the event at a position.
+    """
+
+    def __init__(
+        self, heads: Heads, hot: Hot, flushed: Flushed, mint: Callable[[int], uuid.UUID]
+    ) -> None:
+        self.rows: list[LogRow] = []
+        self._heads = heads
+        self._hot = hot
+        self._flushed = flushed
+        self._head = hot.head
+        self._recorded_at = hot.recorded_at
+        self._changed: dict[str, tuple[int, int]] = {}
+        self.mint = mint
+
+    def add(self, decision: Decision) -> None:
+        """Count a decision among what is there."""
+        if not decision.rows:
+            return
+        self.rows += decision.rows
+        for row in decision.rows:
+            self._changed[row.stream_id] = row.version, row.position
+        self._head = decision.rows[-1].position
+        self._recorded_at = decision.rows[-1].recorded_at
+
+    def head(self) -> int:
+        """Return the last position."""
+        return self._head
+
+    def last_recorded_at(self) -> datetime | None:
+        """Return when the last event was recorded; None when there is none."""
+        return self._recorded_at
+
+    def stream_head(self, stream_id: str) -> tuple[int, int]:
+        """Return a stream's version and the position of its last event, or zeros."""
+        return self._changed.get(stream_id) or self._heads.get(stream_id)
+
+    def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+        """Return the rows that are in the log already of the ids that the request gives."""
+        hot = self._hot
+        found = dict(request.found)
+        missing = [id for id in request.given if id not in found]
+        if hot.flushed > request.checked:  # some were flushed since they were looked up
+            found |= self._flushed.find(missing, hot.flushed)
+        if hot.head > hot.flushed:
+            for id in missing:
+                if (row := hot.tail.find(id, hot.head)) is not None:
+                    found[id] = row
+        if self.rows:
+            wanted = set(missing)
+            found |= {row.event_id: row for row in self.rows if row.event_id in wanted}
+        return found
+
+    def first_match(self, request: AppendRequest) -> int | None:
+        """Return the position of the first event that fails its condition, if there is one."""
+        if request.match is not None:
+            return request.match
+        condition, hot = request.condition, self._hot
+        assert condition is not None
+        after = max(condition.after, request.checked)
+        if after < hot.flushed:  # some were flushed since they were looked up
+            position = self._flushed.first_match(condition.query, after, hot.flushed)
+            if position is not None:
+                return position
+        after = max(after, hot.flushed)
+        rows = chain(hot.tail.between(after, hot.head), self.rows)
+        return _first_match(rows, condition.query, after)
+
+
+def _first_match(rows: Iterable[LogRow], query: Query, after: int) -> int | None:
+    for row in rows:
+        if row.position > after and query.matches(row.type, row.tags):
+            return row.position
+    return None

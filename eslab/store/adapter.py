@@ -1,0 +1,329 @@
+"""What every adapter of the event store shares: the port, in terms of a few look-ups."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from tqdm.auto import tqdm
+
+from eslab.clock import Clock, IdSource, as_utc
+from eslab.errors import InputError, LimitError, StoreClosedError
+from eslab.events import (
+    ANY,
+    AppendCondition,
+    AsOf,
+    Event,
+    Expected,
+    NewEvent,
+    Query,
+    RecordedEvent,
+    check_stream_id,
+    type_name,
+)
+from eslab.store.decision import Decision
+from eslab.store.port import AppendResult, Direction, ImportReport, StreamAppend
+from eslab.store.requests import MAX_EVENTS, AppendRequest
+from eslab.store.rows import LogRow, Selection
+
+__all__ = ["StoreAdapter"]
+
+
+class StoreAdapter(ABC):
+    """The port's methods, with all checks of arguments; see `eslab.store.EventStore`.
+
+    Args:
+        clock: where recorded_at comes from.
+        ids: where the ids of events come from that were given none.
+    """
+
+    def __init__(self, *, clock: Clock, ids: IdSource) -> None:
+        self.clock = clock
+        self.ids = ids
+        self._closed = False
+        self._listeners: tuple[Callable[[], None], ...] = ()
+        self._appended = threading.Condition()
+        self._waiting = 0
+
+    # What an adapter provides.
+
+    @abstractmethod
+    def _submit(self, request: AppendRequest) -> Decision:
+        """Decide an append, and write its rows, all or none, before anybody else's."""
+
+    @abstractmethod
+    def _submit_import(self, request: AppendRequest) -> Decision:
+        """Do the same for a batch of an import."""
+
+    @abstractmethod
+    def _head(self) -> int: ...
+
+    @abstractmethod
+    def _stream_version(self, stream_id: str) -> int: ...
+
+    @abstractmethod
+    def _position_at(self, recorded: datetime) -> int:
+        """Return the position of the last event that was recorded by then."""
+
+    @abstractmethod
+    def _stream_rows(
+        self, stream_id: str, low: int, high: int, *, backwards: bool, limit: int | None
+    ) -> Iterator[LogRow]:
+        """Yield the stream's rows with low <= version <= high, all of which there are."""
+
+    @abstractmethod
+    def _rows(self, selection: Selection) -> Iterator[LogRow]:
+        """Yield the rows that are selected, from positions that there are."""
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"{self!r} was closed; open it again")
+
+    # Writing.
+
+    def append(
+        self, stream_id: str, events: Sequence[NewEvent], *, expected_version: Expected = ANY
+    ) -> AppendResult:
+        """Append events to one stream, all or none; see `eslab.store.EventStore.append`."""
+        return self.append_all([StreamAppend(stream_id, events, expected_version)])[0]
+
+    def append_all(
+        self, appends: Sequence[StreamAppend], *, condition: AppendCondition | None = None
+    ) -> list[AppendResult]:
+        """Append to several streams, all or nothing; see `eslab.store.EventStore.append_all`."""
+        if isinstance(appends, StreamAppend):
+            raise InputError(f"append_all() takes a list: [{appends!r:.200}]")
+        request = AppendRequest.of(appends, condition=condition)
+        self._require_open()
+        decision = self._submit(request)
+        if decision.rows:
+            self._tell()
+        return decision.results
+
+    def import_events(
+        self,
+        events: Iterable[tuple[str, NewEvent]],
+        *,
+        batch: int = 50_000,
+        progress: bool = True,
+        total: int | None = None,
+        description: str = "importing",
+    ) -> ImportReport:
+        """Append many events of many streams; see `eslab.store.EventStore.import_events`."""
+        if not 1 <= batch <= MAX_EVENTS:
+            raise LimitError(f"a batch holds 1 to {MAX_EVENTS:,} events, not {batch:,}")
+        appended = duplicates = 0
+        source = iter(events)
+        with tqdm(
+            total=total,
+            desc=description,
+            unit=" events",
+            unit_scale=True,
+            disable=None if progress else True,
+            file=sys.stderr,
+        ) as bar:
+            while chunk := list(islice(source, batch)):
+                with _garbage_kept():
+                    request = AppendRequest.of_pairs(chunk)
+                    self._require_open()
+                    new = len(self._submit_import(request).rows)
+                if new:
+                    self._tell()
+                appended += new
+                duplicates += len(chunk) - new
+                bar.update(len(chunk))
+        return ImportReport(appended, duplicates, self.head())
+
+    # Reading.
+
+    def read(
+        self,
+        stream_id: str,
+        *,
+        from_version: int = 1,
+        to_version: int | None = None,
+        as_of: AsOf | None = None,
+        direction: Direction = "forwards",
+        limit: int | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """Yield the events of one stream; see `eslab.store.EventStore.read`."""
+        check_stream_id(stream_id)
+        backwards = _backwards(direction)
+        _check_number(limit, "limit")
+        _check_number(from_version, "from_version")
+        _check_number(to_version, "to_version")
+        self._require_open()
+        version = self._stream_version(stream_id)
+        high = version if to_version is None else min(to_version, version)
+        low = max(from_version, 1)
+        if as_of is None:
+            rows = self._stream_rows(stream_id, low, high, backwards=backwards, limit=limit)
+            return (row.recorded() for row in rows)
+        seen = Selection(0, self._until(as_of), occurred_until=_occurred(as_of))
+        rows = self._stream_rows(stream_id, low, high, backwards=backwards, limit=None)
+        known = (row for row in rows if row.position <= seen.until and seen.takes(row))
+        return (row.recorded() for row in islice(known, limit))
+
+    def read_all(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        query: Query | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        category: str | None = None,
+        as_of: AsOf | None = None,
+        direction: Direction = "forwards",
+        limit: int | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """Yield the events of all streams in order; see `eslab.store.EventStore.read_all`."""
+        if isinstance(types, (str, type)):
+            raise InputError(f"types must be a collection of types: [{types!r}]")
+        names = None if types is None else frozenset(map(type_name, types))
+        if query is not None and not isinstance(query, Query):
+            raise InputError(f"a query is made by Query.of(types=..., tags=...), not {query!r}")
+        backwards = _backwards(direction)
+        _check_number(limit, "limit")
+        _check_number(after, "after")
+        _check_number(until, "until")
+        self._require_open()
+        last = self._until(as_of)
+        rows = self._rows(
+            Selection(
+                after,
+                last if until is None else min(until, last),
+                query,
+                names,
+                category,
+                _occurred(as_of),
+                backwards,
+                limit,
+            )
+        )
+        return (row.recorded() for row in rows)
+
+    def head(self) -> int:
+        """Return the last position; 0 when the store is empty."""
+        self._require_open()
+        return self._head()
+
+    def stream_version(self, stream_id: str) -> int:
+        """Return the version of a stream; 0 when there is none."""
+        check_stream_id(stream_id)
+        self._require_open()
+        return self._stream_version(stream_id)
+
+    def position_at(self, recorded: datetime) -> int:
+        """Return the last position of then; see `eslab.store.EventStore.position_at`."""
+        moment = as_utc(recorded, what="recorded")
+        self._require_open()
+        return self._position_at(moment)
+
+    def _until(self, as_of: AsOf | None) -> int:
+        head = self._head()
+        if as_of is None or as_of.occurred is not None:
+            return head
+        if as_of.recorded is not None:
+            return self._position_at(as_of.recorded)
+        assert as_of.position is not None
+        return min(head, as_of.position)
+
+    # Waking.
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every append; see `eslab.store.EventStore.listen`."""
+        with self._appended:
+            self._listeners = (*self._listeners, callback)
+
+        def stop() -> None:
+            with self._appended:
+                self._listeners = tuple(held for held in self._listeners if held is not callback)
+
+        return stop
+
+    def wait(self, after: int, *, timeout: float | None = None) -> int:
+        """Wait until there is an event behind `after`; see `eslab.store.EventStore.wait`."""
+        _check_number(after, "after")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._appended:
+            self._waiting += 1
+            try:
+                while (head := self.head()) <= after:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        break
+                    self._appended.wait(left)
+                return head
+            finally:
+                self._waiting -= 1
+
+    def _tell(self) -> None:
+        # Outside of all locks: a listener may append, or wait for a thread that does.
+        if self._waiting:
+            with self._appended:
+                self._appended.notify_all()
+        for callback in self._listeners:
+            callback()
+
+    # The end.
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def close(self) -> None:
+        """Close the store; closing it again does nothing."""
+        self._close()
+        with self._appended:
+            self._appended.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Pause the garbage collector, which else walks over all the new objects again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _backwards(direction: Direction) -> bool:
+    if direction not in ("forwards", "backwards"):
+        raise InputError(f"direction must be 'forwards' or 'backwards', not {direction!r}")
+    return direction == "backwards"
+
+
+def _check_number(number: int | None, what: str) -> None:
+    if number is not None and (type(number) is not int or number < 0):
+        raise InputError(f"{what} must be a whole number from 0, not {number!r}")
+
+
+def _occurred(as_of: AsOf | None) -> datetime | None:
+    return None if as_of is None else as_of.occurred

@@ -1,0 +1,647 @@
+"""The cold side: the log in DuckDB, in bulk, and SQL over it.
+
+Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
+the stream, and no index: the sequencer makes numbers and ids unique, and zone maps find positions;
+``streams`` with the name of each; ``store_info``; ``checkpoints`` and ``checkpoint_log`` of the
+projections. ``events`` is the view that a person queries. Read models are in the schema ``rm``.
+All are on the search path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
+from eslab.events import category_of
+from eslab.store.hot import Heads
+from eslab.store.journal import Identity
+from eslab.store.result import Result
+from eslab.store.rows import LogRow, Selection
+from eslab.store.verification import Check
+
+__all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
+
+FORMAT: Final = 2
+PAGE: Final = 20_000
+MEMORY: Final = ":memory:"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_SCHEMA: Final = """
+create schema eslab;
+create schema rm;
+create table eslab.store_info(
+    store_id uuid not null, epoch integer not null, format integer not null,
+    journal bigint, copy boolean not null);
+create table eslab.streams(
+    stream_id integer not null, name varchar not null, category varchar not null);
+create table eslab.event_log(
+    position bigint not null, stream_id integer not null, version integer not null,
+    type varchar not null, schema_version integer not null, event_id uuid not null,
+    tags varchar[] not null, data json not null, metadata json not null,
+    occurred_at timestamptz not null, recorded_at timestamptz not null);
+create table eslab.checkpoints(
+    projection varchar primary key, position bigint not null, fingerprint varchar not null);
+create table eslab.checkpoint_log(
+    projection varchar not null, from_position bigint not null, to_position bigint not null,
+    count bigint not null, started_at timestamptz not null, committed_at timestamptz not null,
+    mode varchar not null);
+create view eslab.events as
+    select l.position, s.name as stream_id, s.category, l.version, l.type, l.schema_version,
+           l.event_id, l.tags, l.data, l.metadata, l.occurred_at, l.recorded_at
+    from eslab.event_log l join eslab.streams s using (stream_id);
+"""
+
+_FROM_FORMAT_1: Final = """
+alter table eslab.store_info add column journal bigint;
+alter table eslab.store_info add column copy boolean default false;
+update eslab.store_info set format = 2;
+"""
+
+_ROWS: Final = """
+select l.position, s.name, l.version, l.type, l.schema_version, l.event_id, l.tags,
+       l.data::varchar, l.metadata::varchar, epoch_us(l.occurred_at), epoch_us(l.recorded_at)
+from eslab.event_log l join eslab.streams s using (stream_id)
+"""
+
+# The first 52 bits of a minted id are its position and the version of the UUID, 8.
+_GIVEN_IDS: Final = """
+select (event_id::uhugeint & 18446744073709551615::uhugeint)::ubigint as low
+from eslab.event_log where event_id::uhugeint >> 76 <> (position::uhugeint << 4 | 8::uhugeint)
+"""
+
+# Each says what is wrong, or nothing; $rows is how many there are.
+_CHECKS: Final = {
+    "positions without gaps": """
+        select format('position {} stands where {} should', position, place) from (
+            select position, row_number() over (order by position) as place
+            from eslab.event_log) where position <> place order by place limit 1""",
+    "versions without gaps in each stream": """
+        select format('position {} is version {} of its stream, and should be {}',
+                      position, version, place) from (
+            select position, version,
+                   row_number() over (partition by stream_id order by position) as place
+            from eslab.event_log) where version <> place order by position limit 1""",
+    "event ids unique": """
+        select format('{} is the id of {} events', event_id, count(*))
+        from eslab.event_log group by event_id having count(*) > 1 order by all limit 1""",
+    "recorded_at never decreases": """
+        select format('position {} was recorded before the one before it', position) from (
+            select position, recorded_at, lag(recorded_at) over (order by position) as before
+            from eslab.event_log) where recorded_at < before order by position limit 1""",
+    "streams numbered as created, and named once": """
+        select format('stream {} ({}) stands where {} should', stream_id, name, place) from (
+            select stream_id, name, row_number() over (order by stream_id) as place,
+                   count(*) over (partition by name) as times from eslab.streams)
+        where stream_id <> place or times > 1 order by place limit 1""",
+    "every event has its stream": """
+        select format('position {} has a stream without a name', position)
+        from eslab.event_log anti join eslab.streams using (stream_id)
+        order by position limit 1""",
+}
+
+
+class Database:
+    """The tables of one store, and connections to them.
+
+    Args:
+        path: a file, or ``":memory:"``.
+        new_id: the identity, if the file is made.
+
+    Raises:
+        StoreOpenError: it is no store, is one of a newer eslab, or is damaged.
+    """
+
+    def __init__(self, path: str, *, new_id: uuid.UUID) -> None:
+        self.path = path
+        self._connection = _connect(path)
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._lent: set[duckdb.DuckDBPyConnection] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        try:
+            self._prepare(new_id)
+            facts = self._connection.execute(
+                "select store_id, epoch, journal, copy from eslab.store_info"
+            ).fetchall()
+            store_id, epoch, self.journal, self.copy = facts[0]
+            self.identity = Identity(store_id, epoch)
+            self._connection.execute("set wal_autocheckpoint = '256MB'")
+        except BaseException as error:
+            self._connection.close()
+            if isinstance(error, duckdb.Error):
+                raise StoreOpenError(f"{path} cannot be read: {_first_line(error)}") from error
+            raise
+
+    def _prepare(self, new_id: uuid.UUID) -> None:
+        held = self._connection.execute(
+            "select schema_name, table_name from duckdb_tables() union all "
+            "select schema_name, view_name from duckdb_views() where not internal union all "
+            "select schema_name, sequence_name from duckdb_sequences() union all "
+            "select schema_name, type_name from duckdb_types() where not internal order by all"
+        ).fetchall()
+        if ("eslab", "store_info") not in held:
+            if held:
+                names = ", ".join(f"{schema}.{table}" for schema, table in held[:3])
+                raise StoreOpenError(
+                    f"{self.path} is a database of another program (it holds {names}), not an "
+                    f"eslab store; it was not touched: choose another file"
+                )
+            with _commit(self._connection):
+                self._connection.execute(_SCHEMA)
+                self._connection.execute(
+                    "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
+                )
+        found = self._connection.execute("select format from eslab.store_info").fetchall()
+        if len(found) != 1 or not isinstance(format := found[0][0], int):
+            raise StoreOpenError(f"{self.path} is damaged: eslab.store_info has no format")
+        if format > FORMAT:
+            raise StoreOpenError(
+                f"{self.path} was written by a newer eslab (format {format}; this one knows up to "
+                f"{FORMAT}); it was not touched: pip install --upgrade eslab"
+            )
+        if format < FORMAT:
+            with _commit(self._connection):
+                self._connection.execute(_FROM_FORMAT_1)
+
+    # Connections.
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor: nobody else uses it meanwhile, and it has no transaction open."""
+        with self._lock:
+            if self._closed:
+                raise StoreClosedError(f"{self.path} was closed; open it again")
+            cursor = self._idle.pop() if self._idle else self._new_cursor()
+            self._lent.add(cursor)
+        fit = False
+        try:
+            yield cursor
+            fit = True
+        finally:
+            with self._lock:
+                if cursor in self._lent:
+                    self._lent.remove(cursor)
+                    if fit:
+                        self._idle.append(cursor)
+                    else:
+                        cursor.close()
+
+    def _new_cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._connection.cursor()
+        cursor.execute("set search_path = 'main,eslab,rm'")
+        cursor.execute("set timezone = 'UTC'")
+        return cursor
+
+    @contextmanager
+    def transaction(self) -> Iterator[DuckDBTransaction]:
+        """Give a transaction over the tables of projections; an exception rolls it back."""
+        failed = driver_errors("the transaction failed")
+        with self.cursor() as cursor, failed, _commit(cursor):
+            yield DuckDBTransaction(cursor)
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Result:
+        """Run one SELECT or EXPLAIN in a read-only transaction.
+
+        Raises:
+            QueryError: it is none, or DuckDB refuses it.
+        """
+        if not isinstance(query, str):
+            raise QueryError(f"sql() takes the text of a query, not {query!r}")
+        with self.cursor() as cursor:
+            try:
+                statements = cursor.extract_statements(query)
+            except duckdb.Error as error:
+                raise QueryError(f"the query cannot be parsed: {error}") from error
+            kinds = [statement.type.name for statement in statements]
+            if kinds not in (["SELECT"], ["EXPLAIN"]):
+                found = ", ".join(kinds) or "nothing"
+                raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
+            cursor.execute("begin transaction read only")
+            try:
+                table = cursor.sql(query, params=parameters or None).to_arrow_table()
+            except duckdb.Error as error:
+                raise QueryError(f"{error}") from error
+            finally:
+                cursor.execute("rollback")
+        return Result(_whole_numbers(table), sql=query)
+
+    # What the hot side begins with.
+
+    def heads(self) -> tuple[Heads, int, datetime | None]:
+        """Return the heads of all streams, the last position, and when it was recorded."""
+        with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
+            names = cursor.sql("select name from eslab.streams order by stream_id")
+            listed = names.to_arrow_table()["name"].to_pylist()
+            numbers = cursor.sql(
+                "select s.stream_id, coalesce(max(version), 0)::integer as version, "
+                "coalesce(max(position), 0)::bigint as position from eslab.streams s "
+                "left join eslab.event_log l using (stream_id) group by s.stream_id order by all"
+            ).fetchnumpy()
+            ((position, last),) = cursor.execute(
+                "select coalesce(max(position), 0), epoch_us(max(recorded_at)) from eslab.event_log"
+            ).fetchall()
+        heads = Heads.of(listed, numbers["version"], numbers["position"])
+        return heads, position, None if last is None else _moment(last)
+
+    def given_ids(self) -> Any:
+        """Return the low 64 bits of the ids that events were given, as an array of uint64."""
+        with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
+            return cursor.sql(_GIVEN_IDS).fetchnumpy()["low"]
+
+    # Writing; on one thread at a time.
+
+    def write(self, rows: Sequence[LogRow], numbers: Sequence[int], *, journal: int | None) -> None:
+        """Add rows to the log in one transaction.
+
+        Args:
+            rows: in order, behind the last position.
+            numbers: of the stream of each.
+            journal: the number of the first segment that is still needed, of a file store.
+
+        Raises:
+            StoreError: nothing was written; or it is not known, if the commit itself failed.
+        """
+        created = {
+            row.stream_id: number
+            for row, number in zip(rows, numbers, strict=True)
+            if row.version == 1
+        }
+        streams = pa.table(
+            {
+                "stream_id": pa.array(created.values(), pa.int32()),
+                "name": pa.array(created, pa.string()),
+                "category": pa.array(map(category_of, created), pa.string()),
+            }
+        )
+        log = _log_table(rows, numbers)
+        failed = driver_errors("the events cannot be moved to the database")
+        with failed, self._own() as own, _commit(own):
+            if created:
+                own.register("new_streams", streams)
+                own.execute("insert into eslab.streams from new_streams")
+                own.unregister("new_streams")
+            own.register("new_events", log)
+            own.execute("insert into eslab.event_log from new_events")
+            own.unregister("new_events")
+            if journal != self.journal:
+                own.execute("update eslab.store_info set journal = ?", [journal])
+        self.journal = journal
+
+    def ends_at(self, position: int) -> bool:
+        """Say whether this is the last position of the log, if it can be read at all."""
+        with suppress(duckdb.Error), self.cursor() as cursor:
+            found = cursor.execute(
+                "select coalesce(max(position), 0) from eslab.event_log"
+            ).fetchall()
+            return found == [(position,)]
+        return False
+
+    def revive(self) -> None:
+        """Make it usable after a failure: end what is open; connect again where DuckDB gave up."""
+        with suppress(duckdb.TransactionException):
+            try:
+                self._connection.execute("rollback")
+            except duckdb.FatalException:
+                self._reconnect()
+
+    def _reconnect(self) -> None:
+        with self._lock:
+            for cursor in (*self._idle, *self._lent):
+                cursor.close()
+            self._idle.clear()
+            self._connection.close()
+            self._connection = _connect(self.path)
+
+    def mark(self, journal: int | None, *, epoch: int | None = None) -> None:
+        """Record which segment of the journal is needed (none: the file is complete by itself).
+
+        Args:
+            journal: the number of the segment.
+            epoch: the epoch that begins.
+        """
+        epoch = self.identity.epoch if epoch is None else epoch
+        failed = driver_errors(f"{self.path} cannot be written")
+        with self.cursor() as cursor, failed, _commit(cursor):
+            cursor.execute("update eslab.store_info set journal = ?, epoch = ?", [journal, epoch])
+        self.journal = journal
+        self.identity = Identity(self.identity.store_id, epoch)
+
+    def compact(self) -> None:
+        """Move DuckDB's write-ahead log into the file, unless a transaction is open."""
+        with suppress(duckdb.Error), self._own() as own:
+            own.execute("checkpoint")
+
+    def copy_to(self, path: Path) -> None:
+        """Write all tables to a new file, which is marked as a copy.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with driver_errors(f"{path} cannot be written"), self._own() as own:
+            ((name,),) = own.execute("select current_database()").fetchall()
+            target = str(path).replace("'", "''")
+            own.execute(f"attach '{target}' as the_copy")
+            try:
+                own.execute(f'copy from database "{name}" to the_copy')
+                own.execute("update the_copy.eslab.store_info set journal = null, copy = true")
+                own.execute("checkpoint the_copy")
+            finally:
+                own.execute("detach the_copy")
+
+    def become(self, epoch: int) -> None:
+        """Make a copy a store of its own, in this epoch."""
+        with driver_errors(f"{self.path} cannot be written"), self._own() as own, _commit(own):
+            own.execute("update eslab.store_info set copy = false, epoch = ?", [epoch])
+        self.copy, self.identity = False, Identity(self.identity.store_id, epoch)
+
+    @contextmanager
+    def _own(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock:
+            if self._closed:
+                raise StoreClosedError(f"{self.path} was closed; open it again")
+        yield self._connection
+
+    # Reading.
+
+    def find(self, ids: Sequence[uuid.UUID], until: int) -> list[int]:
+        """Return the positions up to `until` of events with these ids."""
+        rows = self._fetch(
+            "select position from eslab.event_log "
+            "where position <= ? and event_id in (select unnest(?::uuid[]))",
+            [until, list(ids)],
+        )
+        return [position for (position,) in rows]
+
+    def rows_at(self, positions: Sequence[int]) -> list[LogRow]:
+        """Return the rows at these positions."""
+        rows = self._fetch(
+            f"{_ROWS} where l.position in (select unnest(?::bigint[]))", [list(positions)]
+        )
+        return list(map(_log_row, rows))
+
+    def position_at(self, recorded: datetime) -> int:
+        """Return the position of the last event that was recorded by then."""
+        with self.cursor() as cursor, driver_errors("the log cannot be read"):
+            ((position,),) = cursor.execute(
+                "select coalesce(max(position), 0) from eslab.event_log where recorded_at <= ?",
+                [recorded],
+            ).fetchall()
+        return int(position)
+
+    def stream_rows(
+        self, number: int, low: int, high: int, *, backwards: bool, limit: int | None
+    ) -> Iterator[LogRow]:
+        """Yield the rows of a stream with low <= version <= high."""
+        where = "where l.stream_id = ? and l.version between ? and ?"
+        # Pages, so that a long stream is never in memory as a whole.
+        step = PAGE if limit is None else min(PAGE, limit)
+        while high >= low and limit != 0:
+            first, last = (
+                (max(low, high - step + 1), high) if backwards else (low, min(high, low + step - 1))
+            )
+            rows = self._fetch(f"{_ROWS} {where}", [number, first, last])
+            rows.sort(key=_position, reverse=backwards)
+            yield from map(_log_row, rows[:limit])
+            limit = None if limit is None else max(0, limit - len(rows))
+            low, high = (low, first - 1) if backwards else (last + 1, high)
+
+    def rows(self, selection: Selection) -> Iterator[LogRow]:
+        """Yield the rows that are selected."""
+        where, values = _where(selection)
+        after, until, limit = selection.after, selection.until, selection.limit
+        order = "desc" if selection.backwards else "asc"
+        # Windows of positions, which zone maps find at once; a limit alone would make DuckDB read
+        # the rest of the log for every page. Where few rows match, the windows grow.
+        span = PAGE if limit is None else max(1, min(PAGE, limit if not where else PAGE // 4))
+        while after < until and limit != 0:
+            low, high = (
+                (max(after, until - span), until)
+                if selection.backwards
+                else (after, min(until, after + span))
+            )
+            rows = self._fetch(
+                f"{_ROWS} where l.position > ? and l.position <= ? {where} "
+                f"order by l.position {order}",
+                [low, high, *values],
+            )
+            yield from map(_log_row, rows[:limit])
+            limit = None if limit is None else max(0, limit - len(rows))
+            after, until = (after, low) if selection.backwards else (high, until)
+            if len(rows) < span // 4:
+                span = min(2 * span, 16 * PAGE)
+
+    def _fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self.cursor() as cursor, driver_errors("the log cannot be read"):
+            return cursor.execute(query, values).fetchall()
+
+    def checks(self) -> list[Check]:
+        """Check the log by SQL."""
+        checks = []
+        with self.cursor() as cursor, driver_errors("the log cannot be read"):
+            ((events, streams),) = cursor.execute(
+                "select (select count(*) from eslab.event_log), count(*) from eslab.streams"
+            ).fetchall()
+            for name, query in _CHECKS.items():
+                wrong = cursor.execute(query).fetchall()
+                counted = f"{events:,} events" if "stream" not in name else f"{streams:,} streams"
+                checks.append(Check(name, not wrong, wrong[0][0] if wrong else counted))
+        return checks
+
+    # The end.
+
+    def leave_to_parent(self) -> None:
+        """Make it unusable in a process that was forked, and touch nothing of it."""
+        self._lock = threading.Lock()
+        self._closed = True
+        # Never freed: to close the database here would write to the parent's file.
+        for held in (self._connection, *self._idle, *self._lent):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+
+    def close(self) -> None:
+        """Close all connections; whoever uses one meanwhile gets an error."""
+        with self._lock:
+            self._closed = True
+            for cursor in self._lent:
+                cursor.interrupt()
+            for cursor in (*self._idle, *self._lent):
+                cursor.close()
+            self._lent.clear()
+            self._connection.close()
+
+
+class DuckDBTransaction:
+    """One transaction of a projection: see `eslab.store.port.Transaction`."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        with driver_errors("a statement of a projection failed"):
+            return self._cursor.execute(statement, parameters or None).fetchall()
+
+    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert rows, replacing those that have the same primary key."""
+        if not rows:
+            return
+        odd_values = pa.ArrowException, OverflowError, UnicodeError
+        with driver_errors(f"rows of {table} cannot be stored", *odd_values):
+            self._cursor.register("put_rows", pa.Table.from_pylist(list(rows)))
+            self._cursor.execute(f"insert or replace into {table} by name from put_rows")
+            self._cursor.unregister("put_rows")
+
+
+def sniff(path: Path) -> None:
+    """Look at a file before DuckDB does, for an error that says what is wrong.
+
+    Raises:
+        StoreOpenError: there is no such folder, or the file is no DuckDB database.
+    """
+    try:
+        if not path.parent.is_dir():
+            raise StoreOpenError(f"{path} cannot be made: there is no folder {path.parent}")
+        if path.is_dir():
+            raise StoreOpenError(f"{path} is a folder; a store is one file")
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise StoreOpenError(f"{path} cannot be read: {error.strerror}") from error
+    if head[8:12] != b"DUCK":
+        kind = "a SQLite database" if head.startswith(b"SQLite format 3") else "no DuckDB database"
+        raise StoreOpenError(
+            f"{path} is {kind}, so it is no eslab store; it was not touched: choose another file"
+        )
+
+
+def _connect(path: str) -> duckdb.DuckDBPyConnection:
+    try:
+        # A name in a query is a table; not a variable of whoever asks.
+        return duckdb.connect(path, config={"python_enable_replacements": False})
+    except duckdb.Error as error:
+        raise StoreOpenError(f"{path} cannot be opened: {_first_line(error)}") from error
+
+
+@contextmanager
+def driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
+    """Turn errors of DuckDB, and `more` kinds, into those of a store."""
+    kinds: tuple[type[Exception], ...] = (duckdb.Error, *more)
+    try:
+        yield
+    except kinds as error:
+        raise StoreError(f"{what}: {_first_line(error)}") from error
+
+
+@contextmanager
+def _commit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    try:
+        cursor.execute("begin")
+        yield
+        cursor.execute("commit")
+    except BaseException:
+        # After a failed statement COMMIT would raise nothing and discard everything.
+        with suppress(duckdb.Error):  # it may have been committed, or not have begun
+            cursor.execute("rollback")
+        raise
+
+
+def _log_table(rows: Sequence[LogRow], numbers: Sequence[int]) -> pa.Table:
+    instant = pa.timestamp("us", "UTC")
+    columns = list(zip(*rows, strict=True))
+    ids = pa.array([id.bytes for id in columns[5]], pa.binary(16))
+    return pa.table(
+        {
+            "position": pa.array(columns[0], pa.int64()),
+            "stream_id": pa.array(numbers, pa.int32()),
+            "version": pa.array(columns[2], pa.int32()),
+            "type": pa.array(columns[3], pa.string()),
+            "schema_version": pa.array(columns[4], pa.int32()),
+            "event_id": pa.ExtensionArray.from_storage(pa.uuid(), ids),
+            "tags": pa.array(columns[6], pa.list_(pa.string())),
+            "data": pa.array(columns[7], pa.string()),
+            "metadata": pa.array(columns[8], pa.string()),
+            "occurred_at": pa.array(columns[9], instant),
+            "recorded_at": pa.array(columns[10], instant),
+        }
+    )
+
+
+def _position(row: tuple[Any, ...]) -> int:
+    position: int = row[0]
+    return position
+
+
+def _log_row(row: tuple[Any, ...]) -> LogRow:
+    position, stream_id, version, type, schema_version, event_id = row[:6]
+    tags, data, metadata, occurred_at, recorded_at = row[6:]
+    return LogRow(
+        position,
+        stream_id,
+        version,
+        type,
+        schema_version,
+        event_id,
+        tuple(tags),
+        data,
+        metadata,
+        _moment(occurred_at),
+        _moment(recorded_at),
+    )
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _where(selection: Selection) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    if selection.types is not None:
+        parts.append("and l.type in (select unnest(?))")
+        values.append(sorted(selection.types))
+    if selection.category is not None:
+        parts.append("and s.category = ?")
+        values.append(selection.category)
+    if selection.occurred_until is not None:
+        parts.append("and l.occurred_at <= ?")
+        values.append(selection.occurred_until)
+    if selection.query is not None:
+        items = []
+        for item in selection.query.items:
+            both = ["true"]
+            if item.types:
+                both.append("l.type in (select unnest(?))")
+                values.append(sorted(item.types))
+            if item.tags:
+                both.append("list_has_all(l.tags, ?)")
+                values.append(sorted(item.tags))
+            items.append(" and ".join(both))
+        parts.append(f"and ({' or '.join(f'({item})' for item in items) or 'false'})")
+    return " ".join(parts), values
+
+
+def _whole_numbers(table: pa.Table) -> pa.Table:
+    """Turn the 128-bit integers that sum() gives into 64-bit ones, where they fit."""
+    for index, kind in enumerate(table.schema.types):
+        if pa.types.is_decimal128(kind) and kind.precision == 38 and kind.scale == 0:
+            name = table.column_names[index]
+            try:
+                table = table.set_column(index, name, table.column(index).cast(pa.int64()))
+            except pa.ArrowInvalid:
+                continue
+    return table
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

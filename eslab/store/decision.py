@@ -1,0 +1,199 @@
+"""How an append is decided: what is allowed, what is a duplicate, and which numbers events get.
+
+The rules are here alone, free of locks, files and databases. An adapter shows the log as a
+`LogView`, and writes the rows of the answer.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from eslab.errors import (
+    AppendConditionError,
+    ConcurrencyError,
+    IdempotencyError,
+    PartialDuplicateError,
+)
+from eslab.events import ANY, STREAM_EXISTS, Expected
+from eslab.schema import canonical_json, parse_json
+from eslab.store.port import AppendResult
+from eslab.store.requests import AppendRequest, EncodedEvent, StreamRequest
+from eslab.store.rows import LogRow
+
+__all__ = ["Decision", "LogView", "decide", "decide_import"]
+
+
+class LogView(Protocol):
+    """The log as a decision sees it: what is committed, and what was accepted since."""
+
+    def head(self) -> int:
+        """Return the last position."""
+        ...
+
+    def last_recorded_at(self) -> datetime | None:
+        """Return when the last event was recorded; None when there is none."""
+        ...
+
+    def stream_head(self, stream_id: str) -> tuple[int, int]:
+        """Return a stream's version and the position of its last event, or zeros."""
+        ...
+
+    def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+        """Return the rows that are in the log already of the ids that the request gives."""
+        ...
+
+    def first_match(self, request: AppendRequest) -> int | None:
+        """Return the position of the first event that fails its condition, if there is one."""
+        ...
+
+    def mint(self, position: int) -> uuid.UUID:
+        """Return the id of the event at a position that was given none."""
+        ...
+
+
+class Decision(NamedTuple):
+    """The rows to write, and the answer to give when they are written."""
+
+    rows: list[LogRow]
+    results: list[AppendResult]
+
+
+def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
+    """Decide an append: ids first, then the condition, then the expectations in order.
+
+    Args:
+        request: what is asked.
+        log: what there is.
+        now: the time by the store's clock.
+
+    Raises:
+        IdempotencyError: an event id was used before, for something else.
+        PartialDuplicateError: some of its events are there already, and some are not.
+        AppendConditionError: an event fails the condition.
+        ConcurrencyError: a stream is not at the expected version.
+    """
+    if request.given and (found := log.find(request)):
+        return Decision([], _duplicates(request, found, log))
+    if request.condition is not None:
+        position = log.first_match(request)
+        if position is not None:
+            raise AppendConditionError(position, after=request.condition.after)
+    return _number(request.items, log, now)
+
+
+def decide_import(request: AppendRequest, log: LogView, now: datetime) -> Decision:
+    """Decide one batch of an import: what is there already is left out.
+
+    Raises:
+        IdempotencyError: an event id was used before, for something else.
+    """
+    items: Iterable[StreamRequest] = request.items
+    if request.given and (found := log.find(request)):
+        items = [item for item in request.items if not _is_there(item, found)]
+    return _number(items, log, now)
+
+
+def _is_there(item: StreamRequest, found: Mapping[uuid.UUID, LogRow]) -> bool:
+    (event,) = item.events
+    if event.event_id is None or (row := found.get(event.event_id)) is None:
+        return False
+    _require_same(event, row, item.stream_id)
+    return True
+
+
+def _duplicates(
+    request: AppendRequest, found: Mapping[uuid.UUID, LogRow], log: LogView
+) -> list[AppendResult]:
+    """Return the original results, if all of the events are there already."""
+    if len(found) < request.events:
+        raise PartialDuplicateError(
+            f"{len(found)} of the {request.events} events of this append are in the store already "
+            f"and the others are not, the first of them at position "
+            f"{min(row.position for row in found.values())}; nothing was written: retry with "
+            f"exactly the events of the first attempt, or give new events new ids"
+        )
+    return [_duplicate(item, found, log) for item in request.items]
+
+
+def _duplicate(
+    item: StreamRequest, found: Mapping[uuid.UUID, LogRow], log: LogView
+) -> AppendResult:
+    version, position = log.stream_head(item.stream_id)
+    rows = [found[event.event_id] for event in item.events if event.event_id is not None]
+    for index, (event, row) in enumerate(zip(item.events, rows, strict=True)):
+        _require_same(event, row, item.stream_id)
+        if row.version != rows[0].version + index:
+            raise IdempotencyError(
+                f"the events of this append are in stream {item.stream_id!r} already, but "
+                f"not in this order: {event.type} ({event.event_id}) is version "
+                f"{row.version}, and {rows[0].version + index} was expected"
+            )
+    if rows:
+        version, position = rows[-1].version, rows[-1].position
+    return AppendResult(item.stream_id, version, position, duplicate=True)
+
+
+def _require_same(event: EncodedEvent, there: LogRow, stream_id: str) -> None:
+    if there.stream_id != stream_id:
+        raise IdempotencyError(
+            f"the event id {event.event_id} ({event.type}) is for stream {stream_id!r} here, but "
+            f"in the store it is in stream {there.stream_id!r}, at position {there.position}"
+        )
+    if there.content != event.content:
+        raise IdempotencyError(
+            f"the event id {event.event_id} is in the store already, at position "
+            f"{there.position}, with other content: {there.type} {there.data[:200]} there, "
+            f"{event.type} {event.data[:200]} here"
+        )
+
+
+def _number(items: Iterable[StreamRequest], log: LogView, now: datetime) -> Decision:
+    """Check the expectations in order, and give the events their numbers and times."""
+    last = log.last_recorded_at()
+    recorded_at = now if last is None or now >= last else last
+    heads: dict[str, tuple[int, int]] = {}
+    position = log.head()
+    rows: list[LogRow] = []
+    results = []
+    for stream_id, events, expected in items:
+        version, at = heads.get(stream_id) or log.stream_head(stream_id)
+        if expected is not ANY and not _holds(expected, version):
+            raise ConcurrencyError(stream_id, expected=expected, actual=version)
+        for event in events:
+            version += 1
+            at = position = position + 1
+            metadata = event.metadata
+            if recorded_at is not now:
+                metadata = _clamped(metadata, now)
+            rows.append(
+                LogRow(
+                    position,
+                    stream_id,
+                    version,
+                    event.type,
+                    event.schema_version,
+                    event.event_id or log.mint(position),
+                    event.tags,
+                    event.data,
+                    metadata,
+                    event.occurred_at or now,
+                    recorded_at,
+                )
+            )
+        heads[stream_id] = version, at
+        results.append(AppendResult(stream_id, version, at))
+    return Decision(rows, results)
+
+
+def _clamped(metadata: str, now: datetime) -> str:
+    """Return the metadata with the clock's word, where recorded_at had to be another."""
+    return canonical_json({**parse_json(metadata), "recorded_at_clamped_from": now.isoformat()})
+
+
+def _holds(expected: Expected, version: int) -> bool:
+    if expected is STREAM_EXISTS:
+        return version > 0
+    return expected == version

@@ -1,0 +1,377 @@
+"""The journal: where an append to a file is durable first, until DuckDB has it.
+
+It is a chain of segments beside the store file, ``<file>.journal-<number>``. Each is a SQLite
+database (write-ahead log, a sync for each commit); the rows of a whole group of appends are one
+row of it, which is the cheapest. When DuckDB has enough of a segment, a new one is begun, the old
+one is sealed, which makes it name its successor, and is unlinked when DuckDB has all of it.
+
+A segment belongs to one store: it carries its id and epoch, its own number, and the position that
+it begins behind. Bodies carry a checksum, and their positions follow on each other.
+
+What cannot be seen: whether SQLite's own write-ahead file lost its end. It looks like commits that
+never happened.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import sqlite3
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from eslab.errors import StoreError
+from eslab.store.rows import LogRow
+
+__all__ = [
+    "Contents",
+    "Durability",
+    "Identity",
+    "Journal",
+    "JournalError",
+    "read_segment",
+    "remove",
+    "segments_of",
+]
+
+Durability = Literal["full", "relaxed"]
+
+FORMAT: Final = 1
+ROTATE_EVENTS: Final = 10_000
+ROTATE_SIZE: Final = 16 << 20
+_SIDES: Final = ("", "-wal", "-shm", "-journal")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+_SCHEMA: Final = """
+create table segment(
+    store_id text not null, epoch integer not null, number integer not null,
+    base integer not null, relaxed integer not null, format integer not null);
+create table entries(
+    first integer primary key, last integer not null, checksum integer not null,
+    body blob not null);
+create table seal(successor integer not null);
+"""
+
+
+class JournalError(StoreError):
+    """A segment cannot be written, or what it holds cannot be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which store a journal and a database belong to."""
+
+    store_id: uuid.UUID
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a segment holds.
+
+    Attributes:
+        identity: the store it belongs to.
+        number: its place in the chain.
+        base: the position that it begins behind.
+        relaxed: whether it was written without syncs.
+        rows: the rows, in order.
+        successor: the number of the segment that follows; None for the last one.
+    """
+
+    identity: Identity
+    number: int
+    base: int
+    relaxed: bool
+    rows: list[LogRow]
+    successor: int | None
+
+
+def segments_of(path: Path) -> dict[int, Path]:
+    """Return the segments beside a store file, by their numbers, in order."""
+    pattern = re.compile(re.escape(path.name) + r"\.journal-(\d+)")
+    found = {}
+    for file in path.parent.iterdir():
+        if match := pattern.fullmatch(file.name):
+            found[int(match[1])] = file
+    return dict(sorted(found.items()))
+
+
+def remove(segment: Path) -> None:
+    """Unlink a segment and what SQLite keeps beside it."""
+    for side in _SIDES:
+        with suppress(FileNotFoundError):
+            segment.with_name(segment.name + side).unlink()
+
+
+class Journal:
+    """The segments of one open store, the last of which is written.
+
+    Args:
+        path: the store file.
+        identity: the store.
+        durability: see `eslab.open_store`.
+        number: of the segment to begin.
+        base: the last position that the database has.
+
+    Raises:
+        JournalError: the segment cannot be made.
+    """
+
+    def __init__(
+        self, path: Path, identity: Identity, *, durability: Durability, number: int, base: int
+    ) -> None:
+        self._path = path
+        self._identity = identity
+        self._durability = durability
+        self._segment = self._begin(number, base)
+
+    @property
+    def number(self) -> int:
+        """The number of the segment that is written."""
+        return self._segment.number
+
+    @property
+    def base(self) -> int:
+        """The position that this segment begins behind."""
+        return self._segment.base
+
+    @property
+    def worn(self) -> bool:
+        """Whether it is time for a new segment."""
+        segment = self._segment
+        return segment.next - segment.base > ROTATE_EVENTS or segment.size > ROTATE_SIZE
+
+    def write(self, rows: Sequence[LogRow]) -> None:
+        """Make rows durable, all or none.
+
+        Raises:
+            JournalError: they could not be written; whether they were is not known.
+        """
+        if rows[0].position != self._segment.next:
+            self.rotate(rows[0].position - 1)  # events went to the database directly
+        self._segment.write(rows)
+
+    def rotate(self, base: int) -> None:
+        """Begin a new segment behind position `base`, and seal the one before.
+
+        Raises:
+            JournalError: it could not be made; the old one goes on.
+        """
+        old = self._segment
+        new = self._begin(old.number + 1, base)
+        old.seal(new.number)
+        old.close()
+        self._segment = new
+
+    def drop_before(self, number: int) -> None:
+        """Unlink the segments before this number: the database has what they hold."""
+        for older, segment in segments_of(self._path).items():
+            if older < number:
+                remove(segment)
+
+    def rows(self) -> list[LogRow]:
+        """Read back what the segment holds.
+
+        Raises:
+            JournalError: it is damaged.
+        """
+        return self._segment.rows()
+
+    def leave_to_parent(self) -> None:
+        """Make it unusable in a process that was forked, and touch nothing of it."""
+        # Never freed: SQLite must not be used, not even to close it, on the other side of a fork.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._segment.connection))
+
+    def close(self) -> None:
+        """Close the segment and leave it where it is."""
+        self._segment.close()
+
+    def _begin(self, number: int, base: int) -> _Segment:
+        file = self._path.with_name(f"{self._path.name}.journal-{number}")
+        remove(file)  # of a rotation that was interrupted; the segment before does not name it
+        return _Segment(file, self._identity, number, base, self._durability)
+
+
+class _Segment:
+    def __init__(
+        self, file: Path, identity: Identity, number: int, base: int, durability: Durability
+    ) -> None:
+        self.number = number
+        self.base = base
+        self.next = base + 1
+        self.size = 0
+        self.file = file
+        with _sqlite_errors(f"the journal {file.name} cannot be made"):
+            self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            execute = self.connection.execute
+            # Nobody else opens it, so SQLite needs no shared memory; it is short-lived, so its
+            # write-ahead log is never moved into it.
+            execute("pragma locking_mode = exclusive")
+            execute("pragma journal_mode = wal")
+            execute("pragma wal_autocheckpoint = 0")
+            execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
+            execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
+            self.connection.executescript(f"begin; {_SCHEMA}")
+            execute(
+                "insert into segment values (?, ?, ?, ?, ?, ?)",
+                (
+                    str(identity.store_id),
+                    identity.epoch,
+                    number,
+                    base,
+                    durability != "full",
+                    FORMAT,
+                ),
+            )
+            execute("commit")
+        _sync_folder(file.parent)
+
+    def write(self, rows: Sequence[LogRow]) -> None:
+        body = _pack(rows)
+        last = rows[-1].position
+        with _sqlite_errors(f"the journal {self.file.name} cannot be written"):
+            self.connection.execute(
+                "insert into entries values (?, ?, ?, ?)",
+                (rows[0].position, last, zlib.crc32(body), body),
+            )
+        self.next = last + 1
+        self.size += len(body)
+
+    def rows(self) -> list[LogRow]:
+        with _sqlite_errors(f"the journal {self.file.name} cannot be read"):
+            entries = self.connection.execute("select * from entries order by first").fetchall()
+        return list(_checked_rows(self.file, entries))
+
+    def seal(self, successor: int) -> None:
+        with _sqlite_errors(f"the journal {self.file.name} cannot be sealed"):
+            self.connection.execute("insert into seal values (?)", (successor,))
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.connection.close()
+
+
+def read_segment(file: Path) -> Contents:
+    """Read a segment, and check all that can be checked in it alone.
+
+    Raises:
+        JournalError: it is no segment, or is damaged.
+    """
+    with _sqlite_errors(f"the journal {file.name} cannot be read"):
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True)
+        try:
+            connection.execute("pragma locking_mode = exclusive")
+            facts = connection.execute("select * from segment").fetchall()
+            entries = connection.execute("select * from entries order by first").fetchall()
+            seal = connection.execute("select successor from seal").fetchall()
+        finally:
+            connection.close()
+    if len(facts) != 1 or len(seal) > 1:
+        raise JournalError(f"the journal {file.name} is damaged: it does not say what it is")
+    store_id, epoch, number, base, relaxed, format = facts[0]
+    if format > FORMAT:
+        raise JournalError(f"the journal {file.name} was written by a newer eslab: upgrade it")
+    try:
+        identity = Identity(uuid.UUID(store_id), int(epoch))
+    except (TypeError, ValueError, AttributeError):
+        raise JournalError(f"the journal {file.name} is damaged: its store is not said") from None
+    rows = list(_checked_rows(file, entries))
+    return Contents(identity, number, base, bool(relaxed), rows, seal[0][0] if seal else None)
+
+
+def _checked_rows(file: Path, entries: Sequence[tuple[Any, ...]]) -> Iterator[LogRow]:
+    following: int | None = None
+    for first, last, checksum, body in entries:
+        where = f"the journal {file.name} is damaged at positions {first} to {last}"
+        if not isinstance(body, bytes) or zlib.crc32(body) != checksum:
+            raise JournalError(f"{where}: the checksum of the entry is wrong")
+        if following is not None and first != following:
+            raise JournalError(f"{where}: position {following} should come next")
+        rows = _unpack(body)
+        if [row.position for row in rows] != list(range(first, last + 1)):
+            raise JournalError(f"{where}: the entry holds other positions")
+        yield from rows
+        following = last + 1
+
+
+# Bodies: JSON, which every version of Python reads alike.
+
+_pack_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
+def _pack(rows: Sequence[LogRow]) -> bytes:
+    return _pack_json.encode(
+        [
+            (
+                row.position,
+                row.stream_id,
+                row.version,
+                row.type,
+                row.schema_version,
+                row.event_id.hex,
+                row.tags,
+                row.data,
+                row.metadata,
+                (row.occurred_at - _EPOCH) // _MICROSECOND,
+                (row.recorded_at - _EPOCH) // _MICROSECOND,
+            )
+            for row in rows
+        ]
+    ).encode()
+
+
+def _unpack(body: bytes) -> list[LogRow]:
+    return [
+        LogRow(
+            position,
+            stream_id,
+            version,
+            type,
+            schema_version,
+            uuid.UUID(event_id),
+            tuple(tags),
+            data,
+            metadata,
+            _EPOCH + occurred_at * _MICROSECOND,
+            _EPOCH + recorded_at * _MICROSECOND,
+        )
+        for (
+            position,
+            stream_id,
+            version,
+            type,
+            schema_version,
+            event_id,
+            tags,
+            data,
+            metadata,
+            occurred_at,
+            recorded_at,
+        ) in json.loads(body)
+    ]
+
+
+@contextmanager
+def _sqlite_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"{what}: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name of a new file durable: a file's own sync does not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
