@@ -54,6 +54,7 @@ from eslab.store import (
     StreamAppend,
     Verification,
     open_store,
+    restore_store,
 )
 
 __version__ = "0.1.0"
@@ -113,4 +114,5 @@ __all__ = [
     "applies",
     "on",
     "open_store",
+    "restore_store",
 ]

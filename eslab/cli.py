@@ -9,11 +9,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eslab.errors import EslabError
+from eslab.errors import EslabError, InputError
+
+if TYPE_CHECKING:
+    from eslab.store.duckdb import DuckDBStore
 
 __all__ = ["app", "main"]
 
@@ -84,6 +87,61 @@ def demo(
         typer.echo(done.json())
     if out is not None:
         console.print(f"report: {done.write_report(out)}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A store file.")],
+) -> None:
+    """Prove that the log in FILE is whole; exit with 1 if it is not."""
+    report = _opened(file, read_only=True).verify()
+    typer.echo(str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def recover(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A store file.")],
+    write: Annotated[bool, typer.Option("--yes", help="Do it, instead of saying what.")] = False,
+) -> None:
+    """Save what can be saved of a FILE that cannot be opened; without --yes only say what."""
+    from eslab.store.salvage import salvage
+
+    report = salvage(file, write=write)
+    typer.echo(str(report))
+    if not (report.whole or report.done):
+        raise typer.Exit(1)
+
+
+@app.command()
+def copy(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A store file.")],
+    to: Annotated[Path, typer.Argument(metavar="TO", help="A file that does not exist yet.")],
+) -> None:
+    """Write a copy of the store in FILE to TO, as a backup or to look at."""
+    typer.echo(f"copied to {_opened(file).copy_to(to)}")
+
+
+@app.command()
+def restore(
+    copy: Annotated[Path, typer.Argument(metavar="COPY", help="A copy of a store.")],
+    to: Annotated[Path, typer.Argument(metavar="TO", help="A file that does not exist yet.")],
+) -> None:
+    """Make a store in TO of a COPY, in a new epoch."""
+    from eslab.store import restore_store
+
+    typer.echo(f"restored to {restore_store(copy, to)}")
+
+
+def _opened(file: Path, *, read_only: bool = False) -> DuckDBStore:
+    """Open a store that is there; it is closed when the process ends."""
+    from eslab.clock import RandomIds, SystemClock
+    from eslab.store.duckdb import DuckDBStore
+
+    if not file.exists():
+        raise InputError(f"there is no file {file}")
+    return DuckDBStore.open(file, clock=SystemClock(), ids=RandomIds(), read_only=read_only)
 
 
 @notebooks.command("update")

@@ -26,6 +26,7 @@ from eslab.subscriptions import Runner, Worker
 
 if TYPE_CHECKING:
     from eslab.store.duckdb import DuckDBStore
+    from eslab.store.journal import Durability
     from eslab.views import EventsView, LagView, SagaTimeline, StreamPlayer
 
 __all__ = ["Lab"]
@@ -49,6 +50,7 @@ class Lab:
         path: a DuckDB file, made if it does not exist; by default the store is in memory.
         seed: a whole number; makes the lab deterministic.
         clock: another clock than the seed implies.
+        durability: ``"full"`` or ``"relaxed"``: what an append survives; see `eslab.open_store`.
 
     Raises:
         StoreOpenError: the file cannot be opened as a store.
@@ -64,16 +66,46 @@ class Lab:
     """
 
     def __init__(
-        self, path: str | Path = ":memory:", *, seed: int | None = None, clock: Clock | None = None
+        self,
+        path: str | Path = ":memory:",
+        *,
+        seed: int | None = None,
+        clock: Clock | None = None,
+        durability: Durability = "full",
     ) -> None:
         from eslab.store.duckdb import DuckDBStore
 
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise InputError(f"seed must be a whole number, not {seed!r}")
-        self.seed = seed
-        self.clock: Clock = clock or (SystemClock() if seed is None else VirtualClock())
+        clock = clock or (SystemClock() if seed is None else VirtualClock())
         ids = RandomIds() if seed is None else SeededIds(seed)
-        self.store: DuckDBStore = DuckDBStore.open(path, clock=self.clock, ids=ids)
+        self.seed = seed
+        self._wire(DuckDBStore.open(path, clock=clock, ids=ids, durability=durability), clock)
+
+    @classmethod
+    def open_copy(cls, path: str | Path) -> Self:
+        """Open a private copy of a store, to look at it beside the notebook that has it open.
+
+        Nothing can be appended to it; it can be read, queried, replayed and projected. The copy
+        is removed when the lab is closed.
+
+        Args:
+            path: a file that ``lab.store.copy_to(path)`` wrote, or a store that nobody has open.
+
+        Raises:
+            StoreOpenError: it is no store, or another process has it open.
+        """
+        from eslab.store.copies import open_copy
+
+        lab = cls.__new__(cls)
+        lab.seed = None
+        clock = SystemClock()
+        lab._wire(open_copy(path, clock=clock, ids=RandomIds()), clock)  # noqa: SLF001 - its own
+        return lab
+
+    def _wire(self, store: DuckDBStore, clock: Clock) -> None:
+        self.clock: Clock = clock
+        self.store: DuckDBStore = store
         self.registry = EventRegistry()
         self.repository = Repository(self.store, self.registry)
         self.bus = LocalBus()

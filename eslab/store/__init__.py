@@ -22,6 +22,7 @@ __all__ = [
     "StreamAppend",
     "Verification",
     "open_store",
+    "restore_store",
 ]
 
 
@@ -61,3 +62,10 @@ def open_store(
     return DuckDBStore.open(
         path, clock=clock or SystemClock(), ids=ids or RandomIds(), durability=durability
     )
+
+
+def restore_store(copy: str | Path, to: str | Path) -> Path:
+    """Make a store of a copy of one; see `eslab.store.copies.restore_store`."""
+    from eslab.store.copies import restore_store
+
+    return restore_store(copy, to)

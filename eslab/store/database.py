@@ -115,13 +115,13 @@ class Database:
 
     Args:
         path: a file, or ``":memory:"``.
-        new_id: the identity, if the file is made.
+        new_id: the identity, if the file is made; None, if it must be there.
 
     Raises:
         StoreOpenError: it is no store, is one of a newer eslab, or is damaged.
     """
 
-    def __init__(self, path: str, *, new_id: uuid.UUID) -> None:
+    def __init__(self, path: str, *, new_id: uuid.UUID | None) -> None:
         self.path = path
         self._connection = _connect(path)
         self._idle: list[duckdb.DuckDBPyConnection] = []
@@ -142,7 +142,7 @@ class Database:
                 raise StoreOpenError(f"{path} cannot be read: {_first_line(error)}") from error
             raise
 
-    def _prepare(self, new_id: uuid.UUID) -> None:
+    def _prepare(self, new_id: uuid.UUID | None) -> None:
         held = self._connection.execute(
             "select schema_name, table_name from duckdb_tables() union all "
             "select schema_name, view_name from duckdb_views() where not internal union all "
@@ -150,8 +150,8 @@ class Database:
             "select schema_name, type_name from duckdb_types() where not internal order by all"
         ).fetchall()
         if ("eslab", "store_info") not in held:
-            if held:
-                names = ", ".join(f"{schema}.{table}" for schema, table in held[:3])
+            if held or new_id is None:
+                names = ", ".join(f"{schema}.{table}" for schema, table in held[:3]) or "nothing"
                 raise StoreOpenError(
                     f"{self.path} is a database of another program (it holds {names}), not an "
                     f"eslab store; it was not touched: choose another file"

@@ -133,6 +133,7 @@ class DuckDBStore(StoreAdapter):
         clock: Clock,
         ids: IdSource,
         durability: Durability = "full",
+        read_only: bool = False,
     ) -> DuckDBStore:
         """Open a store, or give the one that this process has open for that file."""
         if durability not in ("full", "relaxed"):
@@ -145,7 +146,9 @@ class DuckDBStore(StoreAdapter):
             if store is None:
                 require_closed(resolved)
                 sniff(resolved)
-                store = cls(str(resolved), clock=clock, ids=ids, durability=durability)
+                store = cls(
+                    str(resolved), clock=clock, ids=ids, durability=durability, read_only=read_only
+                )
                 _open_stores[resolved] = store
             elif store._forked:
                 raise StoreOpenError(_FORKED.format(store.path))

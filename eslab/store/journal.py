@@ -32,6 +32,7 @@ from eslab.errors import StoreError
 from eslab.store.rows import LogRow
 
 __all__ = [
+    "SIDES",
     "Contents",
     "Durability",
     "Identity",
@@ -47,7 +48,7 @@ Durability = Literal["full", "relaxed"]
 FORMAT: Final = 1
 ROTATE_EVENTS: Final = 10_000
 ROTATE_SIZE: Final = 16 << 20
-_SIDES: Final = ("", "-wal", "-shm", "-journal")
+SIDES: Final = ("", "-wal", "-shm", "-journal")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -83,7 +84,8 @@ class Contents:
         number: its place in the chain.
         base: the position that it begins behind.
         relaxed: whether it was written without syncs.
-        rows: the rows, in order.
+        rows: the rows, in order, up to the first that is damaged.
+        damage: what is wrong with the one behind them.
         successor: the number of the segment that follows; None for the last one.
     """
 
@@ -92,6 +94,7 @@ class Contents:
     base: int
     relaxed: bool
     rows: list[LogRow]
+    damage: str | None
     successor: int | None
 
 
@@ -107,7 +110,7 @@ def segments_of(path: Path) -> dict[int, Path]:
 
 def remove(segment: Path) -> None:
     """Unlink a segment and what SQLite keeps beside it."""
-    for side in _SIDES:
+    for side in SIDES:
         with suppress(FileNotFoundError):
             segment.with_name(segment.name + side).unlink()
 
@@ -182,7 +185,7 @@ class Journal:
         """Read back what the segment holds.
 
         Raises:
-            JournalError: it is damaged.
+            JournalError: it cannot be read, or is damaged.
         """
         return self._segment.rows()
 
@@ -249,7 +252,10 @@ class _Segment:
     def rows(self) -> list[LogRow]:
         with _sqlite_errors(f"the journal {self.file.name} cannot be read"):
             entries = self.connection.execute("select * from entries order by first").fetchall()
-        return list(_checked_rows(self.file, entries))
+        rows, damage = _whole_rows(entries, self.base)
+        if damage is not None:
+            raise JournalError(f"the journal {self.file.name}: {damage}")
+        return rows
 
     def seal(self, successor: int) -> None:
         with _sqlite_errors(f"the journal {self.file.name} cannot be sealed"):
@@ -264,7 +270,7 @@ def read_segment(file: Path) -> Contents:
     """Read a segment, and check all that can be checked in it alone.
 
     Raises:
-        JournalError: it is no segment, or is damaged.
+        JournalError: it is no segment, or does not say which.
     """
     with _sqlite_errors(f"the journal {file.name} cannot be read"):
         connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True)
@@ -284,23 +290,26 @@ def read_segment(file: Path) -> Contents:
         identity = Identity(uuid.UUID(store_id), int(epoch))
     except (TypeError, ValueError, AttributeError):
         raise JournalError(f"the journal {file.name} is damaged: its store is not said") from None
-    rows = list(_checked_rows(file, entries))
-    return Contents(identity, number, base, bool(relaxed), rows, seal[0][0] if seal else None)
+    rows, damage = _whole_rows(entries, base)
+    successor = seal[0][0] if seal else None
+    return Contents(identity, number, base, bool(relaxed), rows, damage, successor)
 
 
-def _checked_rows(file: Path, entries: Sequence[tuple[Any, ...]]) -> Iterator[LogRow]:
-    following: int | None = None
+def _whole_rows(entries: Sequence[tuple[Any, ...]], base: int) -> tuple[list[LogRow], str | None]:
+    """Return the rows up to the first entry that is damaged, and what is wrong with that."""
+    found: list[LogRow] = []
     for first, last, checksum, body in entries:
-        where = f"the journal {file.name} is damaged at positions {first} to {last}"
+        where = f"the entry of positions {first} to {last} is damaged"
+        following = base + len(found) + 1
+        if first != following:
+            return found, f"{where}: position {following} should come next"
         if not isinstance(body, bytes) or zlib.crc32(body) != checksum:
-            raise JournalError(f"{where}: the checksum of the entry is wrong")
-        if following is not None and first != following:
-            raise JournalError(f"{where}: position {following} should come next")
+            return found, f"{where}: its checksum is wrong"
         rows = _unpack(body)
         if [row.position for row in rows] != list(range(first, last + 1)):
-            raise JournalError(f"{where}: the entry holds other positions")
-        yield from rows
-        following = last + 1
+            return found, f"{where}: it holds other positions"
+        found += rows
+    return found, None
 
 
 # Bodies: JSON, which every version of Python reads alike.

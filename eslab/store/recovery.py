@@ -7,10 +7,10 @@ from pathlib import Path
 
 from eslab.errors import StoreOpenError
 from eslab.store.database import Database
-from eslab.store.journal import JournalError, read_segment, remove, segments_of
+from eslab.store.journal import Contents, JournalError, read_segment, remove, segments_of
 from eslab.store.rows import LogRow, Selection
 
-__all__ = ["Recovered", "recover", "remove_all"]
+__all__ = ["Recovered", "behind", "recover", "remove_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,50 +56,56 @@ def _recover(path: Path, database: Database, last: int) -> Recovered:
             f"it needs its journal {path.name}.journal-{needed}, which is not there, and events "
             f"behind position {last} may be in it"
         )
-    known: list[LogRow] = []
-    new: list[LogRow] = []
+    rows: list[LogRow] = []
     relaxed = False
     contents = None
-    for number, file in files.items():
+    for file in files.values():
         contents = read_segment(file)
-        if (contents.identity, contents.number) != (database.identity, number):
-            raise JournalError(f"{file.name} is the journal of another store, or of another epoch")
-        if contents.base > last + len(new):
-            raise JournalError(
-                f"{file.name} begins behind position {contents.base}, but what there is before "
-                f"ends at {last + len(new)}: this is an older copy of the file, or a part of the "
-                f"journal is missing"
-            )
-        if contents.rows and contents.rows[0].position != contents.base + 1:
-            raise JournalError(f"{file.name} is damaged: its first entry is missing")
+        rows += behind(file, contents, database, last, last + len(rows))
+        if contents.damage is not None:
+            raise JournalError(f"{file.name}: {contents.damage}")
         relaxed = relaxed or contents.relaxed
-        known += [row for row in contents.rows if row.position <= last]
-        new += [row for row in contents.rows if row.position > last + len(new)]
     if contents is not None and contents.successor is not None:
         raise JournalError(
             f"it needs its journal {path.name}.journal-{contents.successor}, which is not there"
         )
-    if needed is None and new:
+    if needed is None and rows:
         raise JournalError(
             f"the file was closed at position {last}, but its journal goes on to "
-            f"{new[-1].position}: this is an older copy of the file"
+            f"{rows[-1].position}: this is an older copy of the file"
         )
-    _require_same(database, known)
-    return Recovered(new, relaxed and needed is not None)
+    return Recovered(rows, relaxed and needed is not None)
 
 
-def _require_same(database: Database, known: list[LogRow]) -> None:
-    """Check that the journal tells of the same events as the database, where both do."""
-    if not known:
-        return
-    low, high = known[0].position - 1, known[-1].position
-    there = {row.position: row for row in database.rows(Selection(low, high))}
-    for row in known:
-        if there.get(row.position) != row:
+def behind(file: Path, contents: Contents, database: Database, last: int, end: int) -> list[LogRow]:
+    """Return the rows of a segment that continue what there is.
+
+    Args:
+        file: the segment.
+        contents: what it holds.
+        database: what is in the store file.
+        last: its last position.
+        end: the last position of that and of the segments before.
+
+    Raises:
+        JournalError: the segment does not belong to them.
+    """
+    if contents.identity != database.identity:
+        raise JournalError(f"{file.name} is the journal of another store, or of another epoch")
+    if contents.base > end:
+        raise JournalError(
+            f"{file.name} begins behind position {contents.base}, but what there is before ends "
+            f"at {end}: this is an older copy of the file, or a part of the journal is missing"
+        )
+    known = [row for row in contents.rows if row.position <= last]
+    low = known[0].position - 1 if known else last
+    for there, row in zip(database.rows(Selection(low, last)), known, strict=False):
+        if there != row:
             raise JournalError(
-                f"the event at position {row.position} is another one in the journal than in the "
-                f"file: they do not belong together"
+                f"the event at position {row.position} is another one in {file.name} than in the "
+                f"store file: they do not belong together"
             )
+    return [row for row in contents.rows if row.position > end]
 
 
 def remove_all(path: Path) -> None:

@@ -348,15 +348,15 @@ def overwrite(file: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "checksum": (
         lambda file: edit(file, "update entries set body = cast('[]' as blob) where first = 3"),
-        r"damaged at positions 3 to 3: the checksum",
+        "positions 3 to 3 is damaged: its checksum",
     ),
     "gap": (
         lambda file: edit(file, "delete from entries where first = 3"),
-        r"damaged at positions 4 to 4: position 3 should come next",
+        "positions 4 to 4 is damaged: position 3 should come next",
     ),
     "start": (
         lambda file: edit(file, "delete from entries where first = 1"),
-        "its first entry is missing",
+        "position 1 should come next",
     ),
     "other epoch": (
         lambda file: edit(file, "update segment set epoch = 9"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from eslab import (
     ANY,
     NO_STREAM,
     STREAM_EXISTS,
+    AppendCondition,
     AppendResult,
     ConcurrencyError,
     EventStore,
@@ -19,10 +21,12 @@ from eslab import (
     LimitError,
     Metadata,
     NewEvent,
+    Query,
     StoreClosedError,
     StreamAppend,
     VirtualClock,
 )
+from eslab.clock import minted_position
 
 BAD_EVENTS = (
     "NaN",
@@ -269,6 +273,79 @@ def test_a_listener_is_told_of_appends_until_it_stops(store: EventStore) -> None
     assert heads == [1, 3]
 
 
+def test_waiting_ends_with_the_next_append(store: EventStore) -> None:
+    store.append("s-1", [event()])
+    assert store.wait(0) == 1
+    assert store.wait(1, timeout=0.001) == 1
+    heads: list[int] = []
+    threads = [threading.Thread(target=lambda: heads.append(store.wait(1))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    store.append("s-1", [])  # nothing was recorded, so nobody wakes for good
+    store.append("s-1", [event(), event()])
+    for thread in threads:
+        thread.join(10)
+    assert heads == [3, 3, 3]
+
+
+def test_waiting_ends_when_the_store_is_closed(store: EventStore) -> None:
+    failed: list[type[Exception]] = []
+    begun = threading.Event()
+
+    def work() -> None:
+        begun.set()
+        try:
+            store.wait(0)
+        except StoreClosedError as error:
+            failed.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    store.close()
+    thread.join(10)
+    assert failed == [StoreClosedError]
+
+
+def test_a_store_has_an_identity(store: EventStore) -> None:
+    assert isinstance(store.store_id, uuid.UUID)
+    assert store.epoch == 1
+
+
+def test_ids_are_minted_by_position(store: EventStore) -> None:
+    store.append("s-1", [event(), event()])
+    assert [minted_position(e.event_id) for e in store.read("s-1")] == [1, 2]
+
+
+def test_a_log_that_is_whole_is_verified(store: EventStore) -> None:
+    assert store.verify().ok
+    store.append("s-1", [event(), event()])
+    store.append("s-2", [event()])
+    report = store.verify()
+    report.require()
+    assert report.ok
+    assert "positions without gaps" in str(report)
+    assert "positions without gaps" in report._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"query": Query.of(types=["A"]), "after": -1},
+        {"query": Query.of(types=["A"]), "after": None},
+        {"query": "A", "after": 0},
+    ],
+    ids=repr,
+)
+def test_a_bad_condition_is_refused(store: EventStore, bad: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        store.append_all([StreamAppend("s-1", [event()])], condition=AppendCondition(**bad))
+    for appends in (StreamAppend("s-1", [event()]), ["s-1"], [("s-1", [event()])]):
+        with pytest.raises(InputError):
+            store.append_all(appends)  # type: ignore[arg-type]
+    assert store.head() == 0
+
+
 def test_a_closed_store_says_so(store: EventStore) -> None:
     store.append("s-1", [event()])
     store.close()
@@ -281,3 +358,5 @@ def test_a_closed_store_says_so(store: EventStore) -> None:
     ):
         with pytest.raises(StoreClosedError):
             use()
+    with pytest.raises(StoreClosedError):
+        store.import_events([("s-1", event())], progress=False)

@@ -13,6 +13,7 @@ from eslab import (
     AppendResult,
     EventStore,
     IdempotencyError,
+    MemoryStore,
     Metadata,
     NewEvent,
     PartialDuplicateError,
@@ -20,6 +21,7 @@ from eslab import (
     StreamAppend,
     VirtualClock,
 )
+from eslab.clock import SeededIds
 
 IDS = [uuid.UUID(int=number) for number in range(1, 10)]
 
@@ -123,3 +125,30 @@ def test_an_import_that_fails_keeps_the_batches_before(store: EventStore) -> Non
     with pytest.raises(RuntimeError):
         store.import_events(source(), batch=2, progress=False)  # type: ignore[arg-type]
     assert store.head() == 4
+
+
+def test_an_id_that_was_minted_is_known_too(store: EventStore) -> None:
+    store.append("s-1", [NewEvent("A", {"n": 1}), NewEvent("A", {"n": 2})])
+    first, second = store.read("s-1")
+    again = [NewEvent("A", dict(e.data), e.event_id) for e in (first, second)]
+    assert store.append("s-1", again) == AppendResult("s-1", 2, 2, duplicate=True)
+    with pytest.raises(IdempotencyError):
+        store.append("s-2", again)
+    unused = uuid.UUID(int=second.event_id.int ^ 1)  # it says the same position, and is another
+    assert store.append("s-1", [NewEvent("A", {}, unused)]).position == 3
+    assert store.append("s-1", [NewEvent("A", {}, unused)]).duplicate
+
+
+def test_a_log_can_be_imported_elsewhere_and_again(store: EventStore, clock: VirtualClock) -> None:
+    """Minted ids come along as given ones, at other positions than they say."""
+    with MemoryStore(clock=clock, ids=SeededIds(8)) as other:
+        other.append_all([StreamAppend(f"o-{n % 2}", [NewEvent("A", {"n": n})]) for n in range(5)])
+        pairs = [
+            (e.stream_id, NewEvent(e.type, dict(e.data), e.event_id)) for e in other.read_all()
+        ]
+    store.append("s-1", [NewEvent("A", {}), NewEvent("A", {})])
+    assert store.import_events(pairs, progress=False).events == 5
+    assert store.import_events(pairs, progress=False).duplicates == 5
+    (result,) = store.append_all([StreamAppend("o-0", [pairs[0][1]])])
+    assert (result.duplicate, result.position) == (True, 3)
+    assert store.verify().ok

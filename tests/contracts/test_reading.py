@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from eslab import (
     AppendCondition,
     AppendConditionError,
+    AsOf,
     Event,
     EventStore,
     InputError,
@@ -22,7 +25,7 @@ from eslab import (
     VirtualClock,
     open_store,
 )
-from eslab.clock import SeededIds
+from eslab.clock import VIRTUAL_START, SeededIds
 
 
 class Placed(Event):
@@ -123,9 +126,67 @@ def test_pages_are_seamless(store: EventStore, monkeypatch: pytest.MonkeyPatch) 
     assert positions(store.read_all(types=["B"])) == [11]
 
 
+def test_as_of_a_position_a_recorded_and_an_occurred_time(
+    store: EventStore, clock: VirtualClock
+) -> None:
+    start = clock.now()
+    hour = timedelta(hours=1)
+    for number in range(4):
+        happened = start - number * hour
+        store.append("s-1", [NewEvent("A", {"n": number}, occurred_at=happened)])
+        store.append("t-1", [NewEvent("B", {})])
+        clock.advance(hour)
+
+    def read(**as_of: object) -> tuple[list[int], list[int]]:
+        moment = AsOf(**as_of)  # type: ignore[arg-type]
+        return positions(store.read_all(as_of=moment)), positions(store.read("s-1", as_of=moment))
+
+    assert read(position=3) == ([1, 2, 3], [1, 3])
+    assert read(position=0) == ([], [])
+    assert read(position=99) == ([1, 2, 3, 4, 5, 6, 7, 8], [1, 3, 5, 7])
+    assert read(recorded=start + hour) == ([1, 2, 3, 4], [1, 3])
+    assert read(recorded=start - hour) == ([], [])
+    assert read(recorded=clock.now()) == (list(range(1, 9)), [1, 3, 5, 7])
+    assert read(occurred=start - hour) == ([3, 5, 7], [3, 5, 7])
+    assert read(occurred=start) == ([1, 2, 3, 5, 7], [1, 3, 5, 7])
+    late = AsOf(occurred=start - hour)
+    assert positions(store.read("s-1", as_of=late, direction="backwards", limit=2)) == [7, 5]
+    assert positions(store.read_all(as_of=late, limit=1, types=["A"])) == [3]
+    assert positions(store.read_all(as_of=AsOf(position=6), until=4, after=2)) == [3, 4]
+    assert store.position_at(start + 2 * hour) == 6
+    assert store.position_at(start - hour) == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"position": 1, "recorded": VIRTUAL_START},
+        {"position": -1},
+        {"position": True},
+        {"position": "1"},
+        {"recorded": "2026"},
+        {"occurred": datetime(2026, 1, 1)},  # noqa: DTZ001 - the fault
+    ],
+    ids=repr,
+)
+def test_a_moment_is_one_of_three(bad: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        AsOf(**bad)
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"direction": "sideways"}, {"limit": -1}, {"types": "Placed"}, {"types": Placed}],
+    [
+        {"direction": "sideways"},
+        {"limit": -1},
+        {"limit": 1.5},
+        {"after": -1},
+        {"until": "3"},
+        {"query": "Placed"},
+        {"types": "Placed"},
+        {"types": Placed},
+    ],
     ids=repr,
 )
 def test_bad_arguments(store: EventStore, options: dict[str, object]) -> None:
