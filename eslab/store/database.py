@@ -10,6 +10,7 @@ All are on the search path.
 from __future__ import annotations
 
 import ctypes
+import re
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,15 @@ create view eslab.events as
     select l.position, s.name as stream_id, s.category, l.version, l.type, l.schema_version,
            l.event_id, l.tags, l.data, l.metadata, l.occurred_at, l.recorded_at
     from eslab.event_log l join eslab.streams s using (stream_id);
+"""
+
+_HELD: Final = """
+select concat_ws('.', schema_name, table_name) from duckdb_tables() union
+select concat_ws('.', schema_name, view_name) from duckdb_views() where not internal union
+select concat_ws('.', schema_name, sequence_name) from duckdb_sequences() union
+select concat_ws('.', schema_name, type_name) from duckdb_types() where not internal union
+select concat_ws('.', schema_name, function_name) from duckdb_functions() where not internal union
+select schema_name from duckdb_schemas() where not internal order by all
 """
 
 _FROM_FORMAT_1: Final = """
@@ -143,27 +153,28 @@ class Database:
             raise
 
     def _prepare(self, new_id: uuid.UUID | None) -> None:
-        held = self._connection.execute(
-            "select schema_name, table_name from duckdb_tables() union all "
-            "select schema_name, view_name from duckdb_views() where not internal union all "
-            "select schema_name, sequence_name from duckdb_sequences() union all "
-            "select schema_name, type_name from duckdb_types() where not internal order by all"
-        ).fetchall()
-        if ("eslab", "store_info") not in held:
+        held = [name for (name,) in self._connection.execute(_HELD).fetchall()]
+        if "eslab.store_info" not in held:
             if held or new_id is None:
-                names = ", ".join(f"{schema}.{table}" for schema, table in held[:3]) or "nothing"
                 raise StoreOpenError(
-                    f"{self.path} is a database of another program (it holds {names}), not an "
-                    f"eslab store; it was not touched: choose another file"
+                    f"{self.path} is a database of another program (it holds "
+                    f"{', '.join(held[:3]) or 'nothing'}), not an eslab store; it was not touched: "
+                    f"choose another file"
                 )
             with _commit(self._connection):
                 self._connection.execute(_SCHEMA)
                 self._connection.execute(
                     "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
                 )
-        found = self._connection.execute("select format from eslab.store_info").fetchall()
+        try:
+            found = self._connection.execute("select format from eslab.store_info").fetchall()
+        except duckdb.BinderException:
+            found = []
         if len(found) != 1 or not isinstance(format := found[0][0], int):
-            raise StoreOpenError(f"{self.path} is damaged: eslab.store_info has no format")
+            raise StoreOpenError(
+                f"{self.path} is a database of another program, or damaged: its eslab.store_info "
+                f"does not say which format it has; it was not touched"
+            )
         if format > FORMAT:
             raise StoreOpenError(
                 f"{self.path} was written by a newer eslab (format {format}; this one knows up to "
@@ -530,7 +541,15 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
         # A name in a query is a table; not a variable of whoever asks.
         return duckdb.connect(path, config={"python_enable_replacements": False})
     except duckdb.Error as error:
-        raise StoreOpenError(f"{path} cannot be opened: {_first_line(error)}") from error
+        if "Could not set lock" in str(error):
+            holder = re.search(r"PID (\d+)", str(error))
+            who = f"process {holder[1]}" if holder else "another process"
+            raise StoreOpenError(
+                f"{path} is open in {who}, which is not eslab: close it there first"
+            ) from error
+        raise StoreOpenError(
+            f"{path} cannot be opened ({_first_line(error)}): is it, and its folder, writable?"
+        ) from error
 
 
 @contextmanager

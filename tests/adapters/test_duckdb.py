@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from processes import python
 
 from eslab import (
     EventStore,
@@ -43,17 +44,6 @@ def path(tmp_path: Path) -> Path:
 def store() -> Iterator[DuckDBStore]:
     with DuckDBStore.open(":memory:", clock=VirtualClock(), ids=SeededIds(7)) as opened:
         yield opened
-
-
-def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run code in another process."""
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def digest(path: Path) -> str:
@@ -179,9 +169,13 @@ INFO = "create schema eslab; create table eslab.store_info"
         ("duckdb: create table x(y int)", r"another program \(it holds main\.x\)"),
         ("duckdb: create view x as select 1", "another program"),
         ("duckdb: create sequence x", "another program"),
-        ("duckdb: create schema eslab", "cannot be read"),
-        (f"duckdb: {INFO}(a int)", "cannot be read"),
-        (f"duckdb: {INFO}(format int)", "damaged"),
+        ("duckdb: create schema x", "another program"),
+        ("duckdb: create macro x() as 1", "another program"),
+        ("duckdb: create type x as enum ('y')", "another program"),
+        ("duckdb: create schema eslab", "another program"),
+        (f"duckdb: {INFO}(a int)", "does not say which format"),
+        (f"duckdb: {INFO}(format int)", "does not say which format"),
+        (f"duckdb: {INFO}(format varchar); insert into eslab.store_info values ('x')", "format"),
         (f"duckdb: {INFO}(format int); insert into eslab.store_info values (99)", "newer eslab"),
     ],
 )
@@ -210,6 +204,30 @@ def test_a_damaged_file_is_refused(path: Path) -> None:
 
 
 # Processes.
+
+
+def test_a_file_that_another_program_has_open_is_refused(path: Path) -> None:
+    with open_store(path):
+        pass
+    code = """
+        import sys, duckdb
+        connection = duckdb.connect(sys.argv[1])
+        print("ready", flush=True)
+        sys.stdin.read()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "ready\n"
+            with pytest.raises(StoreOpenError, match=f"process {holder.pid}, which is not eslab"):
+                open_store(path)
+        finally:
+            holder.kill()
 
 
 HOLD = """
