@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
 from eslab.errors import ClockError, InputError
 
@@ -155,9 +155,12 @@ def minted_position(id: uuid.UUID) -> int | None:
     return id.int >> 80 if id.version == 8 else None
 
 
-def _minted(position: int, bits: int) -> uuid.UUID:
-    high = position << 80 | 0x8000 << 64 | (bits & 0xFFF) << 64
-    return uuid.UUID(int=high | 1 << 63 | bits >> 12 & (1 << 62) - 1)
+_FREE: Final = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+_VERSION_8: Final = 0x8000_8000_0000_0000_0000
+
+
+def _minted(position: int, bits: bytes) -> uuid.UUID:
+    return uuid.UUID(int=position << 80 | int.from_bytes(bits) & _FREE | _VERSION_8)
 
 
 class RandomIds:
@@ -165,7 +168,7 @@ class RandomIds:
 
     def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:  # noqa: ARG002 - the port's
         """Return an id that was never given out, whatever the epoch."""
-        return _minted(position, int.from_bytes(os.urandom(10)))
+        return _minted(position, os.urandom(10))
 
     def __repr__(self) -> str:
         return "RandomIds()"
@@ -189,7 +192,7 @@ class SeededIds:
         """Return the id for the event at this position, in this epoch of the store."""
         number = (epoch << 64 | position).to_bytes(12)
         digest = hashlib.blake2b(number, key=self._key, digest_size=10).digest()
-        return _minted(position, int.from_bytes(digest))
+        return _minted(position, digest)
 
     def __repr__(self) -> str:
         return f"SeededIds({self.seed})"

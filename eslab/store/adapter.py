@@ -30,6 +30,7 @@ from eslab.events import (
     check_stream_id,
     type_name,
 )
+from eslab.schema import EncodedEvent
 from eslab.store.decision import Decision
 from eslab.store.port import AppendResult, Direction, ImportReport, StreamAppend
 from eslab.store.requests import MAX_EVENTS, AppendRequest
@@ -94,7 +95,11 @@ class StoreAdapter(ABC):
     # Writing.
 
     def append(
-        self, stream_id: str, events: Sequence[NewEvent], *, expected_version: Expected = ANY
+        self,
+        stream_id: str,
+        events: Sequence[NewEvent | EncodedEvent],
+        *,
+        expected_version: Expected = ANY,
     ) -> AppendResult:
         """Append events to one stream, all or none; see `eslab.store.EventStore.append`."""
         return self.append_all([StreamAppend(stream_id, events, expected_version)])[0]
@@ -114,7 +119,7 @@ class StoreAdapter(ABC):
 
     def import_events(
         self,
-        events: Iterable[tuple[str, NewEvent]],
+        events: Iterable[tuple[str, NewEvent | EncodedEvent]],
         *,
         batch: int = 50_000,
         progress: bool = True,

@@ -18,9 +18,9 @@ from eslab.errors import (
     PartialDuplicateError,
 )
 from eslab.events import ANY, STREAM_EXISTS, Expected
-from eslab.schema import canonical_json, parse_json
+from eslab.schema import EncodedEvent, canonical_json, parse_json
 from eslab.store.port import AppendResult
-from eslab.store.requests import AppendRequest, EncodedEvent, StreamRequest
+from eslab.store.requests import AppendRequest, StreamRequest
 from eslab.store.rows import LogRow
 
 __all__ = ["Decision", "LogView", "decide", "decide_import"]

@@ -406,6 +406,7 @@ class DuckDBStore(StoreAdapter):
         self._require_open()
         with self._flushing:
             if self._journal is not None and self._journal.worn:
+                self._journal.prepare()
                 with self._sequencer.exclusive():
                     self._require_settled()
                     self._rotate()

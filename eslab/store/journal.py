@@ -48,6 +48,7 @@ Durability = Literal["full", "relaxed"]
 FORMAT: Final = 1
 ROTATE_EVENTS: Final = 10_000
 ROTATE_SIZE: Final = 16 << 20
+LOG_PAGES: Final = 1_000
 SIDES: Final = ("", "-wal", "-shm", "-journal")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -135,7 +136,9 @@ class Journal:
         self._path = path
         self._identity = identity
         self._durability = durability
-        self._segment = self._begin(number, base)
+        self._next: _Segment | None = None
+        self._segment = self._make(number)
+        self._segment.begin(identity, base)
 
     @property
     def number(self) -> int:
@@ -167,13 +170,25 @@ class Journal:
         """Begin a new segment behind position `base`, and seal the one before.
 
         Raises:
-            JournalError: it could not be made; the old one goes on.
+            JournalError: it could not be made, or what became of it is not known.
         """
         old = self._segment
-        new = self._begin(old.number + 1, base)
+        self.prepare()
+        assert self._next is not None
+        new, self._next = self._next, None
+        new.begin(self._identity, base)
         old.seal(new.number)
         old.close()
         self._segment = new
+
+    def prepare(self) -> None:
+        """Make the file of the next segment, which takes some time, before it is needed.
+
+        Raises:
+            JournalError: it could not be made.
+        """
+        if self._next is None:
+            self._next = self._make(self._segment.number + 1)
 
     def drop_before(self, number: int) -> None:
         """Unlink the segments before this number: the database has what they hold."""
@@ -192,51 +207,64 @@ class Journal:
     def leave_to_parent(self) -> None:
         """Make it unusable in a process that was forked, and touch nothing of it."""
         # Never freed: SQLite must not be used, not even to close it, on the other side of a fork.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._segment.connection))
+        for segment in (self._segment, self._next):
+            if segment is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(segment.connection))
 
     def close(self) -> None:
         """Close the segment and leave it where it is."""
         self._segment.close()
+        if self._next is not None:
+            self._next.close()
+            remove(self._next.file)
 
-    def _begin(self, number: int, base: int) -> _Segment:
+    def _make(self, number: int) -> _Segment:
         file = self._path.with_name(f"{self._path.name}.journal-{number}")
         remove(file)  # of a rotation that was interrupted; the segment before does not name it
-        return _Segment(file, self._identity, number, base, self._durability)
+        return _Segment(file, number, self._durability)
 
 
 class _Segment:
-    def __init__(
-        self, file: Path, identity: Identity, number: int, base: int, durability: Durability
-    ) -> None:
+    base = 0
+    next = 1
+    size = 0
+
+    def __init__(self, file: Path, number: int, durability: Durability) -> None:
         self.number = number
-        self.base = base
-        self.next = base + 1
-        self.size = 0
         self.file = file
+        self.durability = durability
         with _sqlite_errors(f"the journal {file.name} cannot be made"):
             self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
             execute = self.connection.execute
-            # Nobody else opens it, so SQLite needs no shared memory; it is short-lived, so its
-            # write-ahead log is never moved into it.
+            # Nobody else opens it, so SQLite needs no shared memory.
             execute("pragma locking_mode = exclusive")
             execute("pragma journal_mode = wal")
-            execute("pragma wal_autocheckpoint = 0")
+            execute(f"pragma wal_autocheckpoint = {LOG_PAGES * 9 // 10}")
             execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
             execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
-            self.connection.executescript(f"begin; {_SCHEMA}")
-            execute(
+            self.connection.executescript(f"begin; {_SCHEMA} commit")
+            # A sync of a file that grows takes twice as long: so the write-ahead log gets its
+            # size here, and begins again at its start each time it is full.
+            execute("create table room(filler blob)")
+            execute("insert into room values (zeroblob(?))", (LOG_PAGES * 4096,))
+            execute("drop table room")
+            execute("pragma wal_checkpoint(restart)").fetchall()
+        _sync_folder(file.parent)
+
+    def begin(self, identity: Identity, base: int) -> None:
+        with _sqlite_errors(f"the journal {self.file.name} cannot be written"):
+            self.connection.execute(
                 "insert into segment values (?, ?, ?, ?, ?, ?)",
                 (
                     str(identity.store_id),
                     identity.epoch,
-                    number,
+                    self.number,
                     base,
-                    durability != "full",
+                    self.durability != "full",
                     FORMAT,
                 ),
             )
-            execute("commit")
-        _sync_folder(file.parent)
+        self.base, self.next = base, base + 1
 
     def write(self, rows: Sequence[LogRow]) -> None:
         body = _pack(rows)
@@ -266,8 +294,10 @@ class _Segment:
             self.connection.close()
 
 
-def read_segment(file: Path) -> Contents:
+def read_segment(file: Path) -> Contents | None:
     """Read a segment, and check all that can be checked in it alone.
+
+    Returns None for one that was made, and never begun.
 
     Raises:
         JournalError: it is no segment, or does not say which.
@@ -281,6 +311,8 @@ def read_segment(file: Path) -> Contents:
             seal = connection.execute("select successor from seal").fetchall()
         finally:
             connection.close()
+    if not (facts or entries or seal):
+        return None
     if len(facts) != 1 or len(seal) > 1:
         raise JournalError(f"the journal {file.name} is damaged: it does not say what it is")
     store_id, epoch, number, base, relaxed, format = facts[0]

@@ -5,47 +5,25 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, NamedTuple
 
-from eslab.clock import as_utc
 from eslab.errors import IdempotencyError, InputError, LimitError
 from eslab.events import (
     AppendCondition,
     Expected,
     ExpectedVersion,
-    Metadata,
     NewEvent,
     Query,
     check_stream_id,
 )
-from eslab.schema import canonical_json
+from eslab.schema import EncodedEvent, encode_new
 from eslab.store.port import StreamAppend
 from eslab.store.rows import LogRow
 
-__all__ = ["MAX_EVENTS", "AppendRequest", "EncodedEvent", "StreamRequest"]
+__all__ = ["MAX_EVENTS", "AppendRequest", "StreamRequest"]
 
 MAX_EVENTS: Final = 100_000
-MAX_EVENT_BYTES: Final = 1 << 20
 MAX_APPEND_BYTES: Final = 64 << 20
-MAX_INT32: Final = (1 << 31) - 1
-
-
-class EncodedEvent(NamedTuple):
-    """An event whose parts were checked and turned into what is stored."""
-
-    type: str
-    schema_version: int
-    event_id: uuid.UUID | None
-    tags: tuple[str, ...]
-    data: str
-    metadata: str
-    occurred_at: datetime | None
-
-    @property
-    def content(self) -> tuple[str, int, str]:
-        """What makes two events the same event."""
-        return self.type, self.schema_version, self.data
 
 
 class StreamRequest(NamedTuple):
@@ -109,7 +87,7 @@ class AppendRequest:
         return request
 
     @classmethod
-    def of_pairs(cls, pairs: Sequence[tuple[str, NewEvent]]) -> AppendRequest:
+    def of_pairs(cls, pairs: Sequence[tuple[str, NewEvent | EncodedEvent]]) -> AppendRequest:
         """Return the request for one batch of an import, an item for each event.
 
         Raises:
@@ -172,54 +150,5 @@ def _check_size(request: AppendRequest) -> None:
         )
 
 
-def _encoded(event: NewEvent) -> EncodedEvent:
-    _check_parts(event)
-    data = canonical_json(event.data, what=event.type)
-    metadata = _metadata_text(event.metadata, event.type)
-    for text in (data, metadata):
-        if len(text) > MAX_EVENT_BYTES // 4 and (size := len(text.encode())) > MAX_EVENT_BYTES:
-            raise LimitError(
-                f"an event holds at most {MAX_EVENT_BYTES >> 20} MiB of JSON; this {event.type} "
-                f"has {size:,} bytes"
-            )
-    return EncodedEvent(
-        event.type,
-        event.schema_version,
-        event.event_id,
-        tuple(event.tags),
-        data,
-        metadata,
-        None if event.occurred_at is None else as_utc(event.occurred_at, what="occurred_at"),
-    )
-
-
-def _check_parts(event: NewEvent) -> None:
-    if not isinstance(event, NewEvent):
-        raise InputError(
-            f"a store appends NewEvent, not {type(event).__name__}; "
-            f"turn an Event into one by eslab.schema.encode(event), or append it through a Lab"
-        )
-    name = event.type
-    if not (isinstance(name, str) and name and name.isprintable()):
-        raise InputError(f"an event's type must be a printable name, not {name!r}")
-    if event.event_id is not None and not isinstance(event.event_id, uuid.UUID):
-        raise InputError(f"event_id of {name} must be a UUID, not {event.event_id!r}")
-    if not isinstance(event.tags, (tuple, list)) or not all(
-        isinstance(tag, str) and tag.isprintable() for tag in event.tags
-    ):
-        raise InputError(f"tags of {name} must be printable strings in a tuple, not {event.tags!r}")
-    if not isinstance(event.data, dict):
-        raise InputError(f"data of {name} must be a dict, not {event.data!r}")
-    if not (isinstance(event.metadata, Metadata) and isinstance(event.metadata.extra, Mapping)):
-        raise InputError(f"metadata of {name} must be Metadata(...), not {event.metadata!r}")
-    if type(event.schema_version) is not int or not 1 <= event.schema_version <= MAX_INT32:
-        raise InputError(f"schema_version of {name} counts from 1, not {event.schema_version!r}")
-
-
-_NO_METADATA: Final = Metadata()
-
-
-def _metadata_text(metadata: Metadata, type: str) -> str:
-    if metadata is _NO_METADATA or metadata == _NO_METADATA:
-        return "{}"
-    return canonical_json(metadata.to_dict(), what=f"metadata of {type}")
+def _encoded(event: NewEvent | EncodedEvent) -> EncodedEvent:
+    return event if type(event) is EncodedEvent else encode_new(event)  # type: ignore[arg-type]

@@ -108,6 +108,8 @@ def _usable(
     for number, file in files.items():
         try:
             contents = read_segment(file)
+            if contents is None:
+                continue
             rows += behind(file, contents, database, last, last + len(rows))
         except JournalError as error:
             trouble[file.name] = str(error)

@@ -457,7 +457,7 @@ FULL = """
     acknowledged, refused = 1, []
     for number in range(1, 200):
         try:
-            large = NewEvent("A", {"n": number, "x": "y" * 5000})
+            large = NewEvent("A", {"n": number, "x": "y" * 50_000})
             acknowledged = store.append("a-1", [large]).version
         except StoreError as error:
             refused.append(str(error))
