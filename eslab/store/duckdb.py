@@ -406,19 +406,21 @@ class DuckDBStore(StoreAdapter):
         self._require_open()
         with self._flushing:
             if self._journal is not None and self._journal.worn:
-                self._journal.prepare()
-                with self._sequencer.exclusive():
-                    self._require_settled()
-                    self._rotate()
+                self._rotate(self._journal)
             self._flush()
 
-    def _rotate(self) -> None:
-        assert self._journal is not None
+    def _rotate(self, journal: Journal) -> None:
         try:
-            self._journal.rotate(self._hot.head)
-        except BaseException:
-            self._unsure = True
-            raise
+            journal.prepare()
+        except JournalError:
+            return  # the disk may be full; the old segment goes on
+        with self._sequencer.exclusive():
+            self._require_settled()
+            try:
+                journal.rotate(self._hot.head)
+            except BaseException:
+                self._unsure = True
+                raise
 
     def _flush(self) -> None:
         head, flushed, tail, _ = self._hot

@@ -47,6 +47,7 @@ class Flusher:
         self._dirty = False
         self._aware = not idle
         self._stopped = False
+        self._failing = False
         self._thread: threading.Thread | None = None
 
     def notice(self, *, urgent: bool) -> None:
@@ -82,9 +83,12 @@ class Flusher:
                     store.compact()
             except StoreClosedError:
                 return
+                self._failing = False
             except StoreError as error:
                 # What was acknowledged is safe; whoever appends until the tail is full is told.
-                log.warning("eslab could not move events to the database: %s", error)
+                if not self._failing:
+                    log.warning("events cannot be moved to the database: %s", error)
+                self._failing = True
             del store
 
     def _wait(self) -> bool:

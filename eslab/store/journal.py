@@ -233,23 +233,13 @@ class _Segment:
         self.number = number
         self.file = file
         self.durability = durability
-        with _sqlite_errors(f"the journal {file.name} cannot be made"):
-            self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            execute = self.connection.execute
-            # Nobody else opens it, so SQLite needs no shared memory.
-            execute("pragma locking_mode = exclusive")
-            execute("pragma journal_mode = wal")
-            execute(f"pragma wal_autocheckpoint = {LOG_PAGES * 9 // 10}")
-            execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
-            execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
-            self.connection.executescript(f"begin; {_SCHEMA} commit")
-            # A sync of a file that grows takes twice as long: so the write-ahead log gets its
-            # size here, and begins again at its start each time it is full.
-            execute("create table room(filler blob)")
-            execute("insert into room values (zeroblob(?))", (LOG_PAGES * 4096,))
-            execute("drop table room")
-            execute("pragma wal_checkpoint(restart)").fetchall()
-        _sync_folder(file.parent)
+        try:
+            with _sqlite_errors(f"the journal {file.name} cannot be made"):
+                self.connection = _new_database(file, durability)
+            _sync_folder(file.parent)
+        except BaseException:
+            remove(file)
+            raise
 
     def begin(self, identity: Identity, base: int) -> None:
         with _sqlite_errors(f"the journal {self.file.name} cannot be written"):
@@ -292,6 +282,29 @@ class _Segment:
     def close(self) -> None:
         with suppress(sqlite3.Error):
             self.connection.close()
+
+
+def _new_database(file: Path, durability: Durability) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    try:
+        execute = connection.execute
+        # Nobody else opens it, so SQLite needs no shared memory.
+        execute("pragma locking_mode = exclusive")
+        execute("pragma journal_mode = wal")
+        execute(f"pragma wal_autocheckpoint = {LOG_PAGES * 9 // 10}")
+        execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
+        execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
+        connection.executescript(f"begin; {_SCHEMA} commit")
+        # A sync of a file that grows takes twice as long: so the write-ahead log gets its size
+        # here, and begins again at its start each time it is full.
+        execute("create table room(filler blob)")
+        execute("insert into room values (zeroblob(?))", (LOG_PAGES * 4096,))
+        execute("drop table room")
+        execute("pragma wal_checkpoint(restart)").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def read_segment(file: Path) -> Contents | None:
