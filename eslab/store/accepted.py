@@ -32,8 +32,8 @@ class Flushed:
     def look_up(self, request: AppendRequest, until: int) -> None:
         """Look up what a decision will ask, before others have to wait for it."""
         request.checked = until
-        request.found = self.find(list(request.given), until)
-        request.match = None
+        if request.given:
+            request.found = self.find(list(request.given), until)
         condition = request.condition
         if condition is not None and condition.after < until:
             request.match = self.first_match(condition.query, condition.after, until)

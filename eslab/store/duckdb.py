@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -121,6 +122,8 @@ class DuckDBStore(StoreAdapter):
                 raise
             except StoreError as error:
                 raise StoreOpenError(f"{path} cannot be opened: {error}") from error
+            if path != MEMORY:
+                self._file = Path(path).stat()
             on_failure.pop_all()
         self._flusher = Flusher(self, idle=path != MEMORY)
         _stores.add(self)
@@ -157,7 +160,18 @@ class DuckDBStore(StoreAdapter):
                     f"{store.path} is open here with durability={store.durability!r}: close it "
                     f"first to open it with {durability!r}"
                 )
+            elif not store._is_in_place():
+                raise StoreOpenError(
+                    f"{store.path} was removed or replaced while it is open here: close that store "
+                    f"(or its lab) first"
+                )
             return store
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(self._file, Path(self.path).stat())
+        except OSError:
+            return False
 
     @property
     def store_id(self) -> uuid.UUID:
@@ -178,13 +192,14 @@ class DuckDBStore(StoreAdapter):
 
     def _submit(self, request: AppendRequest) -> Decision:
         self._require_writable()
-        at_once = request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE
-        decision = self._submit_surely(
-            request, self._decide_at_once if at_once else self._decide_in_a_group
-        )
+        if request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE:
+            return self._submit_surely(request, self._decide_at_once)
+        decision = self._submit_surely(request, self._decide_in_a_group)
         tail = self._hot.tail
-        urgent = len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE
-        self._flusher.notice(urgent=urgent)
+        if len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE:
+            self._flusher.notice(urgent=True)
+        elif self._lock is not None:
+            self._flusher.notice(urgent=False)
         return decision
 
     def _submit_import(self, request: AppendRequest) -> Decision:
@@ -225,8 +240,10 @@ class DuckDBStore(StoreAdapter):
         return list(self._rows(Selection(last.position - 1, last.position))) == [last]
 
     def _decide_in_a_group(self, ticket: Ticket) -> Decision:
-        self._make_room()
-        self._flushed.look_up(ticket.request, self._hot.flushed)
+        _, flushed, tail, _ = self._hot
+        if len(tail.rows) >= FULL_EVENTS or tail.size >= FULL_SIZE:
+            self._make_room(tail)
+        self._flushed.look_up(ticket.request, flushed)
         return self._sequencer.submit(ticket)
 
     def _decide_at_once(self, ticket: Ticket) -> Decision:
@@ -235,10 +252,7 @@ class DuckDBStore(StoreAdapter):
     def _decide_import(self, ticket: Ticket) -> Decision:
         return self._write_at_once(ticket, decide_import)
 
-    def _make_room(self) -> None:
-        tail = self._hot.tail
-        if len(tail.rows) < FULL_EVENTS and tail.size < FULL_SIZE:
-            return
+    def _make_room(self, tail: Tail) -> None:
         try:
             self.flush()
         except StoreClosedError:
@@ -328,10 +342,8 @@ class DuckDBStore(StoreAdapter):
             raise
 
     def _accepted(self) -> Accepted:
-        return Accepted(self._heads, self._hot, self._flushed, self._mint)
-
-    def _mint(self, position: int) -> uuid.UUID:
-        return self.ids.mint(position, epoch=self.epoch)
+        mint = partial(self.ids.mint, epoch=self.epoch)
+        return Accepted(self._heads, self._hot, self._flushed, mint)
 
     # What an interrupted or failed commit left.
 

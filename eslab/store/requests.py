@@ -109,19 +109,25 @@ def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: Enco
 def _stream_request(item: StreamAppend) -> StreamRequest:
     if not isinstance(item, StreamAppend):
         raise InputError(f"append_all() takes StreamAppend(stream_id, events), not {item!r:.200}")
-    stream_id = check_stream_id(item.stream_id)
-    expected = item.expected_version
-    if not isinstance(expected, ExpectedVersion) and (type(expected) is not int or expected < 0):
+    stream_id, given, expected = item
+    check_stream_id(stream_id)
+    if (type(expected) is not int or expected < 0) and type(expected) is not ExpectedVersion:
         raise InputError(
             f"expected_version must be ANY, NO_STREAM, STREAM_EXISTS or a version from 0, not "
             f"{expected!r}"
         )
-    if isinstance(item.events, (NewEvent, str, Mapping)) or not isinstance(item.events, Iterable):
-        raise InputError(f"events must be a list of NewEvent, not {item.events!r:.200}")
-    events = tuple(item.events)
+    if type(given) is not list and not _is_list_like(given):
+        raise InputError(f"events must be a list of NewEvent, not {given!r:.200}")
+    events = tuple(given)
     if len(events) > MAX_EVENTS:
         raise LimitError(f"an append holds at most {MAX_EVENTS:,} events, not {len(events):,}")
     return StreamRequest(stream_id, tuple(map(_encoded, events)), expected)
+
+
+def _is_list_like(events: object) -> bool:
+    return isinstance(events, Iterable) and not isinstance(
+        events, (NewEvent, EncodedEvent, str, Mapping)
+    )
 
 
 def _checked_condition(condition: AppendCondition | None) -> AppendCondition | None:
