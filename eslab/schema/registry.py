@@ -37,7 +37,7 @@ class EventRegistry:
             InputError: `cls` is no event class.
             RegistrationError: another class has that type name.
         """
-        if self._classes.get(getattr(cls, "event_type", "")) is cls:
+        if cls is not None and self._classes.get(getattr(cls, "event_type", "")) is cls:
             return
         if not (isinstance(cls, type) and issubclass(cls, Event) and cls is not Event):
             raise InputError(f"an event type must be a subclass of eslab.Event, not {cls!r}")
