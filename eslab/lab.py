@@ -75,6 +75,7 @@ class Lab:
         ids = RandomIds() if seed is None else SeededIds(seed)
         self.store: DuckDBStore = DuckDBStore.open(path, clock=self.clock, ids=ids)
         self.registry = EventRegistry()
+        self.store.use_registry(self.registry)
         self.repository = Repository(self.store, self.registry)
         self.bus = LocalBus()
         self.superseded = False
@@ -177,7 +178,10 @@ class Lab:
         self._projection(projection).paused = False
 
     def sql(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Result:
-        """Run one SELECT over the log (``events``) and the read models, read-only.
+        """Run one SELECT over the log (``events``), event types and read models, read-only.
+
+        Each registered event type is a table with a column for each field of its class:
+        ``OrderPlaced`` is ``order_placed``. Events that do not fit are in ``typing_errors``.
 
         Raises:
             QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eslab.errors import ProjectionError
 from eslab.events import Event
 from eslab.schema import canonical_json, columns_of, event_handlers, marker, snake_case
+from eslab.schema.naming import SYSTEM_TABLES
 from eslab.store.port import Transaction
 
 __all__ = ["Cost", "Projection", "Row", "Rows", "on"]
@@ -73,11 +74,6 @@ class Cost:
         return self.batch + events * self.event
 
 
-RESERVED: Final = frozenset(
-    {"checkpoint_log", "checkpoints", "event_log", "events", "store_info", "streams"}
-)
-
-
 class Projection:
     """Keeps a read model up to date with events.
 
@@ -125,11 +121,11 @@ class Projection:
             cls.name = snake_case(cls.__name__)
         if not (isinstance(cls.name, str) and cls.name.isidentifier()):
             raise ProjectionError(f"{cls.__qualname__}: {cls.name!r} cannot be a table's name")
-        if cls.name != cls.name.lower() or cls.name in RESERVED:
+        if cls.name != cls.name.lower() or cls.name in SYSTEM_TABLES:
             # SQL does not tell capitals, and finds the tables of the log before a read model.
             raise ProjectionError(
                 f"{cls.__qualname__}: the name {cls.name!r} must be in small letters, and none of: "
-                f"{', '.join(sorted(RESERVED))}"
+                f"{', '.join(sorted(SYSTEM_TABLES))}"
             )
         if isinstance(cls.batch, bool) or not isinstance(cls.batch, int) or cls.batch < 1:
             raise ProjectionError(

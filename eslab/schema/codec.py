@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 from eslab.errors import InputError, SchemaError
 from eslab.events import Event, Metadata, NewEvent, RecordedEvent
 
-__all__ = ["canonical_json", "decode", "encode", "parse_json", "sorted_sets"]
+__all__ = ["canonical_json", "decode", "encode", "event_of", "parse_json", "sorted_sets"]
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
@@ -192,9 +192,8 @@ def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
     Raises:
         SchemaError: the stored data does not fit the class.
     """
-    data: Mapping[str, Any] = recorded.data
     try:
-        return cls.model_validate(data, strict=False, by_name=True)
+        return event_of(cls, recorded.data, schema_version=recorded.schema_version)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole event"
@@ -203,3 +202,15 @@ def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
             f"{cls.schema_version}; stored with {recorded.schema_version}): {place}: "
             f"{first['msg']}, found {first['input']!r}"
         ) from error
+
+
+def event_of(cls: type[Event], data: Mapping[str, Any], *, schema_version: int) -> Event:  # noqa: ARG001
+    """Return the event of a class that stored data stands for.
+
+    Whatever is read passes through here, so that this is where upcasters belong: they bring
+    `data` from `schema_version` to that of the class before it is validated.
+
+    Raises:
+        ValidationError: the data does not fit the class.
+    """
+    return cls.model_validate(data, strict=False, by_name=True)

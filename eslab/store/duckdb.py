@@ -5,8 +5,9 @@ the streams are kept in memory; everything else is asked of the database.
 
 Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
 the stream; ``streams`` with the name of each; ``store_info``; ``checkpoints`` and
-``checkpoint_log`` of the projections. ``events`` is the view that a person queries. Read models
-are in the schema ``rm``. All are on the search path.
+``checkpoint_log`` of the projections; ``typed_tables`` and ``typing_errors`` of the event types.
+``events`` is the view that a person queries. Read models are in the schema ``rm``, the tables of
+event types in ``ev``. All are on the search path.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ import pyarrow as pa
 from eslab.clock import Clock, IdSource
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import category_of
+from eslab.schema import EventRegistry
+from eslab.store.commit import commit
 from eslab.store.result import Result
 from eslab.store.sequencer import LogRow, Selection, SequencedStore
+from eslab.store.typed import TYPED_SCHEMA, TypedTables
 
 __all__ = ["DuckDBStore"]
 
@@ -91,6 +95,7 @@ class DuckDBStore(SequencedStore):
         self._forked = False
         self._connection = _connect(path)
         self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._typed = TypedTables(EventRegistry())
         try:
             self._prepare()
             self._load()
@@ -127,6 +132,10 @@ class DuckDBStore(SequencedStore):
 
     # SQL.
 
+    def use_registry(self, registry: EventRegistry) -> None:
+        """Make each event type of a registry a table of `sql`: see `eslab.store.typed`."""
+        self._typed = TypedTables(registry)
+
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Result:
         """Run one SELECT or EXPLAIN, read-only, and return its rows.
 
@@ -148,6 +157,8 @@ class DuckDBStore(SequencedStore):
             if kinds not in (["SELECT"], ["EXPLAIN"]):
                 found = ", ".join(kinds) or "nothing"
                 raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
+            with _driver_errors("the tables of the event types cannot be brought up to date"):
+                self._typed.prepare(cursor, query, until=self.head())
             cursor.execute("begin transaction read only")
             try:
                 table = cursor.sql(query, params=parameters or None).to_arrow_table()
@@ -171,7 +182,7 @@ class DuckDBStore(SequencedStore):
     def transaction(self) -> Iterator[DuckDBTransaction]:
         """Give a transaction over the tables of projections; an exception rolls it back."""
         failed = _driver_errors("the transaction failed")
-        with self._open_lock(), self._cursor() as cursor, failed, _commit(cursor):
+        with self._open_lock(), self._cursor() as cursor, failed, commit(cursor):
             yield DuckDBTransaction(cursor)
 
     @contextmanager
@@ -201,7 +212,7 @@ class DuckDBStore(SequencedStore):
 
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = self._connection.cursor()
-        cursor.execute("set search_path = 'main,eslab,rm'")
+        cursor.execute("set search_path = 'main,eslab,rm,ev'")
         cursor.execute("set timezone = 'UTC'")
         return cursor
 
@@ -221,8 +232,8 @@ class DuckDBStore(SequencedStore):
                     f"{self.path} is a database of another program (it holds {names}), not an "
                     f"eslab store; it was not touched: choose another file"
                 )
-            with _commit(self._connection):
-                self._connection.execute(_SCHEMA)
+            with commit(self._connection):
+                self._connection.execute(_SCHEMA + TYPED_SCHEMA)
                 self._connection.execute(
                     "insert into eslab.store_info values (?, 1, ?)", [self.ids.mint(0), FORMAT]
                 )
@@ -306,7 +317,7 @@ class DuckDBStore(SequencedStore):
             _driver_errors("the append failed"),
             self._registered("new_streams", streams),
             self._registered("new_events", log),
-            _commit(self._connection),
+            commit(self._connection),
         ):
             if new:
                 self._connection.execute("insert into eslab.streams from new_streams")
@@ -457,18 +468,6 @@ def _driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         raise StoreError(f"{what}: {_first_line(error)}") from error
-
-
-@contextmanager
-def _commit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    cursor.execute("begin")
-    try:
-        yield
-    except BaseException:
-        # After a failed statement COMMIT would raise nothing and discard everything.
-        cursor.execute("rollback")
-        raise
-    cursor.execute("commit")
 
 
 def _log_table(rows: Sequence[LogRow], streams: Sequence[int]) -> pa.Table:
