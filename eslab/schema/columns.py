@@ -224,7 +224,7 @@ def event_shape(cls: type[Event]) -> Nested:
     """
     try:
         cls.model_rebuild()
-    except PydanticUserError as error:
+    except (NameError, PydanticUserError) as error:
         raise SchemaError(f"{cls.__qualname__} is not complete: {error}") from error
     schema, definitions = _resolved(cls.__pydantic_core_schema__, {})
     inner, exact = _without_functions(schema)

@@ -115,6 +115,7 @@ class TypedTables:
     def __init__(self, registry: EventRegistry) -> None:
         self._registry = registry
         self._made: dict[str, _Table] = {}
+        self._earlier: dict[str, tuple[str, int]] | None = None
         # DuckDB lets one transaction fail when two change one table.
         self._lock = threading.RLock()
 
@@ -134,17 +135,24 @@ class TypedTables:
             QueryError: it names the table of a type that is not registered, and that is behind.
         """
         words, tables = _words(query), self.tables()
-        behind = cursor.execute(
-            "select name, type from eslab.typed_tables where position < ?", [until]
-        ).fetchall()
-        for name, type in behind:
-            if name in words and name not in tables:
+        for name, (type, position) in self._found(cursor).items():
+            if name in words and name not in tables and position < until:
                 raise QueryError(
                     f"{name} is the table of the event type {type!r}, whose class this lab does "
                     f"not know, and it is behind the log: register the class, or query events "
                     f"where type = {literal(type)}"
                 )
         self.refresh(cursor, tables if words & _ALL else words & tables.keys(), until=until)
+
+    def _found(self, cursor: duckdb.DuckDBPyConnection) -> Mapping[str, tuple[str, int]]:
+        """Return type and position of the tables that were there at the first query.
+
+        While a type is not registered nobody brings its table up; once it is, it stays so.
+        """
+        if self._earlier is None:
+            rows = cursor.execute("select name, type, position from eslab.typed_tables").fetchall()
+            self._earlier = {name: (type, position) for name, type, position in rows}
+        return self._earlier
 
     def refresh(
         self, cursor: duckdb.DuckDBPyConnection, tables: Iterable[str], *, until: int
