@@ -6,6 +6,7 @@ compared with that of the event. A row in which any of them differs is a `Misfit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -137,7 +138,15 @@ def _plain_scalar(kind: str, value: Any) -> Any:
         return value.value
     if kind == "timedelta":
         return value // _MICROSECOND
-    return str(value) if kind == "uuid" else value
+    if kind == "uuid":
+        return str(value)
+    if kind == "float" and not math.isfinite(value):
+        raise ValueError("it is not finite")
+    if kind == "datetime" and value.utcoffset() is None:
+        raise ValueError("it has no time zone; a field of such times is a NaiveDatetime")
+    if kind == "int" and not -(2**63) <= value < 2**63:
+        raise ValueError("it has more than 64 bits; a Decimal of 38 digits and 0 places holds more")
+    return value
 
 
 def _json(value: Any) -> str:

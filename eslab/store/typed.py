@@ -5,7 +5,8 @@ Each event of the type is either a row of it or, if it does not fit the class or
 ``eslab.typing_errors``; nothing is rounded, nulled or left out. Rows have no order of their own.
 
 ``eslab.typed_tables`` has the position that each table has reached, committed with its rows, and a
-fingerprint of the class: a table with another one is built anew, from the log.
+fingerprint of the class, code of its validators included: a table with another one is built anew,
+from the log.
 
 Rows of the class's own schema version are converted by SQL, if that proves to be what the class
 would do (see `eslab.store.proof`). All others are decoded by the class, and their values are read
@@ -29,6 +30,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from eslab.errors import QueryError
 from eslab.events import Event
 from eslab.schema import EventRegistry
+from eslab.schema.code import decoding_code
 from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns, event_shape
 from eslab.schema.naming import quoted, table_name
 from eslab.store.commit import commit
@@ -81,6 +83,7 @@ class _Table:
             event.schema_version,
             [[name, column.sql] for name, column in columns.values()],
             event.model_json_schema(by_alias=False, schema_generator=_Schema),
+            decoding_code(event),
         ]
         text = json.dumps(parts, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
