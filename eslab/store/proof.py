@@ -114,7 +114,7 @@ def structure(column: Column) -> str:
 
     Example:
         >>> from eslab import Event
-        >>> from eslab.schema.columns import event_shape
+        >>> from eslab.schema.shapes import event_shape
         >>> class Sold(Event):
         ...     price: float
         ...     item: str

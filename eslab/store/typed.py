@@ -31,8 +31,9 @@ from eslab.errors import QueryError
 from eslab.events import Event
 from eslab.schema import EventRegistry
 from eslab.schema.code import decoding_code
-from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns, event_shape
+from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns
 from eslab.schema.naming import quoted, table_name
+from eslab.schema.shapes import event_shape
 from eslab.store.commit import commit
 from eslab.store.decoded import StoredRow, decoded
 from eslab.store.proof import literal, proof, structure, value
@@ -264,10 +265,10 @@ def _unproven(
         "where l.type = $type and l.position > $after and l.position <= $until order by l.position"
     )
     values = dict(zip(("type", "after", "until"), span, strict=True))
-    positions = [row[0] for row in cursor.execute(f"select l.position {left}", values).fetchall()]
+    positions = cursor.sql(f"select l.position {left}", params=values).to_arrow_table().column(0)
     for start in range(0, len(positions), CHUNK):
-        part = positions[start : start + CHUNK]
-        values |= {"after": part[0] - 1, "until": part[-1]}
+        part = positions.slice(start, CHUNK)
+        values |= {"after": part[0].as_py() - 1, "until": part[-1].as_py()}
         yield cursor.execute(
             f"select l.position, l.schema_version, l.data::varchar {left}", values
         ).fetchall()

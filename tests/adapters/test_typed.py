@@ -32,8 +32,9 @@ from eslab import (
 )
 from eslab.projections import Projection, Row, Rows, on
 from eslab.schema import EventRegistry, canonical_json, encode, parse_json
-from eslab.schema.columns import BASE_COLUMNS, Json, Many, event_columns, event_shape
+from eslab.schema.columns import BASE_COLUMNS, Json, Many, event_columns
 from eslab.schema.naming import SYSTEM_TABLES, quoted, table_name
+from eslab.schema.shapes import event_shape
 from eslab.store import decoded, proof, typed
 from eslab.store.typed import TypedTables
 

@@ -10,8 +10,9 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from eslab import Event, RegistrationError, SchemaError
 from eslab.schema import EventRegistry
-from eslab.schema.columns import BASE_COLUMNS, event_columns, event_shape
+from eslab.schema.columns import BASE_COLUMNS, event_columns
 from eslab.schema.naming import SYSTEM_TABLES, table_name
+from eslab.schema.shapes import event_shape
 
 
 @pytest.mark.parametrize("name", EXACT)
