@@ -26,6 +26,7 @@ from pydantic import (
     RootModel,
     StringConstraints,
     create_model,
+    model_validator,
 )
 
 from eslab import Event
@@ -54,6 +55,17 @@ class Line(BaseModel):
 class Tree(BaseModel):
     name: str
     below: list[Tree] = []
+
+
+class Ordered(BaseModel):
+    low: int
+    high: int
+
+    @model_validator(mode="after")
+    def in_order(self) -> Ordered:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
 
 
 class Open(BaseModel):
@@ -166,6 +178,8 @@ DECODED = {
     "items": (list[Annotated[int, AfterValidator(abs)]], "json[]"),
     "sequence": (Sequence[int], "json"),
     "tree": (Tree, 'struct("name" varchar, "below" json[])'),
+    "ordered": (Ordered, 'struct("low" bigint, "high" bigint)'),
+    "ranges": (list[Ordered | None], 'struct("low" bigint, "high" bigint)[]'),
     "open": (Open, "json"),
     "capitals": (Capitals, "json"),
     "empty": (Empty, "json"),

@@ -133,7 +133,7 @@ SHAPED_TEXTS = (
 )
 ODD_SCALARS = st.none() | st.booleans() | ODD_NUMBERS | ODD_TEXTS | SHAPED_TEXTS | JSON
 LINE_DATA = st.dictionaries(
-    st.sampled_from(["item", "price", "Item", "x"]), ODD_SCALARS, max_size=3
+    st.sampled_from(["item", "price", "Item", "x", "low", "high"]), ODD_SCALARS, max_size=3
 )
 ODD = (
     ODD_SCALARS

@@ -151,6 +151,10 @@ class _Reader:
 
     def _column(self, schema: _Schema) -> Column:
         """Return the column of any part of a schema."""
+        inner, plain = _without_functions(schema)
+        if not plain:
+            model = inner["type"] == "model"
+            return replace(self._column(inner), exact=False) if model else _ANY_JSON
         kind = schema["type"]
         if kind == "definition-ref":
             return self._definition(schema["schema_ref"])
@@ -220,14 +224,15 @@ class _Reader:
 def _has_functions(annotation: Any) -> bool:
     """Say whether a type itself, not a validator of a field, is read by functions.
 
-    What a validator returns is of the type that the field says; what a class of its own makes of
-    its input is anything.
+    What a validator returns is of the type that the field says, and so are those of a model; what
+    a class of its own makes of its input is anything.
     """
     try:
         schema, _ = _resolved(TypeAdapter(annotation).core_schema, {})
     except PydanticUserError:
         return True
-    return not _without_functions(schema)[1]
+    inner, plain = _without_functions(schema)
+    return not plain and inner["type"] != "model"
 
 
 _DISTINCT: Final = frozenset({"bool", "date", "int", "str"})

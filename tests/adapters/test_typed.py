@@ -231,6 +231,22 @@ def test_sql_over_a_table(lab: Lab) -> None:
     assert base.fetchall()[1] == (event.occurred_at, event.recorded_at, str(event.event_id))
 
 
+def test_a_result_of_every_column(lab: Lab) -> None:
+    class Sold(Event):
+        prices: dict[str, Decimal]
+        sizes: list[int]
+        took: timedelta
+        colour: Literal["red"]
+
+    lab.append(
+        "a-1", [Sold(prices={"a": Decimal(1)}, sizes=[1], took=timedelta(seconds=2), colour="red")]
+    )
+    result = lab.sql("select prices, sizes, took, colour from sold")
+    assert result.fetchall() == [({"a": Decimal(1)}, [1], 2_000_000, "red")]
+    assert result.df()["prices"][0] == {"a": Decimal(1)}
+    assert lab.sql("select prices['a'] from sold").scalar() == Decimal(1)
+
+
 def test_absent_keys_are_defaults(lab: Lab) -> None:
     class Noted(Event):
         x: int = 5
