@@ -22,6 +22,7 @@ from eslab.events import Event
 from eslab.schema.codec import canonical_json, event_of, parse_json, sorted_sets
 from eslab.schema.columns import Column, Keyed, Many, Nested, Scalar
 from eslab.schema.naming import quoted
+from eslab.store.cursors import lent
 
 __all__ = ["Misfit", "StoredRow", "decoded"]
 
@@ -198,12 +199,9 @@ def _compare(
     """Note a misfit for each value that DuckDB does not give back as it was."""
     if not columns:
         return
-    cursor.register("decoded_rows", table)
-    try:
-        cast = ", ".join(f"{quoted(name)}::{column.sql}" for name, column in columns.values())
+    cast = ", ".join(f"{quoted(name)}::{column.sql}" for name, column in columns.values())
+    with lent(cursor, "decoded_rows", table):
         back = cursor.sql(f"select {cast} from decoded_rows").to_arrow_table()
-    finally:
-        cursor.unregister("decoded_rows")
     for (name, column), found in zip(columns.values(), back.columns, strict=True):
         for (position, row), value in zip(rows.items(), _listed(found), strict=True):
             if value != row[name] and position not in misfits:

@@ -30,7 +30,7 @@ from eslab.clock import Clock, IdSource
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import category_of
 from eslab.schema import EventRegistry
-from eslab.store.commit import commit
+from eslab.store.cursors import commit
 from eslab.store.result import Result
 from eslab.store.sequencer import LogRow, Selection, SequencedStore
 from eslab.store.typed import TYPED_SCHEMA, TypedTables

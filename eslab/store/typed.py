@@ -34,8 +34,8 @@ from eslab.schema.code import decoding_code
 from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns
 from eslab.schema.naming import quoted, table_name
 from eslab.schema.shapes import event_shape
-from eslab.store.commit import commit
-from eslab.store.decoded import StoredRow, decoded
+from eslab.store.cursors import commit, lent
+from eslab.store.decoded import Misfit, StoredRow, decoded
 from eslab.store.proof import literal, proof, structure, value
 
 __all__ = ["TYPED_SCHEMA", "TypedTables"]
@@ -200,15 +200,14 @@ def _refresh(cursor: duckdb.DuckDBPyConnection, table: _Table, until: int) -> No
     held = cursor.execute(
         "select type, fingerprint, position from eslab.typed_tables where name = ?", [table.name]
     ).fetchall()
-    current = bool(held) and held[0][1] == table.fingerprint
-    after = held[0][2] if current else 0
-    if current and after >= until:
+    type, fingerprint, after = held[0] if held else (table.cls.event_type, None, 0)
+    if fingerprint == table.fingerprint and after >= until:
         return
     with commit(cursor):
-        if not current:
+        if fingerprint != table.fingerprint:
+            after = 0
             cursor.execute(f"drop table if exists {table.sql}")
-            types = [table.cls.event_type, *(row[0] for row in held)]
-            cursor.execute("delete from eslab.typing_errors where list_contains(?, type)", [types])
+            cursor.execute("delete from eslab.typing_errors where type = ?", [type])
             cursor.execute(table.definition)
         _fill(cursor, table, after, until)
         cursor.execute(
@@ -280,28 +279,27 @@ def _insert_decoded(
     """Insert what fits, and note what does not."""
     fits, misfits = decoded(cursor, table.cls, table.columns, rows)
     own = "".join(f", r.{quoted(name)}::{column.sql}" for name, column in table.columns.values())
-    cursor.register("decoded_rows", fits)
-    try:
+    with lent(cursor, "decoded_rows", fits):
         cursor.execute(
             f"insert into {table.sql} select {_BASE}{own} from decoded_rows r "
             f"join eslab.event_log l using (position) join eslab.streams s using (stream_id) "
-            f"where l.position between ? and ?",
+            f"where l.position between ? and ? order by l.position",
             [rows[0][0], rows[-1][0]],
         )
-    finally:
-        cursor.unregister("decoded_rows")
     if misfits:
-        type = table.cls.event_type
-        noted = pa.table(
-            {
-                "type": [type] * len(misfits),
-                "position": [misfit.position for misfit in misfits],
-                "column": pa.array([misfit.column for misfit in misfits], pa.string()),
-                "reason": [misfit.reason for misfit in misfits],
-            }
-        )
-        cursor.register("misfits", noted)
-        try:
-            cursor.execute("insert into eslab.typing_errors from misfits")
-        finally:
-            cursor.unregister("misfits")
+        _note(cursor, table.cls.event_type, misfits)
+
+
+def _note(cursor: duckdb.DuckDBPyConnection, type: str, misfits: Sequence[Misfit]) -> None:
+    # What a validator of the user's own says may be no text that can be stored.
+    reasons = [misfit.reason.encode(errors="backslashreplace").decode() for misfit in misfits]
+    noted = pa.table(
+        {
+            "type": [type] * len(misfits),
+            "position": [misfit.position for misfit in misfits],
+            "column": pa.array([misfit.column for misfit in misfits], pa.string()),
+            "reason": reasons,
+        }
+    )
+    with lent(cursor, "misfits", noted):
+        cursor.execute("insert into eslab.typing_errors from misfits")

@@ -328,6 +328,8 @@ def test_what_a_validator_raises_is_a_reason(lab: Lab) -> None:
         @field_validator("x")
         @classmethod
         def divided(cls, value: int) -> int:
+            if value < 0:
+                raise ValueError("\ud800")
             return 10 // value
 
     lab.register(Divided)
@@ -339,6 +341,9 @@ def test_what_a_validator_raises_is_a_reason(lab: Lab) -> None:
         None,
         "decoding it raised ZeroDivisionError('integer division or modulo by zero')",
     )
+    lab.store.append("a-1", [NewEvent("Divided", {"x": -1})])
+    lab.sql("from divided")
+    assert "\\ud800" in errors(lab, "Divided")[4][1]
     assert found[3][0] == "y"
     assert found[3][1].startswith("1: Input should be a valid integer")
 

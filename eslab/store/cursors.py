@@ -1,4 +1,4 @@
-"""All or nothing: a transaction of DuckDB as a with-block."""
+"""What is done with a DuckDB cursor for the length of a block: a transaction, an Arrow table."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
+import pyarrow as pa
 
-__all__ = ["commit"]
+__all__ = ["commit", "lent"]
 
 
 @contextmanager
@@ -21,3 +22,13 @@ def commit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
         cursor.execute("rollback")
         raise
     cursor.execute("commit")
+
+
+@contextmanager
+def lent(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Iterator[None]:
+    """Let SQL on this cursor read an Arrow table under a name, while the block lasts."""
+    cursor.register(name, table)
+    try:
+        yield
+    finally:
+        cursor.unregister(name)
