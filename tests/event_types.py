@@ -101,6 +101,14 @@ class Plain:
     x: int
 
 
+@dataclass
+class Doubled:
+    x: int
+
+    def __post_init__(self) -> None:
+        self.x *= 2
+
+
 class Money:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -185,6 +193,7 @@ DECODED = {
     "empty": (Empty, "json"),
     "root": (Names, "json"),
     "dataclass": (Plain, "json"),
+    "doubled": (Doubled, "json"),
 }
 """Types that only their class can decode, and their columns."""
 

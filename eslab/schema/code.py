@@ -59,8 +59,8 @@ _NOT_RUN = frozenset({"cls", "config", "metadata", "serialization"})
 
 def _codes(part: Any) -> Iterator[str]:
     if isinstance(part, Mapping):
-        if "post_init" in part:
-            yield from _codes(getattr(part["cls"], part["post_init"]))
+        if name := part.get("post_init"):  # of a model, or True for a dataclass
+            yield from _codes(getattr(part["cls"], name if name is not True else "__post_init__"))
         for key, inner in part.items():
             if key not in _NOT_RUN:
                 yield from _codes(inner)
