@@ -107,6 +107,7 @@ class Lab:
         self.clock: Clock = clock
         self.store: DuckDBStore = store
         self.registry = EventRegistry()
+        self.store.use_registry(self.registry)
         self.repository = Repository(self.store, self.registry)
         self.bus = LocalBus()
         self.superseded = False
@@ -209,7 +210,10 @@ class Lab:
         self._projection(projection).paused = False
 
     def sql(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Result:
-        """Run one SELECT over the log (``events``) and the read models, read-only.
+        """Run one SELECT over the log (``events``), event types and read models, read-only.
+
+        Each registered event type is a table with a column for each field of its class:
+        ``OrderPlaced`` is ``order_placed``. Events that do not fit are in ``typing_errors``.
 
         Raises:
             QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.

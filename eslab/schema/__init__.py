@@ -1,4 +1,4 @@
-"""Event types: their registry, and the canonical JSON that is stored of them."""
+"""Event types: their registry, the canonical JSON that is stored of them, their columns."""
 
 from eslab.schema.codec import (
     EncodedEvent,

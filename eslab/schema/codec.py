@@ -26,6 +26,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_new",
+    "event_of",
     "parse_json",
     "sorted_sets",
 ]
@@ -34,10 +35,9 @@ MAX_EVENT_BYTES: Final = 1 << 20
 MAX_INT32: Final = (1 << 31) - 1
 
 _NO_METADATA: Final = Metadata()
-_encoder = json.JSONEncoder(
+_encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-)
-_encode = _encoder.encode
+).encode
 
 
 def canonical_json(value: Any, *, what: str = "the value") -> str:
@@ -355,9 +355,8 @@ def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
     Raises:
         SchemaError: the stored data does not fit the class.
     """
-    data: Mapping[str, Any] = recorded.data
     try:
-        return cls.model_validate(data, strict=False, by_name=True)
+        return event_of(cls, recorded.data, schema_version=recorded.schema_version)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole event"
@@ -366,3 +365,15 @@ def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
             f"{cls.schema_version}; stored with {recorded.schema_version}): {place}: "
             f"{first['msg']}, found {first['input']!r}"
         ) from error
+
+
+def event_of(cls: type[Event], data: Mapping[str, Any], *, schema_version: int) -> Event:  # noqa: ARG001
+    """Return the event of a class that stored data stands for.
+
+    Whatever is read passes through here, so that this is where upcasters belong: they bring
+    `data` from `schema_version` to that of the class before it is validated.
+
+    Raises:
+        ValidationError: the data does not fit the class.
+    """
+    return cls.model_validate(data, strict=False, by_name=True)

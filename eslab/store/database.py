@@ -3,8 +3,9 @@
 Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
 the stream, and no index: the sequencer makes numbers and ids unique, and zone maps find positions;
 ``streams`` with the name of each; ``store_info``; ``checkpoints`` and ``checkpoint_log`` of the
-projections. ``events`` is the view that a person queries. Read models are in the schema ``rm``.
-All are on the search path.
+projections; ``typed_tables`` and ``typing_errors`` of the event types. ``events`` is the view that
+a person queries. Read models are in the schema ``rm``, the tables of event types in ``ev``. All are
+on the search path.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import ctypes
 import re
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +25,12 @@ import pyarrow as pa
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import category_of
+from eslab.store.cursors import commit, lent
 from eslab.store.hot import Heads
 from eslab.store.journal import Identity
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection
+from eslab.store.typed import TYPED_SCHEMA
 from eslab.store.verification import Check
 
 __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
@@ -161,8 +164,8 @@ class Database:
                     f"{', '.join(held[:3]) or 'nothing'}), not an eslab store; it was not touched: "
                     f"choose another file"
                 )
-            with _commit(self._connection):
-                self._connection.execute(_SCHEMA)
+            with commit(self._connection):
+                self._connection.execute(_SCHEMA + TYPED_SCHEMA)
                 self._connection.execute(
                     "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
                 )
@@ -181,8 +184,8 @@ class Database:
                 f"{FORMAT}); it was not touched: pip install --upgrade eslab"
             )
         if format < FORMAT:
-            with _commit(self._connection):
-                self._connection.execute(_FROM_FORMAT_1)
+            with commit(self._connection):
+                self._connection.execute(_FROM_FORMAT_1 + TYPED_SCHEMA)
 
     # Connections.
 
@@ -209,7 +212,7 @@ class Database:
 
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = self._connection.cursor()
-        cursor.execute("set search_path = 'main,eslab,rm'")
+        cursor.execute("set search_path = 'main,eslab,rm,ev'")
         cursor.execute("set timezone = 'UTC'")
         return cursor
 
@@ -217,11 +220,23 @@ class Database:
     def transaction(self) -> Iterator[DuckDBTransaction]:
         """Give a transaction over the tables of projections; an exception rolls it back."""
         failed = driver_errors("the transaction failed")
-        with self.cursor() as cursor, failed, _commit(cursor):
+        with self.cursor() as cursor, failed, commit(cursor):
             yield DuckDBTransaction(cursor)
 
-    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Result:
-        """Run one SELECT or EXPLAIN in a read-only transaction.
+    def sql(
+        self,
+        query: str,
+        parameters: Sequence[Any] | Mapping[str, Any],
+        *,
+        begin: Callable[[duckdb.DuckDBPyConnection], None],
+    ) -> Result:
+        """Run one SELECT or EXPLAIN, read-only.
+
+        Args:
+            query: the statement.
+            parameters: its values.
+            begin: brings on the cursor what the query reads up to date, and begins the
+                transaction that sees it by `snapshot`.
 
         Raises:
             QueryError: it is none, or DuckDB refuses it.
@@ -237,7 +252,7 @@ class Database:
             if kinds not in (["SELECT"], ["EXPLAIN"]):
                 found = ", ".join(kinds) or "nothing"
                 raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
-            cursor.execute("begin transaction read only")
+            begin(cursor)
             try:
                 table = cursor.sql(query, params=parameters or None).to_arrow_table()
             except duckdb.Error as error:
@@ -245,6 +260,13 @@ class Database:
             finally:
                 cursor.execute("rollback")
         return Result(_whole_numbers(table), sql=query)
+
+    @staticmethod
+    def snapshot(cursor: duckdb.DuckDBPyConnection) -> None:
+        """Begin a read-only transaction that sees the database as it is now."""
+        cursor.execute("begin transaction read only")
+        # DuckDB takes the moment of the first statement that reads, not of BEGIN.
+        cursor.execute("from eslab.store_info").fetchall()
 
     # What the hot side begins with.
 
@@ -296,14 +318,12 @@ class Database:
         )
         log = _log_table(rows, numbers)
         failed = driver_errors("the events cannot be moved to the database")
-        with failed, self._own() as own, _commit(own):
+        with failed, self._own() as own, commit(own):
             if created:
-                own.register("new_streams", streams)
-                own.execute("insert into eslab.streams from new_streams")
-                own.unregister("new_streams")
-            own.register("new_events", log)
-            own.execute("insert into eslab.event_log from new_events")
-            own.unregister("new_events")
+                with lent(own, "new_streams", streams):
+                    own.execute("insert into eslab.streams from new_streams")
+            with lent(own, "new_events", log):
+                own.execute("insert into eslab.event_log from new_events")
             if journal != self.journal:
                 own.execute("update eslab.store_info set journal = ?", [journal])
         self.journal = journal
@@ -342,7 +362,7 @@ class Database:
         """
         epoch = self.identity.epoch if epoch is None else epoch
         failed = driver_errors(f"{self.path} cannot be written")
-        with self.cursor() as cursor, failed, _commit(cursor):
+        with self.cursor() as cursor, failed, commit(cursor):
             cursor.execute("update eslab.store_info set journal = ?, epoch = ?", [journal, epoch])
         self.journal = journal
         self.identity = Identity(self.identity.store_id, epoch)
@@ -371,7 +391,7 @@ class Database:
 
     def become(self, epoch: int) -> None:
         """Make a copy a store of its own, in this epoch."""
-        with driver_errors(f"{self.path} cannot be written"), self._own() as own, _commit(own):
+        with driver_errors(f"{self.path} cannot be written"), self._own() as own, commit(own):
             own.execute("update eslab.store_info set copy = false, epoch = ?", [epoch])
         self.copy, self.identity = False, Identity(self.identity.store_id, epoch)
 
@@ -507,9 +527,9 @@ class DuckDBTransaction:
             return
         odd_values = pa.ArrowException, OverflowError, UnicodeError
         with driver_errors(f"rows of {table} cannot be stored", *odd_values):
-            self._cursor.register("put_rows", pa.Table.from_pylist(list(rows)))
-            self._cursor.execute(f"insert or replace into {table} by name from put_rows")
-            self._cursor.unregister("put_rows")
+            arrow = pa.Table.from_pylist(list(rows))
+            with lent(self._cursor, "put_rows", arrow):
+                self._cursor.execute(f"insert or replace into {table} by name from put_rows")
 
 
 def sniff(path: Path) -> None:
@@ -560,19 +580,6 @@ def driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         raise StoreError(f"{what}: {_first_line(error)}") from error
-
-
-@contextmanager
-def _commit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    try:
-        cursor.execute("begin")
-        yield
-        cursor.execute("commit")
-    except BaseException:
-        # After a failed statement COMMIT would raise nothing and discard everything.
-        with suppress(duckdb.Error):  # it may have been committed, or not have begun
-            cursor.execute("rollback")
-        raise
 
 
 def _log_table(rows: Sequence[LogRow], numbers: Sequence[int]) -> pa.Table:

@@ -24,6 +24,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import duckdb
+
 from eslab.clock import Clock, IdSource
 from eslab.errors import (
     AppendOutcomeUnknownError,
@@ -36,9 +38,10 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
 )
+from eslab.schema import EventRegistry
 from eslab.store.accepted import Accepted, Flushed
 from eslab.store.adapter import StoreAdapter
-from eslab.store.database import MEMORY, Database, DuckDBTransaction, sniff
+from eslab.store.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
 from eslab.store.decision import Decision, decide, decide_import
 from eslab.store.flusher import Flusher
 from eslab.store.hot import GivenIds, Heads, Hot, Tail
@@ -49,6 +52,7 @@ from eslab.store.requests import AppendRequest
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.sequencer import Sequencer, Ticket
+from eslab.store.typed import TypedTables
 from eslab.store.verification import Check, Verification
 
 __all__ = ["DuckDBStore"]
@@ -103,6 +107,7 @@ class DuckDBStore(StoreAdapter):
         self._sequencer = Sequencer(self._commit_group)
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
+        self._typed = TypedTables(EventRegistry())
         self._lock: FileLock | None = None
         with ExitStack() as on_failure:
             if path != MEMORY:
@@ -533,8 +538,21 @@ class DuckDBStore(StoreAdapter):
         Raises:
             QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.
         """
-        self.flush()
-        return self._database.sql(query, parameters)
+        self._require_open()
+
+        def begin(cursor: duckdb.DuckDBPyConnection) -> None:
+            # Together, so that the query sees the typed tables and the log of one moment.
+            with self._flushing:
+                self.flush()
+                with driver_errors("the tables of the event types cannot be brought up to date"):
+                    self._typed.prepare(cursor, query, until=self._hot.flushed)
+                self._database.snapshot(cursor)
+
+        return self._database.sql(query, parameters, begin=begin)
+
+    def use_registry(self, registry: EventRegistry) -> None:
+        """Make each event type of a registry a table of `sql`: see `eslab.store.typed`."""
+        self._typed = TypedTables(registry)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
