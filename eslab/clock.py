@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import os
+import random
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -159,8 +160,13 @@ _FREE: Final = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 _VERSION_8: Final = 0x8000_8000_0000_0000_0000
 
 
-def _minted(position: int, bits: bytes) -> uuid.UUID:
-    return uuid.UUID(int=position << 80 | int.from_bytes(bits) & _FREE | _VERSION_8)
+# Not the module's own generator, which a notebook may seed; and another one in a forked process.
+_random = random.Random()  # noqa: S311 - ids are unique, not secret
+os.register_at_fork(after_in_child=_random.seed)
+
+
+def _minted(position: int, bits: int) -> uuid.UUID:
+    return uuid.UUID(int=position << 80 | bits & _FREE | _VERSION_8)
 
 
 class RandomIds:
@@ -168,7 +174,7 @@ class RandomIds:
 
     def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:  # noqa: ARG002 - the port's
         """Return an id that was never given out, whatever the epoch."""
-        return _minted(position, os.urandom(10))
+        return _minted(position, _random.getrandbits(80))
 
     def __repr__(self) -> str:
         return "RandomIds()"
@@ -192,7 +198,7 @@ class SeededIds:
         """Return the id for the event at this position, in this epoch of the store."""
         number = (epoch << 64 | position).to_bytes(12)
         digest = hashlib.blake2b(number, key=self._key, digest_size=10).digest()
-        return _minted(position, digest)
+        return _minted(position, int.from_bytes(digest))
 
     def __repr__(self) -> str:
         return f"SeededIds({self.seed})"

@@ -7,7 +7,7 @@ import math
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -55,6 +55,8 @@ def canonical_json(value: Any, *, what: str = "the value") -> str:
         '{"a":"é","b":[1,2.5]}'
     """
     try:
+        if type(value) is dict and (plain := _plain_json(value, sorted(value))) is not None:
+            return plain
         _check(value, what)
         text = _encode(value)
         text.encode("utf-8")
@@ -255,16 +257,20 @@ def _plain_text(event: Event) -> str | None:
     names = _plain_names[cls]
     if names is None:
         return None
-    values = event.__dict__
+    return _plain_json(event.__dict__, names)
+
+
+def _plain_json(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the canonical JSON of plain values, under names in their order; None for others."""
     data = {}
     for name in names:
         value = values[name]
-        if type(value) not in _PLAIN:
+        if type(value) not in _PLAIN or type(name) is not str:
             return None
         data[name] = value
     try:
         return to_json(data).decode()
-    except PydanticSerializationError:
+    except PydanticSerializationError:  # no text, which canonical_json refuses in its own words
         return None
 
 

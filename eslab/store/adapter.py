@@ -33,7 +33,7 @@ from eslab.events import (
 from eslab.schema import EncodedEvent
 from eslab.store.decision import Decision
 from eslab.store.port import AppendResult, Direction, ImportReport, StreamAppend
-from eslab.store.requests import MAX_EVENTS, AppendRequest
+from eslab.store.requests import MAX_EVENTS, AppendRequest, ImportRequest
 from eslab.store.rows import LogRow, Selection
 
 __all__ = ["StoreAdapter"]
@@ -62,8 +62,8 @@ class StoreAdapter(ABC):
         """Decide an append, and write its rows, all or none, before anybody else's."""
 
     @abstractmethod
-    def _submit_import(self, request: AppendRequest) -> Decision:
-        """Do the same for a batch of an import."""
+    def _submit_import(self, request: ImportRequest) -> int:
+        """Write what is new in a batch of an import, all or none; return how many events."""
 
     @abstractmethod
     def _head(self) -> int: ...
@@ -141,9 +141,9 @@ class StoreAdapter(ABC):
         ) as bar:
             while chunk := list(islice(source, batch)):
                 with _garbage_kept():
-                    request = AppendRequest.of_pairs(chunk)
+                    request = ImportRequest.of(chunk)
                     self._require_open()
-                    new = len(self._submit_import(request).rows)
+                    new = self._submit_import(request)
                 if new:
                     self._tell()
                 appended += new

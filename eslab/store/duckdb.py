@@ -22,7 +22,7 @@ from datetime import datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import duckdb
 
@@ -48,7 +48,7 @@ from eslab.store.hot import GivenIds, Heads, Hot, Tail
 from eslab.store.journal import Durability, Journal, JournalError, segments_of
 from eslab.store.lock import FileLock
 from eslab.store.recovery import Recovered, recover, remove_all
-from eslab.store.requests import AppendRequest
+from eslab.store.requests import AppendRequest, ImportRequest
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.sequencer import Sequencer, Ticket
@@ -207,9 +207,10 @@ class DuckDBStore(StoreAdapter):
             self._flusher.notice(urgent=False)
         return decision
 
-    def _submit_import(self, request: AppendRequest) -> Decision:
+    def _submit_import(self, request: ImportRequest) -> int:
         self._require_writable()
-        return self._submit_surely(request, self._decide_import)
+        decision = self._submit_surely(AppendRequest(()), partial(self._decide_import, request))
+        return len(decision.rows)
 
     def _submit_surely(
         self, request: AppendRequest, submit: Callable[[Ticket], Decision]
@@ -252,10 +253,30 @@ class DuckDBStore(StoreAdapter):
         return self._sequencer.submit(ticket)
 
     def _decide_at_once(self, ticket: Ticket) -> Decision:
-        return self._write_at_once(ticket, decide)
+        """Decide an append that is large enough to go to the database directly."""
+        with self._alone(ticket) as accepted:
+            self._flushed.look_up(ticket.request, self._hot.flushed)
+            ticket.decision = decide(ticket.request, accepted, self.clock.now())
+        return ticket.decision
 
-    def _decide_import(self, ticket: Ticket) -> Decision:
-        return self._write_at_once(ticket, decide_import)
+    def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
+        with self._alone(ticket) as accepted:
+            found = self._flushed.find(list(request.given), self._hot.flushed)
+            rows = decide_import(request, found, accepted, self.clock.now())
+            ticket.decision = Decision(rows, [])
+        return ticket.decision
+
+    @contextmanager
+    def _alone(self, ticket: Ticket) -> Iterator[Accepted]:
+        """Let nobody else commit, and write what the ticket's decision is to the database."""
+        with self._flushing:
+            self.flush()
+            with self._sequencer.exclusive():
+                self._require_settled()
+                self._flush()  # of those who came in between
+                yield self._accepted()
+                if ticket.decision is not None and ticket.decision.rows:
+                    self._write(ticket.decision.rows)
 
     def _make_room(self, tail: Tail) -> None:
         try:
@@ -312,20 +333,6 @@ class DuckDBStore(StoreAdapter):
                 self._database.mark(journal.number)
             self._journal = journal
         return self._journal
-
-    def _write_at_once(self, ticket: Ticket, decide: Decide) -> Decision:
-        """Decide an append that is large enough to go to the database directly."""
-        with self._flushing:
-            self.flush()
-            with self._sequencer.exclusive():
-                self._require_settled()
-                self._flush()  # of those who came in between
-                self._flushed.look_up(ticket.request, self._hot.flushed)
-                decision = decide(ticket.request, self._accepted(), self.clock.now())
-                if decision.rows:
-                    ticket.decision = decision
-                    self._write(decision.rows)
-        return decision
 
     def _write(self, rows: Sequence[LogRow]) -> None:
         head = self._hot.head
@@ -401,14 +408,15 @@ class DuckDBStore(StoreAdapter):
 
     def _tidy(self, *, epoch: int) -> None:
         """Move what is left to the database, which is complete then, and remove the journal."""
+        if self._lock is None:
+            return
         self._flush()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        if self._lock is not None:
-            if self._database.journal is not None or epoch != self.epoch:
-                self._database.mark(None, epoch=epoch)
-            remove_all(Path(self.path))
+        if self._database.journal is not None or epoch != self.epoch:
+            self._database.mark(None, epoch=epoch)
+        remove_all(Path(self.path))
 
     # The tail and the database.
 
@@ -682,12 +690,6 @@ class DuckDBStore(StoreAdapter):
             self._journal.leave_to_parent()
         if self._lock is not None:
             self._lock.leave_to_parent()
-
-
-class Decide(Protocol):
-    """How a request is decided: as an append, or as a batch of an import."""
-
-    def __call__(self, request: AppendRequest, log: Accepted, now: datetime) -> Decision: ...
 
 
 def resolve(path: str | Path) -> Path:

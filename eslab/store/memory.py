@@ -6,14 +6,14 @@ import threading
 import uuid
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import attrgetter
 
 from eslab.clock import Clock, IdSource, RandomIds, SystemClock
 from eslab.store.adapter import StoreAdapter
 from eslab.store.decision import Decision, decide, decide_import
-from eslab.store.requests import AppendRequest
+from eslab.store.requests import AppendRequest, ImportRequest
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.verification import Check, Verification
 
@@ -75,13 +75,13 @@ class MemoryStore(StoreAdapter):
             self._log.extend(decision.rows)
         return decision
 
-    def _submit_import(self, request: AppendRequest) -> Decision:
+    def _submit_import(self, request: ImportRequest) -> int:
         with self._lock:
             self._require_open()
             self._index()
-            decision = decide_import(request, self, self.clock.now())
-            self._log.extend(decision.rows)
-        return decision
+            rows = decide_import(request, self._found(request.given), self, self.clock.now())
+            self._log.extend(rows)
+        return len(rows)
 
     # What a decision asks.
 
@@ -96,7 +96,10 @@ class MemoryStore(StoreAdapter):
 
     def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
-        return {id: self._by_id[id] for id in request.given if id in self._by_id}
+        return self._found(request.given)
+
+    def _found(self, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, LogRow]:
+        return {id: self._by_id[id] for id in ids if id in self._by_id}
 
     def first_match(self, request: AppendRequest) -> int | None:
         """Return the position of the first event that fails its condition, if there is one."""

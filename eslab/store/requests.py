@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ from eslab.schema import EncodedEvent, encode_new
 from eslab.store.port import StreamAppend
 from eslab.store.rows import LogRow
 
-__all__ = ["MAX_EVENTS", "AppendRequest", "StreamRequest"]
+__all__ = ["MAX_EVENTS", "AppendRequest", "ImportRequest", "StreamRequest"]
 
 MAX_EVENTS: Final = 100_000
 MAX_APPEND_BYTES: Final = 64 << 20
@@ -69,14 +69,6 @@ class AppendRequest:
             LimitError: there are too many events, or they are too large.
             IdempotencyError: one id is given to two events.
         """
-        request = cls._counted(appends, condition)
-        _check_size(request)
-        return request
-
-    @classmethod
-    def _counted(
-        cls, appends: Iterable[StreamAppend], condition: AppendCondition | None
-    ) -> AppendRequest:
         request = cls(tuple(map(_stream_request, appends)), _checked_condition(condition))
         for item in request.items:
             request.events += len(item.events)
@@ -84,17 +76,46 @@ class AppendRequest:
                 request.size += len(event.data) + len(event.metadata)
                 if event.event_id is not None:
                     _give(request.given, event.event_id, event)
+        _check_size(request)
         return request
 
+
+class ImportRequest(NamedTuple):
+    """One batch of an import.
+
+    Attributes:
+        pairs: stream ids and events, in order.
+        given: the events that have ids of their own, by these.
+    """
+
+    pairs: list[tuple[str, EncodedEvent]]
+    given: dict[uuid.UUID, EncodedEvent]
+
     @classmethod
-    def of_pairs(cls, pairs: Sequence[tuple[str, NewEvent | EncodedEvent]]) -> AppendRequest:
-        """Return the request for one batch of an import, an item for each event.
+    def of(cls, pairs: Iterable[tuple[str, NewEvent | EncodedEvent]]) -> ImportRequest:
+        """Check all that can be checked without a look at the store.
 
         Raises:
-            EslabError: as `of`; the size of a batch has no limit but that of its events.
+            EslabError: as `AppendRequest.of`; the size of a batch has no limit but its events'.
         """
-        appends = [StreamAppend(stream_id, (event,)) for stream_id, event in pairs]
-        return cls._counted(appends, None)
+        checked: set[str] = set()
+        given: dict[uuid.UUID, EncodedEvent] = {}
+        encoded = []
+        for pair in pairs:
+            try:
+                stream_id, event = pair
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"an import takes pairs of a stream id and an event, not {pair!r:.200}"
+                ) from None
+            if stream_id not in checked:
+                checked.add(check_stream_id(stream_id))
+            if type(event) is not EncodedEvent:
+                event = _encoded(event)
+            if event.event_id is not None:
+                _give(given, event.event_id, event)
+            encoded.append((stream_id, event))
+        return cls(encoded, given)
 
 
 def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: EncodedEvent) -> None:
