@@ -70,17 +70,12 @@ class Aggregate:
 
     def __init__(self, id: str) -> None:
         self.id = id
+        self.stream_id = check_stream_id(f"{self.category}-{id}")
         self.version = 0
         self.uncommitted: list[Event] = []
-        check_stream_id(self.stream_id)
         self.__dict__.update(self._constants)
         for name, default in self._mutables.items():
             setattr(self, name, copy.deepcopy(default))
-
-    @property
-    def stream_id(self) -> str:
-        """The stream that holds its events."""
-        return f"{self.category}-{self.id}"
 
     @property
     def state(self) -> dict[str, Any]:

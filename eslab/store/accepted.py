@@ -79,14 +79,12 @@ class Accepted:
         self.mint = mint
 
     def add(self, decision: Decision) -> None:
-        """Count a decision among what is there."""
-        if not decision.rows:
-            return
+        """Count the rows of a decision among what is there."""
         self.rows += decision.rows
         for row in decision.rows:
             self._changed[row.stream_id] = row.version, row.position
-        self._head = decision.rows[-1].position
-        self._recorded_at = decision.rows[-1].recorded_at
+        last = decision.rows[-1]
+        self._head, self._recorded_at = last.position, last.recorded_at
 
     def head(self) -> int:
         """Return the last position."""

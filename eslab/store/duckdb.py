@@ -300,7 +300,8 @@ class DuckDBStore(StoreAdapter):
             except EslabError as error:
                 ticket.error = error
             else:
-                accepted.add(ticket.decision)
+                if ticket.decision.rows:
+                    accepted.add(ticket.decision)
         if accepted.rows:
             self._commit(accepted.rows)
 

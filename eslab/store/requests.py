@@ -69,14 +69,17 @@ class AppendRequest:
             LimitError: there are too many events, or they are too large.
             IdempotencyError: one id is given to two events.
         """
-        request = cls(tuple(map(_stream_request, appends)), _checked_condition(condition))
+        request = cls(tuple(map(_stream_request, appends)))
+        if condition is not None:
+            request.condition = _checked_condition(condition)
         for item in request.items:
             request.events += len(item.events)
             for event in item.events:
                 request.size += len(event.data) + len(event.metadata)
                 if event.event_id is not None:
                     _give(request.given, event.event_id, event)
-        _check_size(request)
+        if request.events > MAX_EVENTS or request.size > MAX_APPEND_BYTES // 4:
+            _check_size(request)
         return request
 
 
@@ -151,9 +154,7 @@ def _is_list_like(events: object) -> bool:
     )
 
 
-def _checked_condition(condition: AppendCondition | None) -> AppendCondition | None:
-    if condition is None:
-        return None
+def _checked_condition(condition: AppendCondition) -> AppendCondition:
     if not (isinstance(condition, AppendCondition) and isinstance(condition.query, Query)):
         raise InputError(f"a condition is made by AppendCondition(query, after), not {condition!r}")
     if type(condition.after) is not int or condition.after < 0:
@@ -164,9 +165,7 @@ def _checked_condition(condition: AppendCondition | None) -> AppendCondition | N
 def _check_size(request: AppendRequest) -> None:
     if request.events > MAX_EVENTS:
         raise LimitError(f"an append holds at most {MAX_EVENTS:,} events, not {request.events:,}")
-    if request.size <= MAX_APPEND_BYTES // 4:  # a character takes up to four bytes
-        return
-    size = sum(
+    size = sum(  # a character takes up to four bytes
         len(event.data.encode()) + len(event.metadata.encode())
         for item in request.items
         for event in item.events

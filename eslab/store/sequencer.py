@@ -81,7 +81,8 @@ class Sequencer:
         interrupt: KeyboardInterrupt | None = None
         try:
             if self._wait_to_lead(ticket):
-                self._gather(group)
+                if self._queue:
+                    self._gather(group)
                 self._commit(group)
                 committed = True
         finally:
