@@ -139,16 +139,18 @@ class StoreAdapter(ABC):
             disable=None if progress else True,
             file=sys.stderr,
         ) as bar:
-            while chunk := list(islice(source, batch)):
+            while True:
                 with _garbage_kept():
-                    request = ImportRequest.of(chunk)
+                    request = ImportRequest.of(islice(source, batch))
+                    if not (count := len(request.pairs)):
+                        break
                     self._require_open()
                     new = self._submit_import(request)
                 if new:
                     self._tell()
                 appended += new
-                duplicates += len(chunk) - new
-                bar.update(len(chunk))
+                duplicates += count - new
+                bar.update(count)
         return ImportReport(appended, duplicates, self.head())
 
     # Reading.

@@ -100,13 +100,18 @@ class Contents:
 
 
 def segments_of(path: Path) -> dict[int, Path]:
-    """Return the segments beside a store file, by their numbers, in order."""
+    """Return the segments beside a store file, by their numbers, in order.
+
+    Raises:
+        JournalError: the folder cannot be read.
+    """
     pattern = re.compile(re.escape(path.name) + r"\.journal-(\d+)")
-    found = {}
-    for file in path.parent.iterdir():
-        if match := pattern.fullmatch(file.name):
-            found[int(match[1])] = file
-    return dict(sorted(found.items()))
+    try:
+        files = list(path.parent.iterdir())
+    except OSError as error:
+        raise JournalError(f"{path.parent} cannot be read: {error.strerror}") from error
+    matches = [(pattern.fullmatch(file.name), file) for file in files]
+    return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 
 def remove(segment: Path) -> None:
