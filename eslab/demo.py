@@ -30,6 +30,7 @@ from eslab.interop.flights import (
 from eslab.lab import Lab
 from eslab.simulation.scenarios.orders import Stock, order_fulfilment
 from eslab.views import LagView, SagaTimeline, StreamPlayer
+from eslab.views.scales import counted
 from eslab.views.theme import TEMPLATE
 
 __all__ = ["DELAYS_SQL", "Demo", "check_folder", "delay_figure", "print_summary", "run_demo"]
@@ -285,20 +286,18 @@ def print_summary(demo: Demo, console: Console) -> None:
             f"{worst['hour']}:00, {worst['mean_delay']} min",
         )
     lag = Table(title="lag of the read models", title_justify="left")
-    for name in ("projection", "now", "at most", "at most, in seconds"):
+    for name in ("projection", "now", "highest, in events", "highest, in seconds"):
         lag.add_column(name, justify="left" if name == "projection" else "right")
     for row in summary["lag"]:
         lag.add_row(
             row["projection"],
-            f"{row['lag_events']:,} events",
-            f"{row['max_lag_events']:,} events",
-            f"{row['max_lag_seconds']:.2f} s",
+            counted(row["lag_events"], "event"),
+            f"{row['max_lag_events']:,}",
+            f"{row['max_lag_seconds']:,.3f}",
         )
     replay, saga = summary["replay"], summary["saga"]
     console.print(delays, lag)
-    console.print(
-        f"replay of {replay['stream_id']}, which left with the longest delay:", markup=False
-    )
+    console.print(f"replay of {replay['stream_id']}, the most delayed:", markup=False)
     for frame in replay["frames"]:
         heading = f"  v{frame['version']} {frame['type']} {frame['occurred_at']}"
         for line in (heading, *(f"     {change}" for change in frame["changes"])):
