@@ -30,8 +30,8 @@ from eslab.interop.flights import (
 from eslab.lab import Lab
 from eslab.simulation.scenarios.orders import Stock, order_fulfilment
 from eslab.views import LagView, SagaTimeline, StreamPlayer
-from eslab.views.scales import counted
 from eslab.views.theme import TEMPLATE
+from eslab.words import counted
 
 __all__ = ["DELAYS_SQL", "Demo", "check_folder", "delay_figure", "print_summary", "run_demo"]
 

@@ -22,8 +22,9 @@ from eslab.store.port import ReadModels
 from eslab.views.base import PictureView, plain, with_values
 from eslab.views.lag_picture import lag_picture
 from eslab.views.lag_series import LagLines, Point, ProjectionLines, lag_lines
-from eslab.views.scales import axis_time, counted, duration_text
+from eslab.views.scales import axis_time, duration_text
 from eslab.views.theme import NEUTRAL, SYMBOLS, TEMPLATE, top_margin
+from eslab.words import counted
 
 __all__ = ["LagView", "lag_figure"]
 

@@ -9,8 +9,9 @@ from typing import Final
 
 import pandas as pd
 
-from eslab.views.scales import counted, duration_text, thinned
+from eslab.views.scales import duration_text, thinned
 from eslab.views.theme import series_style
+from eslab.words import counted
 
 __all__ = ["LagLines", "ProjectionLines", "lag_lines", "outline"]
 
