@@ -6,7 +6,7 @@ import html
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from eslab.interop.flights import (
 from eslab.lab import Lab
 from eslab.simulation.scenarios.orders import Stock, order_fulfilment
 from eslab.views import LagView, SagaTimeline, StreamPlayer
+from eslab.views.scales import moment_text
 from eslab.views.theme import TEMPLATE
 from eslab.words import counted
 
@@ -285,8 +286,8 @@ def print_summary(demo: Demo, console: Console) -> None:
             f"{minutes / departures:.1f} min" if departures else "-",
             f"{worst['hour']}:00, {worst['mean_delay']} min",
         )
-    lag = Table(title="lag of the read models", title_justify="left")
-    for name in ("projection", "now", "highest, in events", "highest, in seconds"):
+    lag = Table(title="lag of the read models, now and at its highest", title_justify="left")
+    for name in ("projection", "now", "in events", "in seconds"):
         lag.add_column(name, justify="left" if name == "projection" else "right")
     for row in summary["lag"]:
         lag.add_row(
@@ -361,8 +362,9 @@ def _number(row: Any, column: str) -> float | None:
 _CAPTIONS: Final = {
     "Delay at departure": """The mean delay in minutes, by airport and hour of the scheduled
         departure: the read model that the projection keeps.""",
-    "Lag of the read models": """The log's head and the checkpoints of the projections while the
-        flights arrived, an hour of flights in a second of virtual time.""",
+    "Lag of the read models": """How many events each projection had still to apply, and how old
+        the oldest of them was, while the flights arrived, an hour of flights in a second of
+        virtual time.""",
     "A flight, replayed": """The stream of the most delayed flight, event by event.""",
     "An order, compensated": """Stock was reserved and a payment charged; no courier delivers, so
         both are undone, the last one first.""",
@@ -377,8 +379,10 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
        max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 p, th { color: var(--dim); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0;
+         border-bottom: 1px solid var(--line); }
 td.number { text-align: right; }
+.wide { overflow-x: auto; }
 """
 
 
@@ -395,15 +399,16 @@ def _page(demo: Demo) -> str:
     ]
     for number, (heading, figure) in enumerate(demo.figures.items()):
         parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(_CAPTIONS[heading])}</p>")
-        parts.append(
-            figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{number}")
-        )
+        parts.append(_picture(figure, number))
         if heading == "A flight, replayed":
             frames = demo.summary["replay"]["frames"]
             parts.append(
                 _table(
                     ["version", "event", "occurred at (UTC)", "what it changed"],
-                    [(f["version"], f["type"], f["occurred_at"], f["changes"]) for f in frames],
+                    [
+                        (f["version"], f["type"], _moment(f["occurred_at"]), f["changes"])
+                        for f in frames
+                    ],
                 )
             )
     return (
@@ -415,6 +420,25 @@ def _page(demo: Demo) -> str:
     )
 
 
+def _moment(text: str) -> str:
+    return moment_text(datetime.fromisoformat(text))
+
+
+def _picture(figure: go.Figure, number: int) -> str:
+    """Return a figure with its title above it as text, which a narrow page can break."""
+    title = figure.layout.title
+    said = ": ".join(filter(None, (title.text, title.subtitle.text)))
+    untitled = go.Figure(figure).update_layout(title=None, margin={"t": 24})
+    drawn = untitled.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"figure-{number}",
+        config={"responsive": True},
+    )
+    # What views write into titles is escaped already: plotly reads tags in them.
+    return f"<p class='title'>{said}</p>{drawn}"
+
+
 def _table(head: Sequence[str], rows: Any) -> str:
     def cell(value: object) -> str:
         if isinstance(value, int):
@@ -424,4 +448,4 @@ def _table(head: Sequence[str], rows: Any) -> str:
 
     header = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
-    return f"<table><tr>{header}</tr>{body}</table>"
+    return f"<div class='wide'><table><tr>{header}</tr>{body}</table></div>"
