@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,8 +17,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield run_demo(progress=False).write_report(tmp_path_factory.mktemp("report"))
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_demo(progress=False).write_report(tmp_path_factory.mktemp("report"))
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1000, "light")])
