@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,10 +32,11 @@ _MARKS: Final = {"+": "appeared", "-": "disappeared", "~": "changed"}
 # JupyterLab's own variables, so that a change of theme is a change of theme here.
 _DIM: Final = "color:var(--jp-ui-font-color2,#7f7f7f)"
 _CELL: Final = (
-    "padding:1px 12px 1px 6px;text-align:left;vertical-align:top;line-height:1.5;"
+    "padding:1px 8px 1px 6px;text-align:left;vertical-align:top;line-height:1.5;"
     "font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);"
     "color:var(--jp-content-font-color1,inherit)"
 )
+_WHOLE: Final = "white-space:nowrap"
 _BOX: Final = (
     "overflow:auto;box-sizing:border-box;padding:6px 10px;"
     "border:1px solid var(--jp-border-color2,#7f7f7f);background:var(--jp-layout-color1,inherit);"
@@ -44,7 +45,7 @@ _BOX: Final = (
 LINE: Final = 22
 HEAD: Final = 48
 HIGHEST: Final = 420
-LETTERS_A_LINE: Final = 48
+LETTERS_A_LINE: Final = 44
 MEASURED_FRAMES: Final = 500
 
 
@@ -105,9 +106,10 @@ class PlayerWidget(ipywidgets.VBox):  # type: ignore[misc]  # it ships no types
         half = {"flex": "1 1 360px", "min_width": "0", "margin": "2px"}
         self.event = ipywidgets.HTML(layout=half)
         self.state = ipywidgets.HTML(layout=half)
-        self._height = _height(player)
+        self._heights = _height(player, _event_lines), _height(player, _state_lines)
         boxes = ipywidgets.Box(
-            [self.event, self.state], layout={"flex_flow": "row wrap", "width": "100%"}
+            [self.event, self.state],
+            layout={"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"},
         )
         super().__init__([self.controls, boxes], layout={"width": "100%"})
         self._follow()
@@ -124,15 +126,16 @@ class PlayerWidget(ipywidgets.VBox):  # type: ignore[misc]  # it ships no types
         """Show where the player stands."""
         with self._lock:
             version = self.player.version
+            event_height, state_height = self._heights
             self.controls.version = version
             self.controls.said = self.player.caption
             if not version:
-                self.event.value = _box("This stream has no events.", self._height)
+                self.event.value = _box("This stream has no events.", event_height)
                 return
             frame = self.player.replay[version]
-            self.event.value = _box(_event(frame), self._height)
+            self.event.value = _box(_event(frame), event_height)
             self.state.value = _box(
-                _state(frame) if self.player.has_state else _NO_STATE, self._height
+                _state(frame) if self.player.has_state else _NO_STATE, state_height
             )
 
 
@@ -147,12 +150,11 @@ def _box(inner: str, height: int) -> str:
     )
 
 
-def _height(player: StreamPlayer) -> int:
+def _height(player: StreamPlayer, lines: Callable[[Frame], int]) -> int:
     """Return the height in pixels at which the fullest step of a replay can be seen as a whole."""
     frames = player.replay.frames
     measured = frames[:: len(frames) // MEASURED_FRAMES + 1]
-    lines = max((max(_event_lines(frame), _state_lines(frame)) for frame in measured), default=1)
-    return min(HIGHEST, HEAD + LINE * lines)
+    return min(HIGHEST, HEAD + LINE * max(map(lines, measured), default=1))
 
 
 def _event_lines(frame: Frame) -> int:
@@ -176,7 +178,7 @@ def _lines(text: str) -> int:
 def _event(frame: Frame) -> str:
     event = frame.event
     rows = "".join(
-        f'<tr><td style="{_CELL};{_DIM}">{html.escape(name)}</td>'
+        f'<tr><td style="{_CELL};{_WHOLE};{_DIM}">{html.escape(name)}</td>'
         f'<td style="{_CELL}">{_value(value)}</td></tr>'
         for name, value in event.data.items()
     )
@@ -246,7 +248,7 @@ def _line(path: str, value: Any, change: Change | None) -> str:
             shown = f"<s>{_value(change.before)}</s> &rarr; {shown}"
     return (
         f'<tr style="{background}"><td style="{_CELL};width:1em">{mark}</td>'
-        f'<td style="{_CELL};padding-left:calc(6px + {depth}em)">{html.escape(path)}</td>'
+        f'<td style="{_CELL};{_WHOLE};padding-left:calc(6px + {depth}em)">{html.escape(path)}</td>'
         f'<td style="{_CELL}">{shown}</td></tr>'
     )
 

@@ -131,10 +131,9 @@ def test_boxes_are_as_high_as_the_fullest_step_needs() -> None:
         with Lab(seed=7) as lab:
             lab.register(Talk)
             lab.append("talk-1", [Said(key=f"k{n}", text=text) for n, text in enumerate(texts)])
-            (found,) = set(
-                re.findall(r"height:(\d+)px", player_widget(lab.replay("talk-1")).event.value)
-            )
-            return int(found)
+            widget = player_widget(lab.replay("talk-1"))
+        (found,) = re.findall(r"height:(\d+)px", widget.state.value)
+        return int(found)
 
     assert height("a") < height("a", "b", "c") < height("a", "b", "c" * 200) < height(*"abc" * 99)
     assert height(*"abc" * 99) == HIGHEST
