@@ -23,6 +23,7 @@ from eslab.schema import EventRegistry, canonical_json, encode
 from eslab.store import AppendResult
 from eslab.store.result import Result
 from eslab.subscriptions import Runner, Worker
+from eslab.words import counted
 
 if TYPE_CHECKING:
     from eslab.store.duckdb import DuckDBStore
@@ -62,7 +63,7 @@ class Lab:
         ...     lab.append("order-1", [OrderPlaced(amount=30)]).version
         ...     lab
         1
-        Lab(':memory:', seed=7: 1 events, 1 streams, 0 projections, 2026-01-01T00:00:00+00:00)
+        Lab(':memory:', seed=7: 1 event, 1 stream, 0 projections, 2026-01-01T00:00:00+00:00)
     """
 
     def __init__(
@@ -391,8 +392,9 @@ class Lab:
             return f"Lab({self.store.path!r}{seed}: closed)"
         superseded = ", superseded" if self.superseded else ""
         return (
-            f"Lab({self.store.path!r}{seed}: {self.store.head():,} events, "
-            f"{self.store.streams():,} streams, {len(self._projections)} projections, "
+            f"Lab({self.store.path!r}{seed}: {counted(self.store.head(), 'event')}, "
+            f"{counted(self.store.streams(), 'stream')}, "
+            f"{counted(len(self._projections), 'projection')}, "
             f"{self.clock.now().isoformat()}{superseded})"
         )
 
