@@ -33,6 +33,7 @@ from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection
 from eslab.store.typed import TYPED_SCHEMA
 from eslab.store.verification import Check
+from eslab.words import counted
 
 __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
 
@@ -485,8 +486,8 @@ class Database:
             ).fetchall()
             for name, query in _CHECKS.items():
                 wrong = cursor.execute(query).fetchall()
-                counted = f"{events:,} events" if "stream" not in name else f"{streams:,} streams"
-                checks.append(Check(name, not wrong, wrong[0][0] if wrong else counted))
+                right = counted(streams, "stream") if "stream" in name else counted(events, "event")
+                checks.append(Check(name, not wrong, wrong[0][0] if wrong else right))
         return checks
 
     # The end.

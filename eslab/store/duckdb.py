@@ -54,6 +54,7 @@ from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.sequencer import Sequencer, Ticket
 from eslab.store.typed import TypedTables
 from eslab.store.verification import Check, Verification
+from eslab.words import counted
 
 __all__ = ["DuckDBStore"]
 
@@ -191,7 +192,8 @@ class DuckDBStore(StoreAdapter):
     def __repr__(self) -> str:
         if self._closed:
             return f"DuckDBStore({self.path!r}, closed)"
-        return f"DuckDBStore({self.path!r}, {self._head():,} events, {len(self._heads):,} streams)"
+        events, streams = counted(self._head(), "event"), counted(len(self._heads), "stream")
+        return f"DuckDBStore({self.path!r}, {events}, {streams})"
 
     # Appending.
 
@@ -285,7 +287,7 @@ class DuckDBStore(StoreAdapter):
             raise
         except StoreError as error:
             raise StoreFullError(
-                f"{len(tail.rows):,} events wait to be moved to the database, and no more are "
+                f"{counted(len(tail.rows), 'event')} wait to be moved to the database, and no more are "
                 f"taken until they are: {error}; all that was acknowledged is safe in the journal"
             ) from error
 

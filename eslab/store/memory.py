@@ -16,6 +16,7 @@ from eslab.store.decision import Decision, decide, decide_import
 from eslab.store.requests import AppendRequest, ImportRequest
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.verification import Check, Verification
+from eslab.words import counted
 
 __all__ = ["MemoryStore"]
 
@@ -53,7 +54,8 @@ class MemoryStore(StoreAdapter):
         if self._closed:
             return "MemoryStore(closed)"
         self._index()
-        return f"MemoryStore({len(self._log):,} events, {len(self._streams):,} streams)"
+        events, streams = counted(len(self._log), "event"), counted(len(self._streams), "stream")
+        return f"MemoryStore({events}, {streams})"
 
     def _index(self) -> None:
         with self._lock:
@@ -153,11 +155,13 @@ class MemoryStore(StoreAdapter):
         return Verification(
             (
                 _check("positions without gaps", gaps, f"1 to {len(log)}"),
-                _check("versions without gaps in each stream", wrong, f"{len(versions)} streams"),
+                _check(
+                    "versions without gaps in each stream", wrong, counted(len(versions), "stream")
+                ),
                 _check(
                     "event ids unique",
                     [f"{repeated} are repeated"] if repeated else [],
-                    f"{len(log)} ids",
+                    counted(len(log), "id"),
                 ),
                 _check("recorded_at never decreases", back, "in order"),
             )
