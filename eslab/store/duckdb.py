@@ -287,8 +287,9 @@ class DuckDBStore(StoreAdapter):
             raise
         except StoreError as error:
             raise StoreFullError(
-                f"{counted(len(tail.rows), 'event')} wait to be moved to the database, and no more are "
-                f"taken until they are: {error}; all that was acknowledged is safe in the journal"
+                f"{counted(len(tail.rows), 'event')} wait to be moved to the database, and no more "
+                f"are taken until they are: {error}; all that was acknowledged is safe in the "
+                f"journal"
             ) from error
 
     def _commit_group(self, group: Sequence[Ticket]) -> None:
