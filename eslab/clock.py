@@ -165,16 +165,13 @@ _random = random.Random()  # noqa: S311 - ids are unique, not secret
 os.register_at_fork(after_in_child=_random.seed)
 
 
-def _minted(position: int, bits: int) -> uuid.UUID:
-    return uuid.UUID(int=position << 80 | bits & _FREE | _VERSION_8)
-
-
 class RandomIds:
     """Ids that nobody else mints."""
 
     def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:  # noqa: ARG002 - the port's
         """Return an id that was never given out, whatever the epoch."""
-        return _minted(position, _random.getrandbits(80))
+        bits = _random.getrandbits(80)
+        return uuid.UUID(int=position << 80 | bits & _FREE | _VERSION_8)
 
     def __repr__(self) -> str:
         return "RandomIds()"
@@ -198,7 +195,8 @@ class SeededIds:
         """Return the id for the event at this position, in this epoch of the store."""
         number = (epoch << 64 | position).to_bytes(12)
         digest = hashlib.blake2b(number, key=self._key, digest_size=10).digest()
-        return _minted(position, int.from_bytes(digest))
+        bits = int.from_bytes(digest)
+        return uuid.UUID(int=position << 80 | bits & _FREE | _VERSION_8)
 
     def __repr__(self) -> str:
         return f"SeededIds({self.seed})"

@@ -66,6 +66,8 @@ class Accepted:
         mint: gives the id of the event at a position.
     """
 
+    __slots__ = ("_changed", "_flushed", "_head", "_heads", "_hot", "_recorded_at", "mint", "rows")
+
     def __init__(
         self, heads: Heads, hot: Hot, flushed: Flushed, mint: Callable[[int], uuid.UUID]
     ) -> None:

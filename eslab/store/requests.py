@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from eslab.errors import IdempotencyError, InputError, LimitError
@@ -34,7 +34,6 @@ class StreamRequest(NamedTuple):
     expected_version: Expected
 
 
-@dataclass(slots=True)
 class AppendRequest:
     """One atomic append.
 
@@ -47,16 +46,26 @@ class AppendRequest:
         checked: the position up to which the next two were looked up already.
         found: the rows there of the given ids.
         match: the position there of the first event that fails the condition.
+
+    Raises:
+        IdempotencyError: one id is given to two events.
     """
 
-    items: tuple[StreamRequest, ...]
     condition: AppendCondition | None = None
-    given: dict[uuid.UUID, EncodedEvent] = field(default_factory=dict)
-    events: int = 0
-    size: int = 0
     checked: int = 0
-    found: Mapping[uuid.UUID, LogRow] = field(default_factory=dict)
+    found: Mapping[uuid.UUID, LogRow] = MappingProxyType({})
     match: int | None = None
+
+    def __init__(self, items: Sequence[StreamRequest] = ()) -> None:
+        self.items = items
+        self.given: dict[uuid.UUID, EncodedEvent] = {}
+        self.events = self.size = 0
+        for item in items:
+            self.events += len(item.events)
+            for event in item.events:
+                self.size += len(event.data) + len(event.metadata)
+                if event.event_id is not None:
+                    _give(self.given, event.event_id, event)
 
     @classmethod
     def of(
@@ -69,15 +78,9 @@ class AppendRequest:
             LimitError: there are too many events, or they are too large.
             IdempotencyError: one id is given to two events.
         """
-        request = cls(tuple(map(_stream_request, appends)))
+        request = cls([_stream_request(item) for item in appends])
         if condition is not None:
             request.condition = _checked_condition(condition)
-        for item in request.items:
-            request.events += len(item.events)
-            for event in item.events:
-                request.size += len(event.data) + len(event.metadata)
-                if event.event_id is not None:
-                    _give(request.given, event.event_id, event)
         if request.events > MAX_EVENTS or request.size > MAX_APPEND_BYTES // 4:
             _check_size(request)
         return request
