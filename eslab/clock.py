@@ -152,7 +152,7 @@ def minted_position(id: uuid.UUID) -> int | None:
         42
         >>> minted_position(uuid.uuid4())
     """
-    return id.int >> 80 if id.version == 8 else None
+    return id.int >> 80 if id.int >> 76 & 0xF == 8 else None
 
 
 def _minted(position: int, bits: int) -> uuid.UUID:

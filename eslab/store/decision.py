@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from eslab.clock import minted_position
 from eslab.errors import (
     AppendConditionError,
     ConcurrencyError,
@@ -175,7 +176,7 @@ def _number(items: Iterable[StreamRequest], log: LogView, now: datetime) -> Deci
                     version,
                     event.type,
                     event.schema_version,
-                    event.event_id or log.mint(position),
+                    _id_of(event, position, log),
                     event.tags,
                     event.data,
                     metadata,
@@ -186,6 +187,22 @@ def _number(items: Iterable[StreamRequest], log: LogView, now: datetime) -> Deci
         heads[stream_id] = version, at
         results.append(AppendResult(stream_id, version, at))
     return Decision(rows, results)
+
+
+def _id_of(event: EncodedEvent, position: int, log: LogView) -> uuid.UUID:
+    """Return the id that the event was given, or the one minted for its position."""
+    id = event.event_id
+    if id is None:
+        return log.mint(position)
+    place = minted_position(id)
+    if place is not None and place != position and log.mint(place) == id:
+        # A store with the same seed minted it; here that position will have, or had, its own.
+        raise IdempotencyError(
+            f"the event id {id} ({event.type}) is the one that this store mints for position "
+            f"{place}, but it would be at position {position}: give it another id, or this store "
+            f"another seed"
+        )
+    return id
 
 
 def _clamped(metadata: str, now: datetime) -> str:
