@@ -136,15 +136,11 @@ class Database:
         self._connection = _connect(path)
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._lent: set[duckdb.DuckDBPyConnection] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
         self._closed = False
         try:
             self._prepare(new_id)
-            facts = self._connection.execute(
-                "select store_id, epoch, journal, copy from eslab.store_info"
-            ).fetchall()
-            store_id, epoch, self.journal, self.copy = facts[0]
-            self.identity = Identity(store_id, epoch)
+            self._read_facts()
             self._connection.execute("set wal_autocheckpoint = '256MB'")
         except BaseException as error:
             self._connection.close()
@@ -184,6 +180,13 @@ class Database:
             with _commit(self._connection):
                 self._connection.execute(_FROM_FORMAT_1)
 
+    def _read_facts(self) -> None:
+        facts = self._connection.execute(
+            "select store_id, epoch, journal, copy from eslab.store_info"
+        ).fetchall()
+        store_id, epoch, self.journal, self.copy = facts[0]
+        self.identity = Identity(store_id, epoch)
+
     # Connections.
 
     @contextmanager
@@ -196,7 +199,8 @@ class Database:
             self._lent.add(cursor)
         fit = False
         try:
-            yield cursor
+            with _interrupts():
+                yield cursor
             fit = True
         finally:
             with self._lock:
@@ -318,12 +322,18 @@ class Database:
         return False
 
     def revive(self) -> None:
-        """Make it usable after a failure: end what is open; connect again where DuckDB gave up."""
-        with suppress(duckdb.TransactionException):
-            try:
-                self._connection.execute("rollback")
-            except duckdb.FatalException:
-                self._reconnect()
+        """Make it usable after a failure: end what is open; connect again where DuckDB gave up.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        with driver_errors(f"{self.path} cannot be read"):
+            with suppress(duckdb.TransactionException):
+                try:
+                    self._connection.execute("rollback")
+                except duckdb.FatalException:
+                    self._reconnect()
+            self._read_facts()
 
     def _reconnect(self) -> None:
         with self._lock:
@@ -380,7 +390,8 @@ class Database:
         with self._lock:
             if self._closed:
                 raise StoreClosedError(f"{self.path} was closed; open it again")
-        yield self._connection
+        with _interrupts():
+            yield self._connection
 
     # Reading.
 
@@ -472,7 +483,7 @@ class Database:
 
     def leave_to_parent(self) -> None:
         """Make it unusable in a process that was forked, and touch nothing of it."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = True
         # Never freed: to close the database here would write to the parent's file.
         for held in (self._connection, *self._idle, *self._lent):
@@ -562,17 +573,46 @@ def driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
         raise StoreError(f"{what}: {_first_line(error)}") from error
 
 
-@contextmanager
-def _commit(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    try:
-        cursor.execute("begin")
-        yield
-        cursor.execute("commit")
-    except BaseException:
-        # After a failed statement COMMIT would raise nothing and discard everything.
+class _commit:  # noqa: N801 - used as a function
+    """A transaction; an exception rolls it back.
+
+    No generator: one that an interrupt left behind would roll back when the garbage collector
+    finds it, and that may be in the middle of the next transaction.
+    """
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    def __enter__(self) -> None:
+        self._execute("begin")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._execute("commit")
+        else:  # after a failed statement COMMIT would raise nothing and discard everything
+            self._roll_back()
+
+    def _execute(self, statement: str) -> None:
+        try:
+            self._cursor.execute(statement)
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
         with suppress(duckdb.Error):  # it may have been committed, or not have begun
-            cursor.execute("rollback")
-        raise
+            self._cursor.execute("rollback")
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt where DuckDB, which saw Ctrl-C, made another error of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error
 
 
 def _log_table(rows: Sequence[LogRow], numbers: Sequence[int]) -> pa.Table:

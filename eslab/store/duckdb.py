@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from eslab.clock import Clock, IdSource
 from eslab.errors import (
@@ -51,6 +51,8 @@ from eslab.store.sequencer import Sequencer, Ticket
 from eslab.store.verification import Check, Verification
 
 __all__ = ["DuckDBStore"]
+
+T = TypeVar("T")
 
 FLUSH_EVENTS: Final = 10_000
 FLUSH_SIZE: Final = 16 << 20
@@ -216,7 +218,7 @@ class DuckDBStore(StoreAdapter):
     def _happened(self, ticket: Ticket, error: StoreError) -> bool:
         """Say whether an append was written, whose commit failed here or on another thread."""
         try:
-            self._read_again()
+            self._settle()
         except StoreFailedError as failure:
             raise AppendOutcomeUnknownError(str(failure)) from error
         if ticket.decision is None or not ticket.decision.rows:
@@ -251,7 +253,9 @@ class DuckDBStore(StoreAdapter):
 
     def _commit_group(self, group: Sequence[Ticket]) -> None:
         """Decide the appends of a group in turn, and commit those that are allowed."""
-        self._require_settled()
+        super()._require_open()
+        if self._unsure:
+            raise AppendOutcomeUnknownError("the commit before it failed")
         accepted = self._accepted()
         now = self.clock.now()
         for ticket in group:
@@ -282,31 +286,32 @@ class DuckDBStore(StoreAdapter):
     def _journal_for_writing(self) -> Journal:
         """Return the journal; the first time, mark the file as one that needs it."""
         if self._journal is None:
-            journal = Journal(
+            self._journal = Journal(
                 Path(self.path),
                 self._database.identity,
                 durability=self.durability,
                 number=max(segments_of(Path(self.path)), default=0) + 1,
                 base=self._hot.head,
             )
-            if self._database.journal is None:
-                self._database.mark(journal.number)
-            self._journal = journal
+        if self._database.journal is None:
+            self._database.mark(self._journal.number)
         return self._journal
 
     def _write_at_once(self, ticket: Ticket, decide: Decide) -> Decision:
         """Decide an append that is large enough to go to the database directly."""
+
+        def write() -> Decision:
+            self._flush()  # of those who came in between
+            self._flushed.look_up(ticket.request, self._hot.flushed)
+            decision = decide(ticket.request, self._accepted(), self.clock.now())
+            if decision.rows:
+                ticket.decision = decision
+                self._write(decision.rows)
+            return decision
+
         with self._flushing:
             self.flush()
-            with self._sequencer.exclusive():
-                self._require_settled()
-                self._flush()  # of those who came in between
-                self._flushed.look_up(ticket.request, self._hot.flushed)
-                decision = decide(ticket.request, self._accepted(), self.clock.now())
-                if decision.rows:
-                    ticket.decision = decision
-                    self._write(decision.rows)
-        return decision
+            return self._alone(write)
 
     def _write(self, rows: Sequence[LogRow]) -> None:
         head = self._hot.head
@@ -335,10 +340,21 @@ class DuckDBStore(StoreAdapter):
 
     # What an interrupted or failed commit left.
 
-    def _require_settled(self) -> None:
-        super()._require_open()
+    def _alone(self, work: Callable[[], T]) -> T:
+        """Run `work` while nobody commits or flushes, and nothing is in doubt."""
+
+        def settled() -> T:
+            super(DuckDBStore, self)._require_open()
+            if self._unsure:
+                self._read_again()
+            return work()
+
+        with self._flushing:
+            return self._sequencer.alone(settled)
+
+    def _settle(self) -> None:
         if self._unsure:
-            raise AppendOutcomeUnknownError("the commit before it failed")
+            self._alone(lambda: None)
 
     def _read_again(self) -> None:
         """Read what an interrupted or failed commit left: all of it, or nothing.
@@ -346,24 +362,22 @@ class DuckDBStore(StoreAdapter):
         Raises:
             StoreFailedError: it cannot be read.
         """
-        if not self._unsure:
-            return
-        with self._flushing, self._sequencer.exclusive():
-            if not self._unsure:
-                return
-            try:
-                if self._journal is not None:
-                    self._journal.close()
-                    self._journal = None
-                self._database.revive()
-                self._load()
-            except EslabError as error:
-                raise StoreFailedError(
-                    f"{self.path} cannot be read after a commit failed or was interrupted: "
-                    f"{error}; what was acknowledged is in the file and its journal: close the "
-                    f"store, mend the cause, and open it again"
-                ) from error
-            self._unsure = False
+        known = self._hot.head
+        try:
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+            self._database.revive()
+            self._load()
+            if self._hot.head > known:  # if a sync failed, the journal is not to be relied on
+                self._flush()
+        except EslabError as error:
+            raise StoreFailedError(
+                f"{self.path} cannot be read after a commit failed or was interrupted: "
+                f"{error}; what was acknowledged is in the file and its journal: close the "
+                f"store, mend the cause, and open it again"
+            ) from error
+        self._unsure = False
 
     def _load(self) -> bool:
         """Read what the file and its journal say; say whether acknowledged events may be lost."""
@@ -403,16 +417,15 @@ class DuckDBStore(StoreAdapter):
         Raises:
             StoreError: the database cannot be written; the events stay where they are.
         """
-        self._require_open()
         with self._flushing:
+            self._require_open()
             if self._journal is not None and self._journal.worn:
-                with self._sequencer.exclusive():
-                    self._require_settled()
-                    self._rotate()
+                self._alone(self._rotate)
             self._flush()
 
     def _rotate(self) -> None:
-        assert self._journal is not None
+        if self._journal is None:
+            return
         try:
             self._journal.rotate(self._hot.head)
         except BaseException:
@@ -435,7 +448,8 @@ class DuckDBStore(StoreAdapter):
                 last, _, tail, recorded_at = self._hot
                 self._hot = Hot(last, head, Tail(head, tail.between(head, last)), recorded_at)
         except StoreError:
-            self._unsure = self._unsure or not self._database.ends_at(flushed)
+            if not self._database.ends_at(flushed):
+                self._unsure = True
             raise
         except BaseException:
             self._unsure = True
@@ -564,16 +578,17 @@ class DuckDBStore(StoreAdapter):
 
     def verify(self) -> Verification:
         """Prove that the log is whole; see `eslab.store.EventStore.verify`."""
-        self._require_open()
+
+        def check() -> Verification:
+            self._flush()
+            checks = [*self._database.checks(), self._check_memory()]
+            if self._journal is not None:
+                checks.append(self._check_journal(self._journal))
+            return Verification(tuple(checks))
+
         with self._flushing:
             self.flush()
-            with self._sequencer.exclusive():
-                self._require_settled()
-                self._flush()
-                checks = [*self._database.checks(), self._check_memory()]
-                if self._journal is not None:
-                    checks.append(self._check_journal(self._journal))
-        return Verification(tuple(checks))
+            return self._alone(check)
 
     def _check_memory(self) -> Check:
         heads, position, _ = self._database.heads()
@@ -603,8 +618,7 @@ class DuckDBStore(StoreAdapter):
         if self._forked:
             raise StoreClosedError(_FORKED.format(self.path))
         super()._require_open()
-        if self._unsure:
-            self._read_again()
+        self._settle()
 
     def _require_writable(self) -> None:
         if self.read_only:
@@ -618,31 +632,40 @@ class DuckDBStore(StoreAdapter):
         if self._closed or self._forked:
             return
         self._flusher.stop()
-        failure: EslabError | None = None
-        with _open_stores_lock, self._flushing, self._sequencer.exclusive():
-            if self._closed:
-                return
-            try:
-                if not self._unsure:
-                    self._tidy(epoch=self.epoch)
-            except EslabError as error:
-                failure = error
-            self._closed = True
-            if self._journal is not None:
-                self._journal.close()
-            self._database.close()
-            if self._lock is not None:
-                self._lock.release()
-                _open_stores.pop(Path(self.path), None)
+        with _open_stores_lock, self._flushing:
+            failure = self._sequencer.alone(self._end)
         if failure is not None:
             raise StoreError(
                 f"{self.path} was closed, but not all events could be moved to the database: "
                 f"{failure}; they are safe in its journal, and it is read when it is opened again"
             ) from failure
 
+    def _end(self) -> EslabError | None:
+        """Tidy up and let go of everything; return what could not be tidied."""
+        if self._closed:
+            return None
+        failure: EslabError | None = None
+        try:
+            if not self._unsure:
+                self._tidy(epoch=self.epoch)
+        except EslabError as error:
+            failure = error
+        except BaseException:
+            self._unsure = True  # the journal may be gone, or no longer be known as needed
+            raise
+        self._closed = True
+        if self._journal is not None:
+            self._journal.close()
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+            _open_stores.pop(Path(self.path), None)
+        return failure
+
     def leave_to_parent(self) -> None:
         """Make the store unusable in a process that was forked, and touch nothing of it."""
         self._forked = True
+        self._appended = threading.Condition()
         self._mutex = threading.Lock()
         self._database.leave_to_parent()
         if self._journal is not None:

@@ -48,6 +48,7 @@ class Flusher:
         self._aware = not idle
         self._stopped = False
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def notice(self, *, urgent: bool) -> None:
         """Take note of an append.
@@ -59,17 +60,22 @@ class Flusher:
         if not urgent and self._aware:
             return
         self._urgent = self._urgent or urgent
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="eslab-flusher", daemon=True)
-            self._thread.start()
+        with self._starting:
+            if self._thread is None or self._thread.ident is None:  # to start it was interrupted
+                self._thread = threading.Thread(
+                    target=self._work, name="eslab-flusher", daemon=True
+                )
+                self._thread.start()
         self._event.set()
 
     def stop(self) -> None:
         """End the thread; it finishes what it is doing."""
         self._stopped = True
         self._event.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        thread = self._thread
+        if thread is None or thread.ident is None or thread is threading.current_thread():
+            return
+        thread.join()
 
     def _work(self) -> None:
         while self._wait():
@@ -89,8 +95,10 @@ class Flusher:
 
     def _wait(self) -> bool:
         """Wait until there is something to move, and say whether to go on."""
-        while not (self._stopped or self._store() is None):
-            self._event.clear()
+        while True:
+            self._event.clear()  # before it is looked at what the event is set for
+            if self._stopped or self._store() is None:
+                return False
             if self._urgent:
                 self._urgent = False
                 return True
@@ -104,4 +112,3 @@ class Flusher:
                 self._dirty = True
             elif not self._dirty:
                 return True
-        return False

@@ -22,7 +22,7 @@ import sqlite3
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,7 @@ __all__ = [
     "read_segment",
     "remove",
     "segments_of",
+    "unfinished_segment",
 ]
 
 Durability = Literal["full", "relaxed"]
@@ -108,6 +109,11 @@ def segments_of(path: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def unfinished_segment(path: Path) -> Path:
+    """Return the name of a segment that is being made."""
+    return path.with_name(f"{path.name}.journal-new")
+
+
 def remove(segment: Path) -> None:
     """Unlink a segment and what SQLite keeps beside it."""
     for side in SIDES:
@@ -171,8 +177,12 @@ class Journal:
         """
         old = self._segment
         new = self._begin(old.number + 1, base)
-        old.seal(new.number)
-        old.close()
+        try:
+            old.seal(new.number)
+            old.close()
+        except BaseException:
+            new.close()  # or nobody could read it again
+            raise
         self._segment = new
 
     def drop_before(self, number: int) -> None:
@@ -200,43 +210,47 @@ class Journal:
 
     def _begin(self, number: int, base: int) -> _Segment:
         file = self._path.with_name(f"{self._path.name}.journal-{number}")
-        remove(file)  # of a rotation that was interrupted; the segment before does not name it
-        return _Segment(file, self._identity, number, base, self._durability)
+        with _sqlite_errors(f"the journal {file.name} cannot be made"):
+            self._make(file, number, base)
+            return _Segment(file, number, base, self._durability)
+
+    def _make(self, file: Path, number: int, base: int) -> None:
+        """Make a segment under another name first: a killed process leaves no half of one."""
+        unfinished = unfinished_segment(self._path)
+        for left in (unfinished, file):
+            remove(left)
+        facts = str(self._identity.store_id), self._identity.epoch, number, base
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            connection.execute("pragma journal_mode = wal")
+            connection.executescript(f"begin; {_SCHEMA}")
+            connection.execute(
+                "insert into segment values (?, ?, ?, ?, ?, ?)",
+                (*facts, self._durability != "full", FORMAT),
+            )
+            connection.execute("commit")
+        unfinished.rename(file)
+        _sync_folder(file.parent)
 
 
 class _Segment:
-    def __init__(
-        self, file: Path, identity: Identity, number: int, base: int, durability: Durability
-    ) -> None:
+    def __init__(self, file: Path, number: int, base: int, durability: Durability) -> None:
         self.number = number
         self.base = base
         self.next = base + 1
         self.size = 0
         self.file = file
-        with _sqlite_errors(f"the journal {file.name} cannot be made"):
-            self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        try:
             execute = self.connection.execute
             # Nobody else opens it, so SQLite needs no shared memory; it is short-lived, so its
             # write-ahead log is never moved into it.
             execute("pragma locking_mode = exclusive")
-            execute("pragma journal_mode = wal")
             execute("pragma wal_autocheckpoint = 0")
             execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
             execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
-            self.connection.executescript(f"begin; {_SCHEMA}")
-            execute(
-                "insert into segment values (?, ?, ?, ?, ?, ?)",
-                (
-                    str(identity.store_id),
-                    identity.epoch,
-                    number,
-                    base,
-                    durability != "full",
-                    FORMAT,
-                ),
-            )
-            execute("commit")
-        _sync_folder(file.parent)
+        except BaseException:
+            self.connection.close()
+            raise
 
     def write(self, rows: Sequence[LogRow]) -> None:
         body = _pack(rows)
@@ -373,7 +387,7 @@ def _unpack(body: bytes) -> list[LogRow]:
 def _sqlite_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise JournalError(f"{what}: {error}") from error
 
 
