@@ -9,6 +9,9 @@ All are on the search path.
 
 from __future__ import annotations
 
+# The first Arrow table imports pandas, and pandas this, which cannot be imported while the
+# interpreter ends; and that may be when the first events are moved.
+import concurrent.futures.thread  # noqa: F401
 import ctypes
 import re
 import threading

@@ -221,6 +221,7 @@ class Journal:
             remove(left)
         facts = str(self._identity.store_id), self._identity.epoch, number, base
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            connection.execute("pragma synchronous = off")
             connection.execute("pragma journal_mode = wal")
             connection.executescript(f"begin; {_SCHEMA}")
             connection.execute(
@@ -228,8 +229,9 @@ class Journal:
                 (*facts, self._durability != "full", FORMAT),
             )
             connection.execute("commit")
+        _sync(unfinished)
         unfinished.rename(file)
-        _sync_folder(file.parent)
+        _sync(file.parent)  # the new name: the file's own sync does not
 
 
 class _Segment:
@@ -391,9 +393,8 @@ def _sqlite_errors(what: str) -> Iterator[None]:
         raise JournalError(f"{what}: {error}") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the name of a new file durable: a file's own sync does not."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
