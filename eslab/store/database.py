@@ -9,9 +9,6 @@ All are on the search path.
 
 from __future__ import annotations
 
-# The first Arrow table imports pandas, and pandas this, which cannot be imported while the
-# interpreter ends; and that may be when the first events are moved.
-import concurrent.futures.thread  # noqa: F401
 import ctypes
 import re
 import threading
@@ -23,6 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+
+# The first Arrow table would import it: on the flusher's thread, or while the interpreter ends,
+# when that fails; and if Ctrl-C hits an import, others may wait for its lock for ever.
+import pandas as pd  # noqa: F401
 import pyarrow as pa
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
@@ -215,9 +216,10 @@ class Database:
                         cursor.close()
 
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor = self._connection.cursor()
-        cursor.execute("set search_path = 'main,eslab,rm'")
-        cursor.execute("set timezone = 'UTC'")
+        with _interrupts():
+            cursor = self._connection.cursor()
+            cursor.execute("set search_path = 'main,eslab,rm'")
+            cursor.execute("set timezone = 'UTC'")
         return cursor
 
     @contextmanager
@@ -246,7 +248,8 @@ class Database:
                 raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
             cursor.execute("begin transaction read only")
             try:
-                table = cursor.sql(query, params=parameters or None).to_arrow_table()
+                with _interrupts():
+                    table = cursor.sql(query, params=parameters or None).to_arrow_table()
             except duckdb.Error as error:
                 raise QueryError(f"{error}") from error
             finally:
@@ -571,7 +574,8 @@ def driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
     """Turn errors of DuckDB, and `more` kinds, into those of a store."""
     kinds: tuple[type[Exception], ...] = (duckdb.Error, *more)
     try:
-        yield
+        with _interrupts():
+            yield
     except kinds as error:
         raise StoreError(f"{what}: {_first_line(error)}") from error
 
@@ -612,8 +616,8 @@ def _interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt where DuckDB, which saw Ctrl-C, made another error of it."""
     try:
         yield
-    except RuntimeError as error:
-        if str(error) != "Query interrupted":
+    except (RuntimeError, duckdb.Error) as error:
+        if not str(error).rstrip(": ").endswith(("Query interrupted", "KeyboardInterrupt")):
             raise
         raise KeyboardInterrupt from error
 

@@ -123,8 +123,8 @@ class DuckDBStore(StoreAdapter):
                 raise
             except StoreError as error:
                 raise StoreOpenError(f"{path} cannot be opened: {error}") from error
+            self._flusher = Flusher(self, idle=path != MEMORY)
             on_failure.pop_all()
-        self._flusher = Flusher(self, idle=path != MEMORY)
         _stores.add(self)
 
     @classmethod
@@ -323,14 +323,16 @@ class DuckDBStore(StoreAdapter):
             with self._mutex:
                 self._heads.advance(rows)
                 self._hot = Hot(last.position, last.position, Tail(last.position), last.recorded_at)
-        except StoreError as error:
-            if self._database.ends_at(head):
+        except BaseException as error:
+            nothing_written = False
+            try:
+                nothing_written = isinstance(error, StoreError) and self._database.ends_at(head)
+            finally:
+                if not nothing_written:
+                    self._unsure = True
+            if nothing_written or not isinstance(error, StoreError):
                 raise
-            self._unsure = True
             raise AppendOutcomeUnknownError(str(error)) from error
-        except BaseException:
-            self._unsure = True
-            raise
 
     def _accepted(self) -> Accepted:
         return Accepted(self._heads, self._hot, self._flushed, self._mint)
@@ -447,12 +449,13 @@ class DuckDBStore(StoreAdapter):
             with self._mutex:
                 last, _, tail, recorded_at = self._hot
                 self._hot = Hot(last, head, Tail(head, tail.between(head, last)), recorded_at)
-        except StoreError:
-            if not self._database.ends_at(flushed):
-                self._unsure = True
-            raise
-        except BaseException:
-            self._unsure = True
+        except BaseException as error:
+            nothing_written = False
+            try:
+                nothing_written = isinstance(error, StoreError) and self._database.ends_at(flushed)
+            finally:
+                if not nothing_written:
+                    self._unsure = True
             raise
         if journal is not None and needed is not None:
             journal.drop_before(needed)
@@ -665,8 +668,7 @@ class DuckDBStore(StoreAdapter):
     def leave_to_parent(self) -> None:
         """Make the store unusable in a process that was forked, and touch nothing of it."""
         self._forked = True
-        self._appended = threading.Condition()
-        self._mutex = threading.Lock()
+        self._listening = self._mutex = threading.Lock()
         self._database.leave_to_parent()
         if self._journal is not None:
             self._journal.leave_to_parent()
