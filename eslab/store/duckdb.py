@@ -650,19 +650,20 @@ class DuckDBStore(StoreAdapter):
         failure: EslabError | None = None
         try:
             if not self._unsure:
-                self._tidy(epoch=self.epoch)
-        except EslabError as error:
-            failure = error
+                try:
+                    self._tidy(epoch=self.epoch)
+                except EslabError as error:
+                    failure = error
+            if self._journal is not None:
+                self._journal.close()
+            self._database.close()
+            if self._lock is not None:
+                self._lock.release()
+                _open_stores.pop(Path(self.path), None)
+            self._closed = True
         except BaseException:
-            self._unsure = True  # the journal may be gone, or no longer be known as needed
+            self._unsure = True  # it may be closed again, and goes on with the rest then
             raise
-        self._closed = True
-        if self._journal is not None:
-            self._journal.close()
-        self._database.close()
-        if self._lock is not None:
-            self._lock.release()
-            _open_stores.pop(Path(self.path), None)
         return failure
 
     def leave_to_parent(self) -> None:

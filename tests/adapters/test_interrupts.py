@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from interrupts import Interrupt, in_time
 from processes import python
 from soak import scaled
 
-from eslab import EventStore, NewEvent, StreamAppend, VirtualClock, open_store
+from eslab import EventStore, MemoryStore, NewEvent, StreamAppend, VirtualClock, open_store
 from eslab.clock import SeededIds
 from eslab.store.duckdb import DuckDBStore
 
@@ -29,14 +30,15 @@ def append(store: Store, name: str) -> None:
 
 
 def first_of_a_segment(store: Store, name: str) -> None:
-    if store._journal is not None:
+    if isinstance(store, DuckDBStore) and store._journal is not None:
         store._journal.rotate(store.head())
     append(store, name)
 
 
 def flush(store: Store, name: str) -> None:
     append(store, name)
-    store.flush()
+    if isinstance(store, DuckDBStore):
+        store.flush()
 
 
 def import_events(store: Store, name: str) -> None:
@@ -45,12 +47,13 @@ def import_events(store: Store, name: str) -> None:
 
 def query(store: Store, name: str) -> None:
     append(store, name)
-    assert store.sql("select count(*) from events").scalar() == store.head()
+    if isinstance(store, DuckDBStore):
+        assert store.sql("select count(*) from events").scalar() == store.head()
 
 
-def copy(store: Store, name: str) -> None:
+def verify(store: Store, name: str) -> None:
     append(store, name)
-    store.verify()
+    assert store.verify().ok
 
 
 WORKS: dict[str, Callable[[Store, str], None]] = {
@@ -59,7 +62,7 @@ WORKS: dict[str, Callable[[Store, str], None]] = {
     "flush": flush,
     "import": import_events,
     "query": query,
-    "verify": copy,
+    "verify": verify,
 }
 
 
@@ -71,8 +74,6 @@ def store(
     clock, ids = VirtualClock(), SeededIds(7)
     match request.param:
         case "memory":
-            from eslab import MemoryStore
-
             opened: EventStore = MemoryStore(clock=clock, ids=ids)
         case "duckdb":
             opened = open_store(clock=clock, ids=ids)
@@ -90,14 +91,14 @@ def whole(store: Store) -> Counter[str]:
     return Counter(event.data["name"] for event in events)
 
 
+# tqdm's bar, if it was not made to its end, complains when it is thrown away.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.soak
 @pytest.mark.parametrize("work", WORKS.values(), ids=WORKS)
 def test_an_interrupt_at_any_place_leaves_a_working_store(
     store: Store, work: Callable[[Store, str], None]
 ) -> None:
     """All places under `make soak`; else those at some distance, which moves with what is done."""
-    if not isinstance(store, DuckDBStore) and work not in (append, import_events):
-        return
     acknowledged = {"before", "warm"}
     append(store, "before")
     work(store, "warm")
@@ -110,7 +111,9 @@ def test_an_interrupt_at_any_place_leaves_a_working_store(
         kept = interrupt.raised
         if kept is None:
             acknowledged.add(name)
-        in_time(lambda name=f"next-{place}": append(store, name))
+        in_time(partial(append, store, f"next-{place}"))
+        if isinstance(store, DuckDBStore):
+            in_time(store.flush)
         acknowledged.add(f"next-{place}")
         assert store.stream_version("a-1") == sum(1 for _ in store.read("a-1")), place
     counts = whole(store)
@@ -134,12 +137,11 @@ def test_closing_may_be_interrupted_and_begun_again(tmp_path: Path) -> None:
         append(store, f"one-{place}")
         with Interrupt(place) as interrupt:
             store.close()
-        if not store.closed:
-            in_time(lambda: append(store, f"two-{place}"))  # noqa: B023
-            names.append(f"two-{place}")
         names.append(f"one-{place}")
-        if place % 3 and not store.closed:
-            store._unsure = True  # so that it is left as by a killed process
+        if not store.closed and not store._database._closed:
+            in_time(partial(append, store, f"two-{place}"))
+            names.append(f"two-{place}")
+            store._unsure = bool(place % 2)  # so that it is left as by a killed process
         in_time(store.close)
         if interrupt.raised is None:
             break
@@ -236,7 +238,7 @@ STORM = """
 def test_a_storm_of_interrupts_while_others_append(tmp_path: Path, place: str) -> None:
     path = place if place == ":memory:" else tmp_path / "shop.duckdb"
     for seed in range(scaled(1, 10)):
-        finished = python(STORM, path, scaled(1_000, 5_000), seed, timeout=scaled(100, 1_000))
+        finished = python(STORM, path, scaled(300, 5_000), seed, timeout=scaled(100, 1_000))
         assert finished.returncode == 0, finished.stderr
         acknowledged, names = json.loads(finished.stdout)
         counts = Counter(names)
