@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -206,6 +207,10 @@ class Database:
             with _interrupts():
                 yield cursor
             fit = True
+        except (StoreError, duckdb.Error) as error:
+            if self._closed:
+                raise StoreClosedError(f"{self.path} was closed meanwhile") from error
+            raise
         finally:
             with self._lock:
                 if cursor in self._lent:
@@ -499,12 +504,11 @@ class Database:
         """Close all connections; whoever uses one meanwhile gets an error."""
         with self._lock:
             self._closed = True
-            for cursor in self._lent:
-                cursor.interrupt()
-            for cursor in (*self._idle, *self._lent):
-                cursor.close()
-            self._lent.clear()
-            self._connection.close()
+            cursors = *self._idle, *self._lent
+        for cursor in cursors:
+            _end(cursor)
+        self._lent.clear()
+        self._connection.close()
 
 
 class DuckDBTransaction:
@@ -567,6 +571,19 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
         raise StoreOpenError(
             f"{path} cannot be opened ({_first_line(error)}): is it, and its folder, writable?"
         ) from error
+
+
+def _end(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Close a cursor, which refuses while another thread runs a statement on it."""
+    for _ in range(10_000):
+        with suppress(duckdb.ConnectionException):  # it was closed by whoever had it
+            cursor.interrupt()
+        try:
+            cursor.close()
+        except duckdb.ResourceInUseException:
+            time.sleep(0.001)
+        else:
+            return
 
 
 @contextmanager
