@@ -19,7 +19,9 @@ help: ## Say what there is (the default)
 	@echo "  PYTEST_ARGS='-k store' what else pytest is told, LAB_ARGS=--no-browser what JupyterLab is told."
 
 lab: $(STAMP) ## Open JupyterLab on the tour
-	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/00_tour.ipynb
+	$(BIN)/jupyter lab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root) \
+	  --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb \
+	  --ContentsManager.pre_save_hook=eslab.testing.notebooks.forget_drawings $(LAB_ARGS)
 
 demo: $(STAMP) ## Load a year of flights and write a report of it to demo-report/
 	$(BIN)/eslab demo --year --out demo-report

@@ -1,15 +1,17 @@
 """The command line, `eslab`: what a Makefile, a CI job or a shell needs without a notebook.
 
-Commands import what they need when they run, so that `eslab --help` answers at once.
+Commands import what they need when they run, so that `eslab --help` answers at once. Whatever is
+refused is one line on standard error; typer's boxes are for help.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -31,6 +33,18 @@ notebooks = typer.Typer(
     name="nb", help="Keep notebooks reproducible, byte for byte.", no_args_is_help=True
 )
 app.add_typer(notebooks)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise InputError("a path is needed, and '' is none")
+    return Path(text)
+
+
+StoreFile = Annotated[Path, typer.Argument(parser=_path, metavar="FILE", help="A store file.")]
+NewFile = Annotated[
+    Path, typer.Argument(parser=_path, metavar="TO", help="A file that does not exist yet.")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,11 +75,19 @@ def demo(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write a report with the pictures to DIR/report.html."),
+        typer.Option(
+            metavar="DIR",
+            parser=_path,
+            help="Write a report with the pictures to DIR/report.html.",
+        ),
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep the events in FILE.  [default: in memory]"),
+        typer.Option(
+            metavar="FILE",
+            parser=_path,
+            help="Keep the events in FILE; by default they are in memory only.",
+        ),
     ] = None,
 ) -> None:
     """Do the main job on real flights: import, read models, replay, lag, a saga that undoes."""
@@ -91,7 +113,7 @@ def demo(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A store file.")],
+    file: StoreFile,
 ) -> None:
     """Prove that the log in FILE is whole; exit with 1 if it is not."""
     report = _opened(file, read_only=True).verify()
@@ -102,7 +124,7 @@ def verify(
 
 @app.command()
 def recover(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A store file.")],
+    file: StoreFile,
     write: Annotated[bool, typer.Option("--yes", help="Do it, instead of saying what.")] = False,
 ) -> None:
     """Save what can be saved of a FILE that cannot be opened; without --yes only say what."""
@@ -116,8 +138,10 @@ def recover(
 
 @app.command()
 def copy(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A store file.")],
-    to: Annotated[Path, typer.Argument(metavar="TO", help="A file that does not exist yet.")],
+    file: StoreFile,
+    to: Annotated[
+        Path, typer.Argument(parser=_path, metavar="TO", help="A file that does not exist yet.")
+    ],
 ) -> None:
     """Write a copy of the store in FILE to TO, as a backup or to look at."""
     typer.echo(f"copied to {_opened(file).copy_to(to)}")
@@ -125,8 +149,10 @@ def copy(
 
 @app.command()
 def restore(
-    copy: Annotated[Path, typer.Argument(metavar="COPY", help="A copy of a store.")],
-    to: Annotated[Path, typer.Argument(metavar="TO", help="A file that does not exist yet.")],
+    copy: Annotated[Path, typer.Argument(parser=_path, metavar="COPY", help="A copy of a store.")],
+    to: Annotated[
+        Path, typer.Argument(parser=_path, metavar="TO", help="A file that does not exist yet.")
+    ],
 ) -> None:
     """Make a store in TO of a COPY, in a new epoch."""
     from eslab.store import restore_store
@@ -148,7 +174,9 @@ def _opened(file: Path, *, read_only: bool = False) -> DuckDBStore:
 def update_notebooks(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Notebooks, or folders of notebooks.  [default: notebooks]"),
+        typer.Argument(
+            parser=_path, help="Notebooks, or folders of them; by default the folder notebooks."
+        ),
     ] = None,
     check: Annotated[
         bool,
@@ -174,7 +202,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; ends by `SystemExit` with the exit code.
 
     The code is 0 when all is well, 1 when a check found something, 2 when eslab or the usage is
-    refused (one line on standard error, no traceback), 130 after Ctrl-C.
+    refused or the output cannot be written (one line on standard error, no traceback), 130 after
+    Ctrl-C.
 
     Args:
         argv: the arguments without the program's name; those of the process by default.
@@ -189,7 +218,41 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: 2
     """
     try:
-        app(args=None if argv is None else list(argv), prog_name="eslab")
+        code = app(
+            args=None if argv is None else list(argv), prog_name="eslab", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        if not error.format_message():  # no command was given, and help was
+            raise SystemExit(2) from None
+        _refuse(_usage(error))
     except EslabError as error:
-        print(f"eslab: error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(str(error))
+    except BrokenPipeError:
+        # Whoever read has seen enough.
+        _drop_output()
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is not None:
+            _refuse(f"{error.filename}: {error.strerror}")
+        # Without a name it is standard output.
+        _drop_output()
+        _refuse(f"the output cannot be written: {error.strerror}")
+    raise SystemExit(code or 0)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"eslab: error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _usage(error: typer.TyperException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = "eslab" if context is None else context.command_path
+    return f"{message[:1].lower()}{message[1:]}; see {command} --help"
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or Python complains of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import heapq
 import os
+import random
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
 from eslab.errors import ClockError, InputError
 
@@ -155,9 +156,17 @@ def minted_position(id: uuid.UUID) -> int | None:
     return id.int >> 80 if id.int >> 76 & 0xF == 8 else None
 
 
+_FREE: Final = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+_VERSION_8: Final = 0x8000_8000_0000_0000_0000
+
+
+# Not the module's own generator, which a notebook may seed; and another one in a forked process.
+_random = random.Random()  # noqa: S311 - ids are unique, not secret
+os.register_at_fork(after_in_child=_random.seed)
+
+
 def _minted(position: int, bits: int) -> uuid.UUID:
-    high = position << 80 | 0x8000 << 64 | (bits & 0xFFF) << 64
-    return uuid.UUID(int=high | 1 << 63 | bits >> 12 & (1 << 62) - 1)
+    return uuid.UUID(int=position << 80 | bits & _FREE | _VERSION_8)
 
 
 class RandomIds:
@@ -165,7 +174,7 @@ class RandomIds:
 
     def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:  # noqa: ARG002 - the port's
         """Return an id that was never given out, whatever the epoch."""
-        return _minted(position, int.from_bytes(os.urandom(10)))
+        return _minted(position, _random.getrandbits(80))
 
     def __repr__(self) -> str:
         return "RandomIds()"

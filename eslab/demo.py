@@ -6,7 +6,7 @@ import html
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +22,17 @@ from eslab.interop.flights import (
     DelayByAirportHour,
     Flight,
     FlightsReport,
-    import_week,
-    import_year,
+    Timeline,
+    import_timeline,
+    week_source,
+    year_source,
 )
 from eslab.lab import Lab
 from eslab.simulation.scenarios.orders import Stock, order_fulfilment
-from eslab.views import SagaTimeline, StreamPlayer
+from eslab.views import LagView, SagaTimeline, StreamPlayer
+from eslab.views.scales import moment_text
 from eslab.views.theme import TEMPLATE
+from eslab.words import counted
 
 __all__ = ["DELAYS_SQL", "Demo", "check_folder", "delay_figure", "print_summary", "run_demo"]
 
@@ -40,7 +44,7 @@ select airport, hour, departures, cancellations, delay_minutes,
 from delay_by_airport_hour order by airport, hour
 """
 
-_LATEST_SQL: Final = """
+_MOST_DELAYED_SQL: Final = """
 select stream_id from events where type = 'FlightDeparted'
 order by (data->>'$.delay_minutes')::integer desc, position limit 1
 """
@@ -85,16 +89,23 @@ class Demo:
 def check_folder(folder: Path) -> None:
     """Refuse a folder that the report cannot go to, before the work instead of after it.
 
+    Nothing is left behind: what has to be made to find out is removed again.
+
     Raises:
-        InputError: it is a file, or it cannot be made or written.
+        InputError: it is a file, or it cannot be made, or the report cannot be written in it.
     """
-    probe = folder / ".eslab-probe"
+    path = folder / "report.html"
+    missing: list[Path] = []
     try:
+        missing = [place for place in (path, *path.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with path.open("ab"):
+            pass
     except OSError as error:
-        raise InputError(f"the report cannot be written to {folder}: {error.strerror}") from error
+        raise InputError(f"the report cannot be written to {path}: {error.strerror}") from error
+    finally:
+        for place in filter(Path.exists, missing):
+            place.rmdir() if place.is_dir() else place.unlink()
 
 
 def run_demo(
@@ -123,82 +134,103 @@ def run_demo(
         >>> demo.summary["events"]["FlightArrived"], demo.summary["saga"]["status"]
         (6061, 'COMPENSATED')
     """
-    with Lab(path, seed=SEED) as lab:
-        say("importing flights, and keeping two read models up to date with them")
-        flights = _import(lab, year=year, progress=progress)
-        say("replaying the flight that left the latest")
+    say("reading the flights")
+    # Before there is a store, so that flights that cannot be used leave none behind.
+    source = year_source() if year else week_source()
+    with Timeline(source) as timeline, Lab(path, seed=SEED) as lab:
+        say("importing them, and keeping two read models up to date with them")
+        flights = _import(lab, timeline, year=year, progress=progress)
+        say("replaying the most delayed flight")
         player = _replay(lab)
         say("measuring how far the read models were behind")
         lag = lab.lag()
         say("fulfilling an order that no courier will deliver")
-        timeline, saga = _saga(lab)
+        saga_timeline, saga = _saga(lab)
         delays = lab.sql(DELAYS_SQL)
         counts = lab.sql("select type, count(*) from events group by type order by type")
-        most: dict[Any, Any] = lag.df.groupby("projection").max(numeric_only=True).to_dict("index")
         summary = {
-            "flights": {
-                "first": flights.first.isoformat(),
-                "last": flights.last.isoformat(),
-                "scheduled": flights.flights,
-                "departed": flights.departed,
-                "arrived": flights.arrived,
-                "cancelled": flights.cancelled,
-                "without_arrival": flights.without_arrival,
-                "diverted": flights.diverted,
-                "derived_times": flights.derived_times,
-                "zones_added": dict(flights.zones_added),
-            },
+            "flights": _flights(flights),
             "events": dict(counts.fetchall()),
             "head": lab.store.head(),
             "streams": lab.store.streams(),
             "delays": [dict(zip(delays.columns, row, strict=True)) for row in delays.fetchall()],
-            "replay": {
-                "stream_id": player.replay.stream_id,
-                "frames": [
-                    {
-                        "version": frame.event.version,
-                        "type": frame.event.type,
-                        "occurred_at": frame.event.occurred_at.isoformat(),
-                        "changes": [str(change) for change in frame.changes],
-                    }
-                    for frame in player.replay
-                ],
-            },
-            "lag": [
-                {
-                    "projection": now.projection,
-                    "lag_events": now.lag_events,
-                    "lag_seconds": now.lag_seconds,
-                    "max_lag_events": most[now.projection]["lag_events"],
-                    "max_lag_seconds": most[now.projection]["lag_seconds"],
-                }
-                for now in lag.now
-            ],
+            "replay": _frames(player),
+            "lag": _lag(lag),
             "saga": saga,
         }
         figures = {
             "Delay at departure": delay_figure(delays.df()),
             "Lag of the read models": lag.figure(),
             "A flight, replayed": player.figure(),
-            "An order, compensated": timeline.figure(),
+            "An order, compensated": saga_timeline.figure(),
         }
     return Demo(flights, summary, figures)
 
 
-def _import(lab: Lab, *, year: bool, progress: bool) -> FlightsReport:
+def _flights(report: FlightsReport) -> dict[str, Any]:
+    return {
+        "first": report.first.isoformat(),
+        "last": report.last.isoformat(),
+        "scheduled": report.flights,
+        "departed": report.departed,
+        "arrived": report.arrived,
+        "cancelled": report.cancelled,
+        "without_arrival": report.without_arrival,
+        "diverted": report.diverted,
+        "derived_times": report.derived_times,
+        "repeated_hour": report.repeated_hour,
+        "skipped_hour": report.skipped_hour,
+        "zones_added": dict(report.zones_added),
+        "added": report.events,
+        "duplicates": report.duplicates,
+    }
+
+
+def _frames(player: StreamPlayer) -> dict[str, Any]:
+    return {
+        "stream_id": player.replay.stream_id,
+        "frames": [
+            {
+                "version": frame.event.version,
+                "type": frame.event.type,
+                "occurred_at": frame.event.occurred_at.isoformat(),
+                "changes": [str(change) for change in frame.changes],
+            }
+            for frame in player.replay
+        ],
+    }
+
+
+def _lag(lag: LagView) -> list[dict[str, Any]]:
+    columns = ["lag_events", "lag_seconds"]
+    most: dict[Any, Any] = lag.df.groupby("projection")[columns].max().to_dict("index")
+    return [
+        {
+            "projection": now.projection,
+            "lag_events": now.lag_events,
+            "lag_seconds": now.lag_seconds,
+            "max_lag_events": most[now.projection]["lag_events"],
+            "max_lag_seconds": most[now.projection]["lag_seconds"],
+        }
+        for now in lag.now
+    ]
+
+
+def _import(lab: Lab, timeline: Timeline, *, year: bool, progress: bool) -> FlightsReport:
     lab.register(Flight)
     lab.project(DelayByAirportHour(), ArrivalsByDestination())
     # A year by the hour would be 8,760 appends; by the day the pace is the same.
     every = timedelta(days=1) if year else timedelta(hours=1)
     virtual = every / 3600
-    bring = import_year if year else import_week
-    report = bring(lab.store, progress=progress, every=every, then=lambda _: lab.advance(virtual))
+    report = import_timeline(
+        lab.store, timeline, progress=progress, every=every, then=lambda _: lab.advance(virtual)
+    )
     lab.run()
     return report
 
 
 def _replay(lab: Lab) -> StreamPlayer:
-    stream_id: str = lab.sql(_LATEST_SQL).scalar()
+    stream_id: str = lab.sql(_MOST_DELAYED_SQL).scalar()
     return lab.replay(stream_id)
 
 
@@ -254,26 +286,23 @@ def print_summary(demo: Demo, console: Console) -> None:
             f"{minutes / departures:.1f} min" if departures else "-",
             f"{worst['hour']}:00, {worst['mean_delay']} min",
         )
-    lag = Table(title="lag of the read models", title_justify="left")
-    for name in ("projection", "now", "at most", "at most, in seconds"):
+    lag = Table(title="lag of the read models, now and at its highest", title_justify="left")
+    for name in ("projection", "now", "in events", "in seconds"):
         lag.add_column(name, justify="left" if name == "projection" else "right")
     for row in summary["lag"]:
         lag.add_row(
             row["projection"],
-            f"{row['lag_events']:,} events",
-            f"{row['max_lag_events']:,} events",
-            f"{row['max_lag_seconds']:.2f} s",
+            counted(row["lag_events"], "event"),
+            f"{row['max_lag_events']:,}",
+            f"{row['max_lag_seconds']:,.3f}",
         )
     replay, saga = summary["replay"], summary["saga"]
     console.print(delays, lag)
-    console.print(f"replay of {replay['stream_id']}, which left the latest:", markup=False)
+    console.print(f"replay of {replay['stream_id']}, the most delayed:", markup=False)
     for frame in replay["frames"]:
-        console.print(
-            f"  v{frame['version']} {frame['type']} {frame['occurred_at']}: "
-            f"{', '.join(frame['changes'])}",
-            markup=False,
-            soft_wrap=True,
-        )
+        heading = f"  v{frame['version']} {frame['type']} {frame['occurred_at']}"
+        for line in (heading, *(f"     {change}" for change in frame["changes"])):
+            console.print(line, markup=False, soft_wrap=True)
     console.print(
         f"saga {saga['id']}: {saga['status']}: {saga['failed_step']} failed ({saga['error']}); "
         f"undone, in this order: {', '.join(saga['compensated'])}",
@@ -288,7 +317,9 @@ def delay_figure(delays: pd.DataFrame) -> go.Figure:
     Args:
         delays: a frame with the columns airport, hour, departures, cancellations and mean_delay.
     """
-    hours = list(range(min(delays["hour"], default=0), 24))
+    # One flight of 2013 was to leave at 1:00, and was cancelled: four columns without a colour.
+    flown = delays[delays["departures"] > 0]
+    hours = list(range(min(flown["hour"], default=0), max(flown["hour"], default=23) + 1))
     airports = sorted(set(delays["airport"]), reverse=True)
     cells = {(row.airport, row.hour): row for row in delays.itertuples()}
 
@@ -331,9 +362,10 @@ def _number(row: Any, column: str) -> float | None:
 _CAPTIONS: Final = {
     "Delay at departure": """The mean delay in minutes, by airport and hour of the scheduled
         departure: the read model that the projection keeps.""",
-    "Lag of the read models": """The log's head and the checkpoints of the projections while the
-        flights arrived, an hour of flights in a second of virtual time.""",
-    "A flight, replayed": """The stream of the flight that left the latest, event by event.""",
+    "Lag of the read models": """How many events each projection had still to apply, and how old
+        the oldest of them was, while the flights arrived, an hour of flights in a second of
+        virtual time.""",
+    "A flight, replayed": """The stream of the most delayed flight, event by event.""",
     "An order, compensated": """Stock was reserved and a payment charged; no courier delivers, so
         both are undone, the last one first.""",
 }
@@ -347,8 +379,10 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
        max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 p, th { color: var(--dim); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0;
+         border-bottom: 1px solid var(--line); }
 td.number { text-align: right; }
+.wide { overflow-x: auto; }
 """
 
 
@@ -365,15 +399,16 @@ def _page(demo: Demo) -> str:
     ]
     for number, (heading, figure) in enumerate(demo.figures.items()):
         parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(_CAPTIONS[heading])}</p>")
-        parts.append(
-            figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{number}")
-        )
+        parts.append(_picture(figure, number))
         if heading == "A flight, replayed":
             frames = demo.summary["replay"]["frames"]
             parts.append(
                 _table(
                     ["version", "event", "occurred at (UTC)", "what it changed"],
-                    [(f["version"], f["type"], f["occurred_at"], f["changes"]) for f in frames],
+                    [
+                        (f["version"], f["type"], _moment(f["occurred_at"]), f["changes"])
+                        for f in frames
+                    ],
                 )
             )
     return (
@@ -385,6 +420,25 @@ def _page(demo: Demo) -> str:
     )
 
 
+def _moment(text: str) -> str:
+    return moment_text(datetime.fromisoformat(text))
+
+
+def _picture(figure: go.Figure, number: int) -> str:
+    """Return a figure with its title above it as text, which a narrow page can break."""
+    title = figure.layout.title
+    said = ": ".join(filter(None, (title.text, title.subtitle.text)))
+    untitled = go.Figure(figure).update_layout(title=None, margin={"t": 24})
+    drawn = untitled.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"figure-{number}",
+        config={"responsive": True},
+    )
+    # What views write into titles is escaped already: plotly reads tags in them.
+    return f"<p class='title'>{said}</p>{drawn}"
+
+
 def _table(head: Sequence[str], rows: Any) -> str:
     def cell(value: object) -> str:
         if isinstance(value, int):
@@ -394,4 +448,4 @@ def _table(head: Sequence[str], rows: Any) -> str:
 
     header = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
-    return f"<table><tr>{header}</tr>{body}</table>"
+    return f"<div class='wide'><table><tr>{header}</tr>{body}</table></div>"

@@ -23,6 +23,7 @@ from eslab.schema import EventRegistry, canonical_json, encode
 from eslab.store import AppendResult
 from eslab.store.result import Result
 from eslab.subscriptions import Runner, Worker
+from eslab.words import counted
 
 if TYPE_CHECKING:
     from eslab.store.duckdb import DuckDBStore
@@ -62,7 +63,7 @@ class Lab:
         ...     lab.append("order-1", [OrderPlaced(amount=30)]).version
         ...     lab
         1
-        Lab(':memory:', seed=7: 1 events, 1 streams, 0 projections, 2026-01-01T00:00:00+00:00)
+        Lab(':memory:', seed=7: 1 event, 1 stream, 0 projections, 2026-01-01T00:00:00+00:00)
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Lab:
         self.clock: Clock = clock
         self.store: DuckDBStore = store
         self.registry = EventRegistry()
+        self.store.use_registry(self.registry)
         self.repository = Repository(self.store, self.registry)
         self.bus = LocalBus()
         self.superseded = False
@@ -209,7 +211,10 @@ class Lab:
         self._projection(projection).paused = False
 
     def sql(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Result:
-        """Run one SELECT over the log (``events``) and the read models, read-only.
+        """Run one SELECT over the log (``events``), event types and read models, read-only.
+
+        Each registered event type is a table with a column for each field of its class:
+        ``OrderPlaced`` is ``order_placed``. Events that do not fit are in ``typing_errors``.
 
         Raises:
             QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.
@@ -387,8 +392,9 @@ class Lab:
             return f"Lab({self.store.path!r}{seed}: closed)"
         superseded = ", superseded" if self.superseded else ""
         return (
-            f"Lab({self.store.path!r}{seed}: {self.store.head():,} events, "
-            f"{self.store.streams():,} streams, {len(self._projections)} projections, "
+            f"Lab({self.store.path!r}{seed}: {counted(self.store.head(), 'event')}, "
+            f"{counted(self.store.streams(), 'stream')}, "
+            f"{counted(len(self._projections), 'projection')}, "
             f"{self.clock.now().isoformat()}{superseded})"
         )
 

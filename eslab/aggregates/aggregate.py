@@ -49,6 +49,8 @@ class Aggregate:
     event_classes: ClassVar[dict[str, type[Event]]]
     _appliers: ClassVar[dict[str, Callable[..., None]]]
     _defaults: ClassVar[dict[str, Any]]
+    _constants: ClassVar[dict[str, Any]]
+    _mutables: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, *, category: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -62,19 +64,18 @@ class Aggregate:
         cls.event_classes = {event.event_type: event for event in handlers}
         cls._appliers = {event.event_type: method for event, method in handlers.items()}
         cls._defaults = _state_defaults(cls)
+        plain = {name for name, value in cls._defaults.items() if type(value) in _CONSTANTS}
+        cls._constants = {name: cls._defaults[name] for name in plain}
+        cls._mutables = {name: cls._defaults[name] for name in cls._defaults if name not in plain}
 
     def __init__(self, id: str) -> None:
         self.id = id
+        self.stream_id = check_stream_id(f"{self.category}-{id}")
         self.version = 0
         self.uncommitted: list[Event] = []
-        check_stream_id(self.stream_id)
-        for name, default in self._defaults.items():
+        self.__dict__.update(self._constants)
+        for name, default in self._mutables.items():
             setattr(self, name, copy.deepcopy(default))
-
-    @property
-    def stream_id(self) -> str:
-        """The stream that holds its events."""
-        return f"{self.category}-{self.id}"
 
     @property
     def state(self) -> dict[str, Any]:
@@ -112,6 +113,7 @@ class Aggregate:
         return f"<{type(self).__name__} {self.id} v{self.version}{state}{pending}>"
 
 
+_CONSTANTS = frozenset({str, int, bool, float, type(None)})
 _OWN_NAMES = frozenset({"id", "version", "uncommitted", "stream_id", "state", "category"})
 
 

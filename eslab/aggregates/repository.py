@@ -35,6 +35,7 @@ class Repository:
     def __init__(self, store: EventStore, registry: EventRegistry) -> None:
         self._store = store
         self._registry = registry
+        self._known: set[type[Aggregate]] = set()
 
     def load(self, cls: type[A], id: str, *, version: int | None = None) -> A:
         """Rebuild an aggregate from its events.
@@ -77,5 +78,7 @@ class Repository:
         return result
 
     def _register(self, cls: type[Aggregate]) -> None:
-        for event in cls.event_classes.values():
-            self._registry.register(event)
+        if cls not in self._known:
+            for event in cls.event_classes.values():
+                self._registry.register(event)
+            self._known.add(cls)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType
 
 from eslab.events import Event, RecordedEvent, type_name
+from eslab.words import counted
 
 __all__ = ["ALL", "Failure", "LocalBus"]
 
@@ -98,7 +99,7 @@ class LocalBus:
 
     def __repr__(self) -> str:
         count = sum(map(len, self._handlers.values()))
-        return f"LocalBus({count} handlers, {len(self.failures)} failures)"
+        return f"LocalBus({counted(count, 'handler')}, {counted(len(self.failures), 'failure')})"
 
 
 def _name(handler: Handler) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eslab.projections.projection import Projection
 from eslab.store.port import ReadModels
@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["LAG_HISTORY_SQL", "ProjectionLag", "lag_history", "projection_lag"]
+__all__ = [
+    "LAG_HISTORY_SQL",
+    "ProjectionLag",
+    "history_parameters",
+    "lag_history",
+    "projection_lag",
+]
 
-SAMPLES: Final = 1_000
+ROWS: Final = 2_000
+"""How many rows of history a projection has, at most."""
 
 _NOW_SQL: Final = """
 with cut as (
@@ -37,39 +44,48 @@ select checkpoint, head,
 from cut
 """
 
+# Lag falls only when a checkpoint moves, so a move is two rows: the peak is in the one just before
+# it. Times are whole microseconds: what held a microsecond earlier is what held before the move.
 LAG_HISTORY_SQL: Final = """
 with wanted as (
     select position, recorded_at, row_number() over (order by position) as number
     from eslab.event_log where type in (select unnest($types))),
 heads as (
     select recorded_at as time, max(position) as head from eslab.event_log group by all),
-thinned as (
-    select time, head from heads
-    qualify row_number() over (order by time) % greatest(1, count(*) over () // $samples) = 0
-        or row_number() over (order by time desc) = 1),
 moves as (
     select committed_at as time, max(to_position) as checkpoint
     from eslab.checkpoint_log where projection = $name group by all),
-thinned_moves as (
-    select time, checkpoint from moves
-    qualify row_number() over (order by time) % greatest(1, count(*) over () // $samples) = 0
-        or row_number() over (order by time desc) = 1),
-times as (select time from thinned union select time from thinned_moves),
+times as (select time from heads union select time from moves),
+moments as (
+    select time, time as seen from times
+    union all select time, time - interval 1 microsecond from moves
+    union all select $at, $at where $at > (select max(time) from times)),
 cuts as (
-    select time, coalesce(head, 0) as head, coalesce(checkpoint, 0) as checkpoint
-    from times asof left join heads using (time) asof left join moves using (time)),
+    select moments.time, seen, coalesce(head, 0) as head, coalesce(checkpoint, 0) as checkpoint
+    from moments asof left join heads on seen >= heads.time
+    asof left join moves on seen >= moves.time),
 counted as (
     select cuts.*, greatest(0, coalesce(h.number, 0) - coalesce(c.number, 0)) as lag_events,
            coalesce(c.number, 0) + 1 as oldest
     from cuts
     asof left join wanted h on cuts.head >= h.position
-    asof left join wanted c on cuts.checkpoint >= c.position)
-select $name as projection, counted.time, head, checkpoint, lag_events,
-       case when lag_events > 0
-            then round(epoch_us(counted.time) - epoch_us(wanted.recorded_at)) / 1e6
-            else 0.0 end as lag_seconds
-from counted left join wanted on wanted.number = counted.oldest
-order by counted.time
+    asof left join wanted c on cuts.checkpoint >= c.position),
+measured as (
+    select counted.*,
+           case when lag_events > 0
+                then greatest(0, epoch_us(counted.time) - epoch_us(wanted.recorded_at)) / 1e6
+                else 0.0 end as lag_seconds
+    from counted left join wanted on wanted.number = counted.oldest),
+numbered as (
+    select *, row_number() over (order by time, seen) as number, count(*) over () as total
+    from measured),
+cut_up as (select *, number * ($rows // 3 - 1) // (total + 1) as piece from numbered)
+select $name as projection, time, head, checkpoint, lag_events, lag_seconds from cut_up
+qualify total <= $rows or number = total
+     or row_number() over (partition by piece order by lag_seconds desc, number) = 1
+     or row_number() over (partition by piece order by lag_events desc, number) = 1
+     or row_number() over (partition by piece order by lag_seconds, number) = 1
+order by number
 """
 
 
@@ -114,11 +130,20 @@ def projection_lag(store: ReadModels, projection: Projection, *, at: datetime) -
     return ProjectionLag(projection.name, at, checkpoint, head, events, round(seconds, 6))
 
 
-def lag_history(store: ReadModels, projections: Iterable[Projection]) -> pd.DataFrame:
+def lag_history(
+    store: ReadModels, projections: Iterable[Projection], *, at: datetime
+) -> pd.DataFrame:
     """Return the lag of projections over time, from the log and ``checkpoint_log``.
 
-    A row is a moment at which the head or a checkpoint moved; at most about 2,000 a projection
-    are kept, evenly chosen, always with the last.
+    A row is a moment at which the head moved, or one just before or just after the checkpoint
+    moved; the last is `at`. Between two rows lag stays 0 or grows by a second a second: the
+    highest lag is in the rows. Of more than 2,000 a projection, the highest and the lowest of
+    each piece are kept.
+
+    Args:
+        store: the log, and the checkpoints beside it.
+        projections: whose lag.
+        at: the time by the store's clock, at which the history ends.
 
     Returns:
         A frame with the columns projection, time, head, checkpoint, lag_events and lag_seconds.
@@ -126,15 +151,18 @@ def lag_history(store: ReadModels, projections: Iterable[Projection]) -> pd.Data
     import pandas as pd
 
     frames = [
-        store.sql(
-            LAG_HISTORY_SQL,
-            {
-                "name": projection.name,
-                "types": sorted(projection.event_classes),
-                "samples": SAMPLES,
-            },
-        ).df()
+        store.sql(LAG_HISTORY_SQL, history_parameters(projection, at=at)).df()
         for projection in projections
     ]
     columns = ["projection", "time", "head", "checkpoint", "lag_events", "lag_seconds"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def history_parameters(projection: Projection, *, at: datetime) -> dict[str, Any]:
+    """Return what `LAG_HISTORY_SQL` needs to know of a projection."""
+    return {
+        "name": projection.name,
+        "types": sorted(projection.event_classes),
+        "at": at,
+        "rows": ROWS,
+    }

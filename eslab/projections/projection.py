@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
-from types import CodeType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eslab.errors import ProjectionError
 from eslab.events import Event
 from eslab.schema import canonical_json, columns_of, event_handlers, marker, snake_case
+from eslab.schema.code import code_text
+from eslab.schema.naming import SYSTEM_TABLES
 from eslab.store.port import Transaction
 
 __all__ = ["Cost", "Projection", "Row", "Rows", "on"]
@@ -73,11 +74,6 @@ class Cost:
         return self.batch + events * self.event
 
 
-RESERVED: Final = frozenset(
-    {"checkpoint_log", "checkpoints", "event_log", "events", "store_info", "streams"}
-)
-
-
 class Projection:
     """Keeps a read model up to date with events.
 
@@ -125,11 +121,11 @@ class Projection:
             cls.name = snake_case(cls.__name__)
         if not (isinstance(cls.name, str) and cls.name.isidentifier()):
             raise ProjectionError(f"{cls.__qualname__}: {cls.name!r} cannot be a table's name")
-        if cls.name != cls.name.lower() or cls.name in RESERVED:
+        if cls.name != cls.name.lower() or cls.name in SYSTEM_TABLES:
             # SQL does not tell capitals, and finds the tables of the log before a read model.
             raise ProjectionError(
                 f"{cls.__qualname__}: the name {cls.name!r} must be in small letters, and none of: "
-                f"{', '.join(sorted(RESERVED))}"
+                f"{', '.join(sorted(SYSTEM_TABLES))}"
             )
         if isinstance(cls.batch, bool) or not isinstance(cls.batch, int) or cls.batch < 1:
             raise ProjectionError(
@@ -162,7 +158,7 @@ class Projection:
         parts = [canonical_json(columns_of(cls.row)), ",".join(cls.row.key_fields)]
         parts += [f"{name}={field.default!r}" for name, field in cls.row.model_fields.items()]
         for type_name, method in sorted(cls.handlers.items()):
-            parts += [type_name, _code_text(inspect.unwrap(method).__code__)]
+            parts += [type_name, code_text(method)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -184,21 +180,6 @@ def _with_rows(method: Callable[..., None]) -> Callable[..., None]:
 
     handler.__wrapped__ = method  # type: ignore[attr-defined]
     return handler
-
-
-def _code_text(code: CodeType) -> str:
-    constants = " ".join(map(_constant_text, code.co_consts))
-    return f"{code.co_code.hex()} {code.co_names} {constants}"
-
-
-def _constant_text(constant: object) -> str:
-    if isinstance(constant, CodeType):
-        return _code_text(constant)
-    if isinstance(constant, frozenset):  # `x in {...}`: the order of a set differs from run to run
-        return f"{{{', '.join(sorted(map(_constant_text, constant)))}}}"
-    if isinstance(constant, tuple):
-        return f"({', '.join(map(_constant_text, constant))})"
-    return repr(constant)
 
 
 MAX_ROWS: Final = 50_000

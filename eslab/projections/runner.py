@@ -41,6 +41,7 @@ class ProjectionRunner:
         self._fingerprint = projection.fingerprint()
         self._store = store
         self._registry = registry
+        registry.claim_table(projection.name, f"the projection {projection.name!r}")
         for event in projection.event_classes.values():
             registry.register(event)
         types = frozenset(projection.event_classes)

@@ -144,11 +144,13 @@ def _state(aggregate: Aggregate | None) -> dict[str, Any]:
 
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """Yield what differs between two states, path by path.
+    """Yield what differs between two states, path by path; where there was null, nothing was.
 
     Example:
         >>> [str(change) for change in changes({"a": 1, "b": {"c": 2}}, {"b": {"c": 3}, "d": 4})]
         ['- a: 1', '~ b.c: 2 -> 3', '+ d: 4']
+        >>> [str(change) for change in changes({"carrier": None}, {"carrier": "MQ"})]
+        ["+ carrier: 'MQ'"]
     """
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
@@ -160,4 +162,5 @@ def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
             else:
                 yield from changes(before[key], after[key], inner)
     elif before != after:
-        yield Change(path, "~", before, after)
+        mark: Mark = "+" if before is None else "-" if after is None else "~"
+        yield Change(path, mark, before, after)

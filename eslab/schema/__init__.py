@@ -1,17 +1,27 @@
-"""Event types: their registry, and the canonical JSON that is stored of them."""
+"""Event types: their registry, the canonical JSON that is stored of them, their columns."""
 
-from eslab.schema.codec import canonical_json, decode, encode, parse_json, sorted_sets
+from eslab.schema.codec import (
+    EncodedEvent,
+    canonical_json,
+    decode,
+    encode,
+    encode_new,
+    parse_json,
+    sorted_sets,
+)
 from eslab.schema.columns import columns_of
 from eslab.schema.handlers import event_handlers, marker
 from eslab.schema.naming import snake_case
 from eslab.schema.registry import EventRegistry
 
 __all__ = [
+    "EncodedEvent",
     "EventRegistry",
     "canonical_json",
     "columns_of",
     "decode",
     "encode",
+    "encode_new",
     "event_handlers",
     "marker",
     "parse_json",

@@ -5,21 +5,36 @@ from __future__ import annotations
 import json
 import math
 import uuid
+import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, NamedTuple, get_args
 
 from pydantic import BaseModel, RootModel, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_json
 
-from eslab.errors import InputError, SchemaError
+from eslab.clock import as_utc
+from eslab.errors import InputError, LimitError, SchemaError
 from eslab.events import Event, Metadata, NewEvent, RecordedEvent
 
-__all__ = ["canonical_json", "decode", "encode", "parse_json", "sorted_sets"]
+__all__ = [
+    "EncodedEvent",
+    "canonical_json",
+    "decode",
+    "encode",
+    "encode_new",
+    "event_of",
+    "parse_json",
+    "sorted_sets",
+]
 
+MAX_EVENT_BYTES: Final = 1 << 20
+MAX_INT32: Final = (1 << 31) - 1
+
+_NO_METADATA: Final = Metadata()
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
@@ -40,6 +55,8 @@ def canonical_json(value: Any, *, what: str = "the value") -> str:
         '{"a":"é","b":[1,2.5]}'
     """
     try:
+        if type(value) is dict and (plain := _plain_json(value, sorted(value))) is not None:
+            return plain
         _check(value, what)
         text = _encode(value)
         text.encode("utf-8")
@@ -79,13 +96,40 @@ def parse_json(text: str) -> Any:
     return json.loads(text)
 
 
+class EncodedEvent(NamedTuple):
+    """An event whose parts were checked and turned into what a store keeps; `encode` makes it.
+
+    Attributes:
+        type: the name of its type.
+        schema_version: the version of its data's shape.
+        event_id: the id that it was given.
+        tags: strings by which queries find it.
+        data: what happened, as canonical JSON.
+        metadata: what is known about it beside its data, as canonical JSON.
+        occurred_at: when it happened (UTC), if that was said.
+    """
+
+    type: str
+    schema_version: int
+    event_id: uuid.UUID | None
+    tags: tuple[str, ...]
+    data: str
+    metadata: str
+    occurred_at: datetime | None
+
+    @property
+    def content(self) -> tuple[str, int, str]:
+        """What makes two events the same event: never their metadata, never their times."""
+        return self.type, self.schema_version, self.data
+
+
 def encode(
     event: Event,
     *,
     event_id: uuid.UUID | None = None,
     occurred_at: datetime | None = None,
     metadata: Metadata | None = None,
-) -> NewEvent:
+) -> EncodedEvent:
     """Turn an event into what a store appends.
 
     Args:
@@ -95,37 +139,162 @@ def encode(
         metadata: what is known about it beside its data.
 
     Raises:
-        InputError: `event` is no event, or holds NaN or infinity at any depth.
+        InputError: `event` is no event, or holds NaN or infinity at any depth; or another
+            argument cannot be used.
+        LimitError: it is larger than 1 MiB.
 
     Example:
         >>> class OrderPlaced(Event):
         ...     amount: int
         >>> encode(OrderPlaced(amount=30)).data
-        {'amount': 30}
+        '{"amount":30}'
     """
     if not isinstance(event, Event):
         raise InputError(
             f"an event must be an instance of a subclass of eslab.Event, not "
             f"{type(event).__name__}: {event!r}"
         )
+    cls = type(event)
+    name = cls.event_type
+    _check_id(event_id, name)
+    text = _plain_text(event)
+    if text is None:
+        text = canonical_json(_json_data(event), what=name)
+    return EncodedEvent(
+        name,
+        cls.schema_version,
+        event_id,
+        _checked_tags(event.event_tags(), name) if cls.tag_fields else (),
+        _within_limit(text, name),
+        "{}" if metadata is None else _metadata_text(metadata, name),
+        None if occurred_at is None else as_utc(occurred_at, what="occurred_at"),
+    )
+
+
+def encode_new(event: NewEvent) -> EncodedEvent:
+    """Turn a `NewEvent` into what a store keeps.
+
+    Raises:
+        InputError: it is none, or a part of it cannot be used.
+        LimitError: it is larger than 1 MiB.
+    """
+    if not isinstance(event, NewEvent):
+        raise InputError(
+            f"a store appends NewEvent, not {type(event).__name__}; "
+            f"turn an Event into one by eslab.schema.encode(event), or append it through a Lab"
+        )
+    name = event.type
+    if not (isinstance(name, str) and name and name.isprintable()):
+        raise InputError(f"an event's type must be a printable name, not {name!r}")
+    _check_id(event.event_id, name)
+    if not isinstance(event.data, dict):
+        raise InputError(f"data of {name} must be a dict, not {event.data!r}")
+    if type(event.schema_version) is not int or not 1 <= event.schema_version <= MAX_INT32:
+        raise InputError(f"schema_version of {name} counts from 1, not {event.schema_version!r}")
+    return EncodedEvent(
+        name,
+        event.schema_version,
+        event.event_id,
+        _checked_tags(event.tags, name) if event.tags != () else (),
+        _within_limit(canonical_json(event.data, what=name), name),
+        _metadata_text(event.metadata, name),
+        None if event.occurred_at is None else as_utc(event.occurred_at, what="occurred_at"),
+    )
+
+
+def _check_id(event_id: uuid.UUID | None, name: str) -> None:
+    if event_id is not None and not isinstance(event_id, uuid.UUID):
+        raise InputError(f"event_id of {name} must be a UUID, not {event_id!r}")
+
+
+def _checked_tags(tags: tuple[str, ...], name: str) -> tuple[str, ...]:
+    if not isinstance(tags, (tuple, list)) or not all(
+        isinstance(tag, str) and tag.isprintable() for tag in tags
+    ):
+        raise InputError(f"tags of {name} must be printable strings in a tuple, not {tags!r}")
+    return tuple(tags)
+
+
+def _metadata_text(metadata: Metadata, name: str) -> str:
+    if metadata is _NO_METADATA or metadata == _NO_METADATA:
+        return "{}"
+    if not (isinstance(metadata, Metadata) and isinstance(metadata.extra, Mapping)):
+        raise InputError(f"metadata of {name} must be Metadata(...), not {metadata!r}")
+    what = f"metadata of {name}"
+    return _within_limit(canonical_json(metadata.to_dict(), what=what), what)
+
+
+def _within_limit(text: str, what: str) -> str:
+    # A character takes up to four bytes.
+    if len(text) > MAX_EVENT_BYTES // 4 and (size := len(text.encode())) > MAX_EVENT_BYTES:
+        raise LimitError(
+            f"an event holds at most {MAX_EVENT_BYTES >> 20} MiB of JSON; {what} has {size:,} bytes"
+        )
+    return text
+
+
+def _json_data(event: Event) -> Any:
     # Pydantic writes NaN as null unless ser_json_inf_nan says otherwise: then it stays a float,
-    # and is refused here, with its path, before anything is written.
+    # and is refused by canonical_json, with its path.
     try:
         # By the names of the fields, and without computed ones: what `decode` takes.
         data = event.model_dump(mode="json", by_alias=False, round_trip=True)
         _check(data, event.event_type)
-        data = sorted_sets(data, event)
+        return sorted_sets(data, event)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{event.event_type} cannot be written as JSON: {error}") from error
-    return NewEvent(
-        type=event.event_type,
-        data=data,
-        event_id=event_id,
-        tags=event.event_tags(),
-        occurred_at=occurred_at,
-        metadata=metadata or Metadata(),
-        schema_version=event.schema_version,
+
+
+def _plain_text(event: Event) -> str | None:
+    """Return the canonical JSON of an event whose values are all plain; None for any other.
+
+    Most events are like that. Pydantic's writer gives for them, from sorted names, the same text
+    as `canonical_json`, in a tenth of the time.
+    """
+    cls = type(event)
+    if cls not in _plain_names:
+        _plain_names[cls] = tuple(sorted(cls.model_fields)) if _is_plain(cls) else None
+    names = _plain_names[cls]
+    if names is None:
+        return None
+    return _plain_json(event.__dict__, names)
+
+
+def _plain_json(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the canonical JSON of plain values, under names in their order; None for others."""
+    data = {}
+    for name in names:
+        value = values[name]
+        if type(value) not in _PLAIN or type(name) is not str:
+            return None
+        data[name] = value
+    try:
+        return to_json(data).decode()
+    except PydanticSerializationError:  # no text, which canonical_json refuses in its own words
+        return None
+
+
+def _is_plain(cls: type[Event]) -> bool:
+    """Say whether the fields of a class are written as they are, with nobody's own serializer."""
+    decorators = cls.__pydantic_decorators__
+    config = cls.model_config
+    if decorators.field_serializers or decorators.model_serializers:
+        return False
+    if config.get("extra") == "allow" or "json_encoders" in config or cls.__pydantic_root_model__:
+        return False
+    return all(
+        kinds <= _PLAIN
+        and not field.exclude
+        and field.exclude_if is None
+        and not any(hasattr(item, "__get_pydantic_core_schema__") for item in field.metadata)
+        for field in cls.model_fields.values()
+        if (kinds := frozenset(get_args(field.annotation) or (field.annotation,)))
     )
+
+
+_plain_names: weakref.WeakKeyDictionary[type[Event], tuple[str, ...] | None] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def sorted_sets(data: Any, source: Any) -> Any:
@@ -192,9 +361,8 @@ def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
     Raises:
         SchemaError: the stored data does not fit the class.
     """
-    data: Mapping[str, Any] = recorded.data
     try:
-        return cls.model_validate(data, strict=False, by_name=True)
+        return event_of(cls, recorded.data, schema_version=recorded.schema_version)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole event"
@@ -203,3 +371,15 @@ def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
             f"{cls.schema_version}; stored with {recorded.schema_version}): {place}: "
             f"{first['msg']}, found {first['input']!r}"
         ) from error
+
+
+def event_of(cls: type[Event], data: Mapping[str, Any], *, schema_version: int) -> Event:  # noqa: ARG001
+    """Return the event of a class that stored data stands for.
+
+    Whatever is read passes through here, so that this is where upcasters belong: they bring
+    `data` from `schema_version` to that of the class before it is validated.
+
+    Raises:
+        ValidationError: the data does not fit the class.
+    """
+    return cls.model_validate(data, strict=False, by_name=True)

@@ -1,10 +1,25 @@
-"""How a class is called in stream ids and in SQL."""
+"""What things are called in stream ids and in SQL, and which names are taken."""
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
-__all__ = ["snake_case"]
+__all__ = ["SYSTEM_TABLES", "quoted", "snake_case", "table_name"]
+
+SYSTEM_TABLES: Final = frozenset(
+    {
+        "checkpoint_log",
+        "checkpoints",
+        "event_log",
+        "events",
+        "store_info",
+        "streams",
+        "typed_tables",
+        "typing_errors",
+    }
+)
+"""The tables and views of the store: SQL finds them before any other of the same name."""
 
 
 def snake_case(name: str) -> str:
@@ -15,3 +30,23 @@ def snake_case(name: str) -> str:
         'delay_by_airport_hour'
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def table_name(type_name: str) -> str:
+    """Return the name of the table of an event type; what no name may hold becomes ``_``.
+
+    Example:
+        >>> table_name("OrderPlaced"), table_name("com.shop.OrderPlaced")
+        ('order_placed', 'com_shop_order_placed')
+    """
+    return re.sub(r"\W", "_", snake_case(type_name))
+
+
+def quoted(name: str) -> str:
+    """Return a name as it stands in SQL, whatever it holds.
+
+    Example:
+        >>> quoted('a"b')
+        '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'

@@ -1,12 +1,17 @@
-"""Which class stands for which type name. A registry belongs to a lab: there is no global one."""
+"""Which class stands for which type name, and which table for which of them.
+
+A registry belongs to a lab: there is no global one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eslab.errors import InputError, RegistrationError, UnknownEventTypeError
+from eslab.errors import InputError, RegistrationError, SchemaError, UnknownEventTypeError
 from eslab.events import Event, RecordedEvent
 from eslab.schema.codec import decode
+from eslab.schema.columns import event_columns
+from eslab.schema.naming import SYSTEM_TABLES, table_name
 
 __all__ = ["EventRegistry"]
 
@@ -24,6 +29,7 @@ class EventRegistry:
 
     def __init__(self, *classes: type[Event]) -> None:
         self._classes: dict[str, type[Event]] = {}
+        self._tables: dict[str, str] = {}
         for cls in classes:
             self.register(cls)
 
@@ -35,8 +41,12 @@ class EventRegistry:
 
         Raises:
             InputError: `cls` is no event class.
-            RegistrationError: another class has that type name.
+            RegistrationError: another class has that type name, or something else has the name of
+                its table.
+            SchemaError: there can be no table of that name, or with columns for its fields.
         """
+        if cls is not None and self._classes.get(getattr(cls, "event_type", "")) is cls:
+            return
         if not (isinstance(cls, type) and issubclass(cls, Event) and cls is not Event):
             raise InputError(f"an event type must be a subclass of eslab.Event, not {cls!r}")
         held = self._classes.get(cls.event_type)
@@ -45,7 +55,33 @@ class EventRegistry:
                 f"the event type {cls.event_type!r} is {_name(held)} already; {_name(cls)} needs "
                 f"another name: class {cls.__name__}(Event, type=...)"
             )
+        event_columns(cls)
+        self.claim_table(table_name(cls.event_type), f"the event type {cls.event_type!r}")
         self._classes[cls.event_type] = cls
+
+    def claim_table(self, name: str, owner: str) -> None:
+        """Take the name of a table in SQL, where event types and read models stand side by side.
+
+        Args:
+            name: of the table.
+            owner: what the table is of, for the errors; claiming it again for the same is well.
+
+        Raises:
+            SchemaError: it is no name.
+            RegistrationError: it is the name of another table.
+        """
+        if not name.isidentifier() or not name.strip("_"):
+            raise SchemaError(
+                f"{owner} cannot be a table: {name!r} is no name in SQL; call it something that "
+                f"begins with a letter"
+            )
+        taken = "the store" if name in SYSTEM_TABLES else self._tables.get(name, owner)
+        if taken != owner:
+            raise RegistrationError(
+                f"{owner} would be the table {name!r}, which is that of {taken}: give it another "
+                f"name"
+            )
+        self._tables[name] = owner
 
     def __getitem__(self, type_name: str) -> type[Event]:
         try:

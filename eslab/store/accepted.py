@@ -32,8 +32,8 @@ class Flushed:
     def look_up(self, request: AppendRequest, until: int) -> None:
         """Look up what a decision will ask, before others have to wait for it."""
         request.checked = until
-        request.found = self.find(list(request.given), until)
-        request.match = None
+        if request.given:
+            request.found = self.find(list(request.given), until)
         condition = request.condition
         if condition is not None and condition.after < until:
             request.match = self.first_match(condition.query, condition.after, until)
@@ -79,14 +79,12 @@ class Accepted:
         self.mint = mint
 
     def add(self, decision: Decision) -> None:
-        """Count a decision among what is there."""
-        if not decision.rows:
-            return
+        """Count the rows of a decision among what is there."""
         self.rows += decision.rows
         for row in decision.rows:
             self._changed[row.stream_id] = row.version, row.position
-        self._head = decision.rows[-1].position
-        self._recorded_at = decision.rows[-1].recorded_at
+        last = decision.rows[-1]
+        self._head, self._recorded_at = last.position, last.recorded_at
 
     def head(self) -> int:
         """Return the last position."""

@@ -30,10 +30,11 @@ from eslab.events import (
     check_stream_id,
     type_name,
 )
+from eslab.schema import EncodedEvent
 from eslab.store.bell import Bell
 from eslab.store.decision import Decision
 from eslab.store.port import AppendResult, Direction, ImportReport, StreamAppend
-from eslab.store.requests import MAX_EVENTS, AppendRequest
+from eslab.store.requests import MAX_EVENTS, AppendRequest, ImportRequest
 from eslab.store.rows import LogRow, Selection
 
 __all__ = ["StoreAdapter"]
@@ -65,8 +66,8 @@ class StoreAdapter(ABC):
         """Decide an append, and write its rows, all or none, before anybody else's."""
 
     @abstractmethod
-    def _submit_import(self, request: AppendRequest) -> Decision:
-        """Do the same for a batch of an import."""
+    def _submit_import(self, request: ImportRequest) -> int:
+        """Write what is new in a batch of an import, all or none; return how many events."""
 
     @abstractmethod
     def _head(self) -> int: ...
@@ -98,7 +99,11 @@ class StoreAdapter(ABC):
     # Writing.
 
     def append(
-        self, stream_id: str, events: Sequence[NewEvent], *, expected_version: Expected = ANY
+        self,
+        stream_id: str,
+        events: Sequence[NewEvent | EncodedEvent],
+        *,
+        expected_version: Expected = ANY,
     ) -> AppendResult:
         """Append events to one stream, all or none; see `eslab.store.EventStore.append`."""
         return self.append_all([StreamAppend(stream_id, events, expected_version)])[0]
@@ -118,7 +123,7 @@ class StoreAdapter(ABC):
 
     def import_events(
         self,
-        events: Iterable[tuple[str, NewEvent]],
+        events: Iterable[tuple[str, NewEvent | EncodedEvent]],
         *,
         batch: int = 50_000,
         progress: bool = True,
@@ -138,16 +143,18 @@ class StoreAdapter(ABC):
             disable=None if progress else True,
             file=sys.stderr,
         ) as bar:
-            while chunk := list(islice(source, batch)):
+            while True:
                 with _garbage_kept():
-                    request = AppendRequest.of_pairs(chunk)
+                    request = ImportRequest.of(islice(source, batch))
+                    if not (count := len(request.pairs)):
+                        break
                     self._require_open()
-                    new = len(self._submit_import(request).rows)
+                    new = self._submit_import(request)
                 if new:
                     self._tell()
                 appended += new
-                duplicates += len(chunk) - new
-                bar.update(len(chunk))
+                duplicates += count - new
+                bar.update(count)
         return ImportReport(appended, duplicates, self.head())
 
     # Reading.

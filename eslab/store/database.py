@@ -3,8 +3,9 @@
 Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
 the stream, and no index: the sequencer makes numbers and ids unique, and zone maps find positions;
 ``streams`` with the name of each; ``store_info``; ``checkpoints`` and ``checkpoint_log`` of the
-projections. ``events`` is the view that a person queries. Read models are in the schema ``rm``.
-All are on the search path.
+projections; ``typed_tables`` and ``typing_errors`` of the event types. ``events`` is the view that
+a person queries. Read models are in the schema ``rm``, the tables of event types in ``ev``. All are
+on the search path.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,11 +30,14 @@ import pyarrow as pa
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import category_of
+from eslab.store.cursors import commit, lent
 from eslab.store.hot import Heads
 from eslab.store.journal import Identity
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection
+from eslab.store.typed import TYPED_SCHEMA
 from eslab.store.verification import Check
+from eslab.words import counted
 
 __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
 
@@ -162,8 +166,8 @@ class Database:
                     f"{', '.join(held[:3]) or 'nothing'}), not an eslab store; it was not touched: "
                     f"choose another file"
                 )
-            with _commit(self._connection):
-                self._connection.execute(_SCHEMA)
+            with commit(self._connection):
+                self._connection.execute(_SCHEMA + TYPED_SCHEMA)
                 self._connection.execute(
                     "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
                 )
@@ -182,8 +186,8 @@ class Database:
                 f"{FORMAT}); it was not touched: pip install --upgrade eslab"
             )
         if format < FORMAT:
-            with _commit(self._connection):
-                self._connection.execute(_FROM_FORMAT_1)
+            with commit(self._connection):
+                self._connection.execute(_FROM_FORMAT_1 + TYPED_SCHEMA)
 
     def _read_facts(self) -> None:
         facts = self._connection.execute(
@@ -223,7 +227,7 @@ class Database:
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
         with _interrupts():
             cursor = self._connection.cursor()
-            cursor.execute("set search_path = 'main,eslab,rm'")
+            cursor.execute("set search_path = 'main,eslab,rm,ev'")
             cursor.execute("set timezone = 'UTC'")
         return cursor
 
@@ -231,11 +235,23 @@ class Database:
     def transaction(self) -> Iterator[DuckDBTransaction]:
         """Give a transaction over the tables of projections; an exception rolls it back."""
         failed = driver_errors("the transaction failed")
-        with self.cursor() as cursor, failed, _commit(cursor):
+        with self.cursor() as cursor, failed, commit(cursor):
             yield DuckDBTransaction(cursor)
 
-    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Result:
-        """Run one SELECT or EXPLAIN in a read-only transaction.
+    def sql(
+        self,
+        query: str,
+        parameters: Sequence[Any] | Mapping[str, Any],
+        *,
+        begin: Callable[[duckdb.DuckDBPyConnection], None],
+    ) -> Result:
+        """Run one SELECT or EXPLAIN, read-only.
+
+        Args:
+            query: the statement.
+            parameters: its values.
+            begin: brings on the cursor what the query reads up to date, and begins the
+                transaction that sees it by `snapshot`.
 
         Raises:
             QueryError: it is none, or DuckDB refuses it.
@@ -251,7 +267,7 @@ class Database:
             if kinds not in (["SELECT"], ["EXPLAIN"]):
                 found = ", ".join(kinds) or "nothing"
                 raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
-            cursor.execute("begin transaction read only")
+            begin(cursor)
             try:
                 with _interrupts():
                     table = cursor.sql(query, params=parameters or None).to_arrow_table()
@@ -260,6 +276,13 @@ class Database:
             finally:
                 cursor.execute("rollback")
         return Result(_whole_numbers(table), sql=query)
+
+    @staticmethod
+    def snapshot(cursor: duckdb.DuckDBPyConnection) -> None:
+        """Begin a read-only transaction that sees the database as it is now."""
+        cursor.execute("begin transaction read only")
+        # DuckDB takes the moment of the first statement that reads, not of BEGIN.
+        cursor.execute("from eslab.store_info").fetchall()
 
     # What the hot side begins with.
 
@@ -311,14 +334,12 @@ class Database:
         )
         log = _log_table(rows, numbers)
         failed = driver_errors("the events cannot be moved to the database")
-        with failed, self._own() as own, _commit(own):
+        with failed, self._own() as own, commit(own):
             if created:
-                own.register("new_streams", streams)
-                own.execute("insert into eslab.streams from new_streams")
-                own.unregister("new_streams")
-            own.register("new_events", log)
-            own.execute("insert into eslab.event_log from new_events")
-            own.unregister("new_events")
+                with lent(own, "new_streams", streams):
+                    own.execute("insert into eslab.streams from new_streams")
+            with lent(own, "new_events", log):
+                own.execute("insert into eslab.event_log from new_events")
             if journal != self.journal:
                 own.execute("update eslab.store_info set journal = ?", [journal])
         self.journal = journal
@@ -363,7 +384,7 @@ class Database:
         """
         epoch = self.identity.epoch if epoch is None else epoch
         failed = driver_errors(f"{self.path} cannot be written")
-        with self.cursor() as cursor, failed, _commit(cursor):
+        with self.cursor() as cursor, failed, commit(cursor):
             cursor.execute("update eslab.store_info set journal = ?, epoch = ?", [journal, epoch])
         self.journal = journal
         self.identity = Identity(self.identity.store_id, epoch)
@@ -392,7 +413,7 @@ class Database:
 
     def become(self, epoch: int) -> None:
         """Make a copy a store of its own, in this epoch."""
-        with driver_errors(f"{self.path} cannot be written"), self._own() as own, _commit(own):
+        with driver_errors(f"{self.path} cannot be written"), self._own() as own, commit(own):
             own.execute("update eslab.store_info set copy = false, epoch = ?", [epoch])
         self.copy, self.identity = False, Identity(self.identity.store_id, epoch)
 
@@ -486,8 +507,8 @@ class Database:
             ).fetchall()
             for name, query in _CHECKS.items():
                 wrong = cursor.execute(query).fetchall()
-                counted = f"{events:,} events" if "stream" not in name else f"{streams:,} streams"
-                checks.append(Check(name, not wrong, wrong[0][0] if wrong else counted))
+                right = counted(streams, "stream") if "stream" in name else counted(events, "event")
+                checks.append(Check(name, not wrong, wrong[0][0] if wrong else right))
         return checks
 
     # The end.
@@ -528,9 +549,9 @@ class DuckDBTransaction:
             return
         odd_values = pa.ArrowException, OverflowError, UnicodeError
         with driver_errors(f"rows of {table} cannot be stored", *odd_values):
-            self._cursor.register("put_rows", pa.Table.from_pylist(list(rows)))
-            self._cursor.execute(f"insert or replace into {table} by name from put_rows")
-            self._cursor.unregister("put_rows")
+            arrow = pa.Table.from_pylist(list(rows))
+            with lent(self._cursor, "put_rows", arrow):
+                self._cursor.execute(f"insert or replace into {table} by name from put_rows")
 
 
 def sniff(path: Path) -> None:
@@ -595,37 +616,6 @@ def driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
             yield
     except kinds as error:
         raise StoreError(f"{what}: {_first_line(error)}") from error
-
-
-class _commit:  # noqa: N801 - used as a function
-    """A transaction; an exception rolls it back.
-
-    No generator: one that an interrupt left behind would roll back when the garbage collector
-    finds it, and that may be in the middle of the next transaction.
-    """
-
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._cursor = cursor
-
-    def __enter__(self) -> None:
-        self._execute("begin")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._execute("commit")
-        else:  # after a failed statement COMMIT would raise nothing and discard everything
-            self._roll_back()
-
-    def _execute(self, statement: str) -> None:
-        try:
-            self._cursor.execute(statement)
-        except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        with suppress(duckdb.Error):  # it may have been committed, or not have begun
-            self._cursor.execute("rollback")
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from eslab.errors import (
     PartialDuplicateError,
 )
 from eslab.events import ANY, STREAM_EXISTS, Expected
-from eslab.schema import canonical_json, parse_json
+from eslab.schema import EncodedEvent, canonical_json, parse_json
 from eslab.store.port import AppendResult
-from eslab.store.requests import AppendRequest, EncodedEvent, StreamRequest
+from eslab.store.requests import AppendRequest, ImportRequest, StreamRequest
 from eslab.store.rows import LogRow
 
 __all__ = ["Decision", "LogView", "decide", "decide_import"]
@@ -85,24 +85,36 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
     return _number(request.items, log, now)
 
 
-def decide_import(request: AppendRequest, log: LogView, now: datetime) -> Decision:
-    """Decide one batch of an import: what is there already is left out.
+def decide_import(
+    request: ImportRequest, found: Mapping[uuid.UUID, LogRow], log: LogView, now: datetime
+) -> list[LogRow]:
+    """Return the rows of one batch of an import: what is there already is left out.
+
+    Args:
+        request: what is asked.
+        found: the rows that are in the log already of the ids that it gives.
+        log: what there is.
+        now: the time by the store's clock.
 
     Raises:
         IdempotencyError: an event id was used before, for something else.
     """
-    items: Iterable[StreamRequest] = request.items
-    if request.given and (found := log.find(request)):
-        items = [item for item in request.items if not _is_there(item, found)]
-    return _number(items, log, now)
-
-
-def _is_there(item: StreamRequest, found: Mapping[uuid.UUID, LogRow]) -> bool:
-    (event,) = item.events
-    if event.event_id is None or (row := found.get(event.event_id)) is None:
-        return False
-    _require_same(event, row, item.stream_id)
-    return True
+    recorded_at = _not_before(log.last_recorded_at(), now)
+    versions: dict[str, int] = {}
+    position = log.head()
+    rows: list[LogRow] = []
+    for stream_id, event in request.pairs:
+        if event.event_id is not None and (there := found.get(event.event_id)) is not None:
+            _require_same(event, there, stream_id)
+            continue
+        version = versions.get(stream_id)
+        if version is None:
+            version = log.stream_head(stream_id)[0]
+        versions[stream_id] = version = version + 1
+        position += 1
+        event_id = _id_of(event, position, log)
+        rows.append(_row(position, stream_id, version, event, event_id, now, recorded_at))
+    return rows
 
 
 def _duplicates(
@@ -153,8 +165,7 @@ def _require_same(event: EncodedEvent, there: LogRow, stream_id: str) -> None:
 
 def _number(items: Iterable[StreamRequest], log: LogView, now: datetime) -> Decision:
     """Check the expectations in order, and give the events their numbers and times."""
-    last = log.last_recorded_at()
-    recorded_at = now if last is None or now >= last else last
+    recorded_at = _not_before(log.last_recorded_at(), now)
     heads: dict[str, tuple[int, int]] = {}
     position = log.head()
     rows: list[LogRow] = []
@@ -166,27 +177,39 @@ def _number(items: Iterable[StreamRequest], log: LogView, now: datetime) -> Deci
         for event in events:
             version += 1
             at = position = position + 1
-            metadata = event.metadata
-            if recorded_at is not now:
-                metadata = _clamped(metadata, now)
-            rows.append(
-                LogRow(
-                    position,
-                    stream_id,
-                    version,
-                    event.type,
-                    event.schema_version,
-                    _id_of(event, position, log),
-                    event.tags,
-                    event.data,
-                    metadata,
-                    event.occurred_at or now,
-                    recorded_at,
-                )
-            )
+            event_id = _id_of(event, position, log)
+            rows.append(_row(position, stream_id, version, event, event_id, now, recorded_at))
         heads[stream_id] = version, at
         results.append(AppendResult(stream_id, version, at))
     return Decision(rows, results)
+
+
+def _not_before(last: datetime | None, now: datetime) -> datetime:
+    return now if last is None or now >= last else last
+
+
+def _row(  # noqa: PLR0917 - called for every event: keywords take time
+    position: int,
+    stream_id: str,
+    version: int,
+    event: EncodedEvent,
+    event_id: uuid.UUID,
+    now: datetime,
+    recorded_at: datetime,
+) -> LogRow:
+    return LogRow(
+        position,
+        stream_id,
+        version,
+        event.type,
+        event.schema_version,
+        event_id,
+        event.tags,
+        event.data,
+        event.metadata if recorded_at is now else _clamped(event.metadata, now),
+        event.occurred_at or now,
+        recorded_at,
+    )
 
 
 def _id_of(event: EncodedEvent, position: int, log: LogView) -> uuid.UUID:

@@ -19,9 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
+
+import duckdb
 
 from eslab.clock import Clock, IdSource
 from eslab.errors import (
@@ -35,20 +38,23 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
 )
+from eslab.schema import EventRegistry
 from eslab.store.accepted import Accepted, Flushed
 from eslab.store.adapter import StoreAdapter
-from eslab.store.database import MEMORY, Database, DuckDBTransaction, sniff
+from eslab.store.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
 from eslab.store.decision import Decision, decide, decide_import
 from eslab.store.flusher import Flusher
 from eslab.store.hot import GivenIds, Heads, Hot, Tail
 from eslab.store.journal import Durability, Journal, JournalError, segments_of
 from eslab.store.lock import FileLock
 from eslab.store.recovery import Recovered, recover, remove_all
-from eslab.store.requests import AppendRequest
+from eslab.store.requests import AppendRequest, ImportRequest
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.sequencer import Sequencer, Ticket
+from eslab.store.typed import TypedTables
 from eslab.store.verification import Check, Verification
+from eslab.words import counted
 
 __all__ = ["DuckDBStore"]
 
@@ -104,6 +110,7 @@ class DuckDBStore(StoreAdapter):
         self._sequencer = Sequencer(self._commit_group)
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
+        self._typed = TypedTables(EventRegistry())
         self._lock: FileLock | None = None
         with ExitStack() as on_failure:
             if path != MEMORY:
@@ -124,6 +131,8 @@ class DuckDBStore(StoreAdapter):
             except StoreError as error:
                 raise StoreOpenError(f"{path} cannot be opened: {error}") from error
             self._flusher = Flusher(self, idle=path != MEMORY)
+            if path != MEMORY:
+                self._file = Path(path).stat()
             on_failure.pop_all()
         _stores.add(self)
 
@@ -159,7 +168,18 @@ class DuckDBStore(StoreAdapter):
                     f"{store.path} is open here with durability={store.durability!r}: close it "
                     f"first to open it with {durability!r}"
                 )
+            elif not store._is_in_place():
+                raise StoreOpenError(
+                    f"{store.path} was removed or replaced while it is open here: close that store "
+                    f"(or its lab) first"
+                )
             return store
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(self._file, Path(self.path).stat())
+        except OSError:
+            return False
 
     @property
     def store_id(self) -> uuid.UUID:
@@ -174,24 +194,27 @@ class DuckDBStore(StoreAdapter):
     def __repr__(self) -> str:
         if self._closed:
             return f"DuckDBStore({self.path!r}, closed)"
-        return f"DuckDBStore({self.path!r}, {self._head():,} events, {len(self._heads):,} streams)"
+        events, streams = counted(self._head(), "event"), counted(len(self._heads), "stream")
+        return f"DuckDBStore({self.path!r}, {events}, {streams})"
 
     # Appending.
 
     def _submit(self, request: AppendRequest) -> Decision:
         self._require_writable()
-        at_once = request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE
-        decision = self._submit_surely(
-            request, self._decide_at_once if at_once else self._decide_in_a_group
-        )
+        if request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE:
+            return self._submit_surely(request, self._decide_at_once)
+        decision = self._submit_surely(request, self._decide_in_a_group)
         tail = self._hot.tail
-        urgent = len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE
-        self._flusher.notice(urgent=urgent)
+        if len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE:
+            self._flusher.notice(urgent=True)
+        elif self._lock is not None:
+            self._flusher.notice(urgent=False)
         return decision
 
-    def _submit_import(self, request: AppendRequest) -> Decision:
+    def _submit_import(self, request: ImportRequest) -> int:
         self._require_writable()
-        return self._submit_surely(request, self._decide_import)
+        decision = self._submit_surely(AppendRequest(()), partial(self._decide_import, request))
+        return len(decision.rows)
 
     def _submit_surely(
         self, request: AppendRequest, submit: Callable[[Ticket], Decision]
@@ -227,28 +250,52 @@ class DuckDBStore(StoreAdapter):
         return list(self._rows(Selection(last.position - 1, last.position))) == [last]
 
     def _decide_in_a_group(self, ticket: Ticket) -> Decision:
-        self._make_room()
-        self._flushed.look_up(ticket.request, self._hot.flushed)
+        _, flushed, tail, _ = self._hot
+        if len(tail.rows) >= FULL_EVENTS or tail.size >= FULL_SIZE:
+            self._make_room(tail)
+        self._flushed.look_up(ticket.request, flushed)
         return self._sequencer.submit(ticket)
 
     def _decide_at_once(self, ticket: Ticket) -> Decision:
-        return self._write_at_once(ticket, decide)
+        """Decide an append that is large enough to go to the database directly."""
 
-    def _decide_import(self, ticket: Ticket) -> Decision:
-        return self._write_at_once(ticket, decide_import)
+        def decision(accepted: Accepted) -> Decision:
+            self._flushed.look_up(ticket.request, self._hot.flushed)
+            return decide(ticket.request, accepted, self.clock.now())
 
-    def _make_room(self) -> None:
-        tail = self._hot.tail
-        if len(tail.rows) < FULL_EVENTS and tail.size < FULL_SIZE:
-            return
+        return self._write_alone(ticket, decision)
+
+    def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
+        def decision(accepted: Accepted) -> Decision:
+            found = self._flushed.find(list(request.given), self._hot.flushed)
+            return Decision(decide_import(request, found, accepted, self.clock.now()), [])
+
+        return self._write_alone(ticket, decision)
+
+    def _write_alone(self, ticket: Ticket, decide: Callable[[Accepted], Decision]) -> Decision:
+        """Let nobody else commit, and write what is decided to the database."""
+
+        def write() -> Decision:
+            self._flush()  # of those who came in between
+            ticket.decision = decide(self._accepted())
+            if ticket.decision.rows:
+                self._write(ticket.decision.rows)
+            return ticket.decision
+
+        with self._flushing:
+            self.flush()
+            return self._alone(write)
+
+    def _make_room(self, tail: Tail) -> None:
         try:
             self.flush()
         except StoreClosedError:
             raise
         except StoreError as error:
             raise StoreFullError(
-                f"{len(tail.rows):,} events wait to be moved to the database, and no more are "
-                f"taken until they are: {error}; all that was acknowledged is safe in the journal"
+                f"{counted(len(tail.rows), 'event')} wait to be moved to the database, and no more "
+                f"are taken until they are: {error}; all that was acknowledged is safe in the "
+                f"journal"
             ) from error
 
     def _commit_group(self, group: Sequence[Ticket]) -> None:
@@ -264,7 +311,8 @@ class DuckDBStore(StoreAdapter):
             except EslabError as error:
                 ticket.error = error
             else:
-                accepted.add(ticket.decision)
+                if ticket.decision.rows:
+                    accepted.add(ticket.decision)
         if accepted.rows:
             self._commit(accepted.rows)
 
@@ -297,22 +345,6 @@ class DuckDBStore(StoreAdapter):
             self._database.mark(self._journal.number)
         return self._journal
 
-    def _write_at_once(self, ticket: Ticket, decide: Decide) -> Decision:
-        """Decide an append that is large enough to go to the database directly."""
-
-        def write() -> Decision:
-            self._flush()  # of those who came in between
-            self._flushed.look_up(ticket.request, self._hot.flushed)
-            decision = decide(ticket.request, self._accepted(), self.clock.now())
-            if decision.rows:
-                ticket.decision = decision
-                self._write(decision.rows)
-            return decision
-
-        with self._flushing:
-            self.flush()
-            return self._alone(write)
-
     def _write(self, rows: Sequence[LogRow]) -> None:
         head = self._hot.head
         try:
@@ -335,10 +367,8 @@ class DuckDBStore(StoreAdapter):
             raise AppendOutcomeUnknownError(str(error)) from error
 
     def _accepted(self) -> Accepted:
-        return Accepted(self._heads, self._hot, self._flushed, self._mint)
-
-    def _mint(self, position: int) -> uuid.UUID:
-        return self.ids.mint(position, epoch=self.epoch)
+        mint = partial(self.ids.mint, epoch=self.epoch)
+        return Accepted(self._heads, self._hot, self._flushed, mint)
 
     # What an interrupted or failed commit left.
 
@@ -400,14 +430,15 @@ class DuckDBStore(StoreAdapter):
 
     def _tidy(self, *, epoch: int) -> None:
         """Move what is left to the database, which is complete then, and remove the journal."""
+        if self._lock is None:
+            return
         self._flush()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        if self._lock is not None:
-            if self._database.journal is not None or epoch != self.epoch:
-                self._database.mark(None, epoch=epoch)
-            remove_all(Path(self.path))
+        if self._database.journal is not None or epoch != self.epoch:
+            self._database.mark(None, epoch=epoch)
+        remove_all(Path(self.path))
 
     # The tail and the database.
 
@@ -422,17 +453,23 @@ class DuckDBStore(StoreAdapter):
         with self._flushing:
             self._require_open()
             if self._journal is not None and self._journal.worn:
-                self._alone(self._rotate)
+                self._rotate(self._journal)
             self._flush()
 
-    def _rotate(self) -> None:
-        if self._journal is None:
-            return
+    def _rotate(self, journal: Journal) -> None:
         try:
-            self._journal.rotate(self._hot.head)
-        except BaseException:
-            self._unsure = True
-            raise
+            journal.prepare()
+        except JournalError:
+            return  # the disk may be full; the old segment goes on
+
+        def rotate() -> None:
+            try:
+                journal.rotate(self._hot.head)
+            except BaseException:
+                self._unsure = True
+                raise
+
+        self._alone(rotate)
 
     def _flush(self) -> None:
         head, flushed, tail, _ = self._hot
@@ -535,8 +572,21 @@ class DuckDBStore(StoreAdapter):
         Raises:
             QueryError: it is no single SELECT or EXPLAIN, or DuckDB refuses it.
         """
-        self.flush()
-        return self._database.sql(query, parameters)
+        self._require_open()
+
+        def begin(cursor: duckdb.DuckDBPyConnection) -> None:
+            # Together, so that the query sees the typed tables and the log of one moment.
+            with self._flushing:
+                self.flush()
+                with driver_errors("the tables of the event types cannot be brought up to date"):
+                    self._typed.prepare(cursor, query, until=self._hot.flushed)
+                self._database.snapshot(cursor)
+
+        return self._database.sql(query, parameters, begin=begin)
+
+    def use_registry(self, registry: EventRegistry) -> None:
+        """Make each event type of a registry a table of `sql`: see `eslab.store.typed`."""
+        self._typed = TypedTables(registry)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
@@ -675,12 +725,6 @@ class DuckDBStore(StoreAdapter):
             self._journal.leave_to_parent()
         if self._lock is not None:
             self._lock.leave_to_parent()
-
-
-class Decide(Protocol):
-    """How a request is decided: as an append, or as a batch of an import."""
-
-    def __call__(self, request: AppendRequest, log: Accepted, now: datetime) -> Decision: ...
 
 
 def resolve(path: str | Path) -> Path:

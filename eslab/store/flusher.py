@@ -48,6 +48,7 @@ class Flusher:
         self._dirty = False
         self._aware = not idle
         self._stopped = False
+        self._failing = False
         # Started while nothing can be lost: if that is interrupted, it may never run.
         self._thread = threading.Thread(target=self._work, name="eslab-flusher", daemon=True)
         self._thread.start()
@@ -80,11 +81,14 @@ class Flusher:
                 store.flush()
                 if not self._urgent and not self._dirty:
                     store.compact()
+                self._failing = False
             except StoreClosedError:
                 return
             except StoreError as error:
                 # What was acknowledged is safe; whoever appends until the tail is full is told.
-                log.warning("eslab could not move events to the database: %s", error)
+                if not self._failing:
+                    log.warning("events cannot be moved to the database: %s", error)
+                self._failing = True
             del store
 
     def _wait(self) -> bool:

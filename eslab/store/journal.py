@@ -49,6 +49,7 @@ Durability = Literal["full", "relaxed"]
 FORMAT: Final = 1
 ROTATE_EVENTS: Final = 10_000
 ROTATE_SIZE: Final = 16 << 20
+LOG_PAGES: Final = 1_000
 SIDES: Final = ("", "-wal", "-shm", "-journal")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -100,13 +101,18 @@ class Contents:
 
 
 def segments_of(path: Path) -> dict[int, Path]:
-    """Return the segments beside a store file, by their numbers, in order."""
+    """Return the segments beside a store file, by their numbers, in order.
+
+    Raises:
+        JournalError: the folder cannot be read.
+    """
     pattern = re.compile(re.escape(path.name) + r"\.journal-(\d+)")
-    found = {}
-    for file in path.parent.iterdir():
-        if match := pattern.fullmatch(file.name):
-            found[int(match[1])] = file
-    return dict(sorted(found.items()))
+    try:
+        files = list(path.parent.iterdir())
+    except OSError as error:
+        raise JournalError(f"{path.parent} cannot be read: {error.strerror}") from error
+    matches = [(pattern.fullmatch(file.name), file) for file in files]
+    return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 
 def unfinished_segment(path: Path) -> Path:
@@ -141,7 +147,13 @@ class Journal:
         self._path = path
         self._identity = identity
         self._durability = durability
-        self._segment = self._begin(number, base)
+        self._next: _Segment | None = None
+        self._segment = self._make(number)
+        try:
+            self._segment.begin(identity, base)
+        except BaseException:
+            self._segment.close()
+            raise
 
     @property
     def number(self) -> int:
@@ -173,17 +185,29 @@ class Journal:
         """Begin a new segment behind position `base`, and seal the one before.
 
         Raises:
-            JournalError: it could not be made; the old one goes on.
+            JournalError: it could not be made, or what became of it is not known.
         """
         old = self._segment
-        new = self._begin(old.number + 1, base)
+        self.prepare()
+        assert self._next is not None
+        new, self._next = self._next, None
         try:
+            new.begin(self._identity, base)
             old.seal(new.number)
             old.close()
         except BaseException:
             new.close()  # or nobody could read it again
             raise
         self._segment = new
+
+    def prepare(self) -> None:
+        """Make the file of the next segment, which takes some time, before it is needed.
+
+        Raises:
+            JournalError: it could not be made.
+        """
+        if self._next is None:
+            self._next = self._make(self._segment.number + 1)
 
     def drop_before(self, number: int) -> None:
         """Unlink the segments before this number: the database has what they hold."""
@@ -202,57 +226,59 @@ class Journal:
     def leave_to_parent(self) -> None:
         """Make it unusable in a process that was forked, and touch nothing of it."""
         # Never freed: SQLite must not be used, not even to close it, on the other side of a fork.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._segment.connection))
+        for segment in (self._segment, self._next):
+            if segment is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(segment.connection))
 
     def close(self) -> None:
         """Close the segment and leave it where it is."""
         self._segment.close()
+        if self._next is not None:
+            self._next.close()
+            remove(self._next.file)
 
-    def _begin(self, number: int, base: int) -> _Segment:
+    def _make(self, number: int) -> _Segment:
         file = self._path.with_name(f"{self._path.name}.journal-{number}")
-        with _sqlite_errors(f"the journal {file.name} cannot be made"):
-            self._make(file, number, base)
-            return _Segment(file, number, base, self._durability)
-
-    def _make(self, file: Path, number: int, base: int) -> None:
-        """Make a segment under another name first: a killed process leaves no half of one."""
         unfinished = unfinished_segment(self._path)
-        for left in (unfinished, file):
+        for left in (file, unfinished):
             remove(left)
-        facts = str(self._identity.store_id), self._identity.epoch, number, base
-        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
-            connection.execute("pragma synchronous = off")
-            connection.execute("pragma journal_mode = wal")
-            connection.executescript(f"begin; {_SCHEMA}")
-            connection.execute(
-                "insert into segment values (?, ?, ?, ?, ?, ?)",
-                (*facts, self._durability != "full", FORMAT),
-            )
-            connection.execute("commit")
-        _sync(unfinished)
-        unfinished.rename(file)
-        _sync(file.parent)  # the new name: the file's own sync does not
+        try:
+            with _sqlite_errors(f"the journal {file.name} cannot be made"):
+                _make_database(unfinished)
+                unfinished.rename(file)  # so a killed process leaves no half of one
+                _sync(file.parent)  # the new name: the file's own sync does not
+                return _Segment(file, number, self._durability)
+        except BaseException:
+            for left in (file, unfinished):
+                remove(left)
+            raise
 
 
 class _Segment:
-    def __init__(self, file: Path, number: int, base: int, durability: Durability) -> None:
+    base = 0
+    next = 1
+    size = 0
+
+    def __init__(self, file: Path, number: int, durability: Durability) -> None:
         self.number = number
-        self.base = base
-        self.next = base + 1
-        self.size = 0
         self.file = file
-        self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        try:
-            execute = self.connection.execute
-            # Nobody else opens it, so SQLite needs no shared memory; it is short-lived, so its
-            # write-ahead log is never moved into it.
-            execute("pragma locking_mode = exclusive")
-            execute("pragma wal_autocheckpoint = 0")
-            execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
-            execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
-        except BaseException:
-            self.connection.close()
-            raise
+        self.durability = durability
+        self.connection = _opened_database(file, durability)
+
+    def begin(self, identity: Identity, base: int) -> None:
+        with _sqlite_errors(f"the journal {self.file.name} cannot be written"):
+            self.connection.execute(
+                "insert into segment values (?, ?, ?, ?, ?, ?)",
+                (
+                    str(identity.store_id),
+                    identity.epoch,
+                    self.number,
+                    base,
+                    self.durability != "full",
+                    FORMAT,
+                ),
+            )
+        self.base, self.next = base, base + 1
 
     def write(self, rows: Sequence[LogRow]) -> None:
         body = _pack(rows)
@@ -282,8 +308,39 @@ class _Segment:
             self.connection.close()
 
 
-def read_segment(file: Path) -> Contents:
+def _make_database(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("pragma synchronous = off")
+        connection.execute("pragma journal_mode = wal")
+        connection.executescript(f"begin; {_SCHEMA} commit")
+    _sync(file)
+
+
+def _opened_database(file: Path, durability: Durability) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    try:
+        execute = connection.execute
+        # Nobody else opens it, so SQLite needs no shared memory.
+        execute("pragma locking_mode = exclusive")
+        execute(f"pragma wal_autocheckpoint = {LOG_PAGES * 9 // 10}")
+        execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
+        execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
+        # A sync of a file that grows takes twice as long: so the write-ahead log gets its size
+        # here, and begins again at its start each time it is full.
+        execute("create table room(filler blob)")
+        execute("insert into room values (zeroblob(?))", (LOG_PAGES * 4096,))
+        execute("drop table room")
+        execute("pragma wal_checkpoint(restart)").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_segment(file: Path) -> Contents | None:
     """Read a segment, and check all that can be checked in it alone.
+
+    Returns None for one that was made, and never begun.
 
     Raises:
         JournalError: it is no segment, or does not say which.
@@ -297,6 +354,8 @@ def read_segment(file: Path) -> Contents:
             seal = connection.execute("select successor from seal").fetchall()
         finally:
             connection.close()
+    if not (facts or entries or seal):
+        return None
     if len(facts) != 1 or len(seal) > 1:
         raise JournalError(f"the journal {file.name} is damaged: it does not say what it is")
     store_id, epoch, number, base, relaxed, format = facts[0]

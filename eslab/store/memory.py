@@ -6,16 +6,17 @@ import threading
 import uuid
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import attrgetter
 
 from eslab.clock import Clock, IdSource, RandomIds, SystemClock
 from eslab.store.adapter import StoreAdapter
 from eslab.store.decision import Decision, decide, decide_import
-from eslab.store.requests import AppendRequest
+from eslab.store.requests import AppendRequest, ImportRequest
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.verification import Check, Verification
+from eslab.words import counted
 
 __all__ = ["MemoryStore"]
 
@@ -53,7 +54,8 @@ class MemoryStore(StoreAdapter):
         if self._closed:
             return "MemoryStore(closed)"
         self._index()
-        return f"MemoryStore({len(self._log):,} events, {len(self._streams):,} streams)"
+        events, streams = counted(len(self._log), "event"), counted(len(self._streams), "stream")
+        return f"MemoryStore({events}, {streams})"
 
     def _index(self) -> None:
         with self._lock:
@@ -75,13 +77,13 @@ class MemoryStore(StoreAdapter):
             self._log.extend(decision.rows)
         return decision
 
-    def _submit_import(self, request: AppendRequest) -> Decision:
+    def _submit_import(self, request: ImportRequest) -> int:
         with self._lock:
             self._require_open()
             self._index()
-            decision = decide_import(request, self, self.clock.now())
-            self._log.extend(decision.rows)
-        return decision
+            rows = decide_import(request, self._found(request.given), self, self.clock.now())
+            self._log.extend(rows)
+        return len(rows)
 
     # What a decision asks.
 
@@ -96,7 +98,10 @@ class MemoryStore(StoreAdapter):
 
     def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
-        return {id: self._by_id[id] for id in request.given if id in self._by_id}
+        return self._found(request.given)
+
+    def _found(self, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, LogRow]:
+        return {id: self._by_id[id] for id in ids if id in self._by_id}
 
     def first_match(self, request: AppendRequest) -> int | None:
         """Return the position of the first event that fails its condition, if there is one."""
@@ -150,11 +155,13 @@ class MemoryStore(StoreAdapter):
         return Verification(
             (
                 _check("positions without gaps", gaps, f"1 to {len(log)}"),
-                _check("versions without gaps in each stream", wrong, f"{len(versions)} streams"),
+                _check(
+                    "versions without gaps in each stream", wrong, counted(len(versions), "stream")
+                ),
                 _check(
                     "event ids unique",
                     [f"{repeated} are repeated"] if repeated else [],
-                    f"{len(log)} ids",
+                    counted(len(log), "id"),
                 ),
                 _check("recorded_at never decreases", back, "in order"),
             )

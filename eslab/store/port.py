@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from eslab.clock import Clock
@@ -21,6 +21,7 @@ from eslab.events import (
     Query,
     RecordedEvent,
 )
+from eslab.schema import EncodedEvent
 from eslab.store.result import Result
 from eslab.store.verification import Verification
 
@@ -37,17 +38,15 @@ __all__ = [
 Direction = Literal["forwards", "backwards"]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamAppend:
+class StreamAppend(NamedTuple):
     """The events to append to one stream, and the version that it is expected to have."""
 
     stream_id: str
-    events: Sequence[NewEvent]
+    events: Sequence[NewEvent | EncodedEvent]
     expected_version: Expected = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class AppendResult:
+class AppendResult(NamedTuple):
     """What an append did.
 
     Attributes:
@@ -93,13 +92,18 @@ class EventStore(Protocol):
         ...
 
     def append(
-        self, stream_id: str, events: Sequence[NewEvent], *, expected_version: Expected = ANY
+        self,
+        stream_id: str,
+        events: Sequence[NewEvent | EncodedEvent],
+        *,
+        expected_version: Expected = ANY,
     ) -> AppendResult:
         """Append events to one stream, all or none.
 
         Args:
             stream_id: 1 to 255 characters, none of them a control character.
-            events: at most 100,000, and 64 MiB of JSON; none is only a check of the version.
+            events: each a `NewEvent`, or what `eslab.schema.encode` made of an `Event`; at most
+                100,000, and 64 MiB of JSON; none is only a check of the version.
             expected_version: `ANY`, `NO_STREAM`, `STREAM_EXISTS` or the exact version. Events
                 that carry ids which are all in the store already, with the same content, are a
                 duplicate: nothing is written and the original result is the answer (after the
@@ -133,7 +137,7 @@ class EventStore(Protocol):
 
     def import_events(
         self,
-        events: Iterable[tuple[str, NewEvent]],
+        events: Iterable[tuple[str, NewEvent | EncodedEvent]],
         *,
         batch: int = 50_000,
         progress: bool = True,

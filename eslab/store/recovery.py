@@ -65,16 +65,21 @@ def _recover(path: Path, database: Database, last: int) -> Recovered:
         )
     rows: list[LogRow] = []
     relaxed = False
-    contents = None
-    for file in files.values():
+    successor = needed
+    for number, file in files.items():
         contents = read_segment(file)
+        if contents is None and number != successor:
+            continue
+        if contents is None:
+            raise JournalError(f"{file.name} is empty: it does not say what it is")
         rows += behind(file, contents, database, last, last + len(rows))
         if contents.damage is not None:
             raise JournalError(f"{file.name}: {contents.damage}")
         relaxed = relaxed or contents.relaxed
-    if contents is not None and contents.successor is not None:
+        successor = contents.successor
+    if successor is not None and successor not in files:
         raise JournalError(
-            f"it needs its journal {path.name}.journal-{contents.successor}, which is not there"
+            f"it needs its journal {path.name}.journal-{successor}, which is not there"
         )
     if needed is None and rows:
         raise JournalError(

@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, NamedTuple
 
-from eslab.clock import as_utc
 from eslab.errors import IdempotencyError, InputError, LimitError
 from eslab.events import (
     AppendCondition,
     Expected,
     ExpectedVersion,
-    Metadata,
     NewEvent,
     Query,
     check_stream_id,
 )
-from eslab.schema import canonical_json
+from eslab.schema import EncodedEvent, encode_new
 from eslab.store.port import StreamAppend
 from eslab.store.rows import LogRow
 
-__all__ = ["MAX_EVENTS", "AppendRequest", "EncodedEvent", "StreamRequest"]
+__all__ = ["MAX_EVENTS", "AppendRequest", "ImportRequest", "StreamRequest"]
 
 MAX_EVENTS: Final = 100_000
-MAX_EVENT_BYTES: Final = 1 << 20
 MAX_APPEND_BYTES: Final = 64 << 20
-MAX_INT32: Final = (1 << 31) - 1
-
-
-class EncodedEvent(NamedTuple):
-    """An event whose parts were checked and turned into what is stored."""
-
-    type: str
-    schema_version: int
-    event_id: uuid.UUID | None
-    tags: tuple[str, ...]
-    data: str
-    metadata: str
-    occurred_at: datetime | None
-
-    @property
-    def content(self) -> tuple[str, int, str]:
-        """What makes two events the same event."""
-        return self.type, self.schema_version, self.data
 
 
 class StreamRequest(NamedTuple):
@@ -91,32 +69,56 @@ class AppendRequest:
             LimitError: there are too many events, or they are too large.
             IdempotencyError: one id is given to two events.
         """
-        request = cls._counted(appends, condition)
-        _check_size(request)
-        return request
-
-    @classmethod
-    def _counted(
-        cls, appends: Iterable[StreamAppend], condition: AppendCondition | None
-    ) -> AppendRequest:
-        request = cls(tuple(map(_stream_request, appends)), _checked_condition(condition))
+        request = cls(tuple(map(_stream_request, appends)))
+        if condition is not None:
+            request.condition = _checked_condition(condition)
         for item in request.items:
             request.events += len(item.events)
             for event in item.events:
                 request.size += len(event.data) + len(event.metadata)
                 if event.event_id is not None:
                     _give(request.given, event.event_id, event)
+        if request.events > MAX_EVENTS or request.size > MAX_APPEND_BYTES // 4:
+            _check_size(request)
         return request
 
+
+class ImportRequest(NamedTuple):
+    """One batch of an import.
+
+    Attributes:
+        pairs: stream ids and events, in order.
+        given: the events that have ids of their own, by these.
+    """
+
+    pairs: list[tuple[str, EncodedEvent]]
+    given: dict[uuid.UUID, EncodedEvent]
+
     @classmethod
-    def of_pairs(cls, pairs: Sequence[tuple[str, NewEvent]]) -> AppendRequest:
-        """Return the request for one batch of an import, an item for each event.
+    def of(cls, pairs: Iterable[tuple[str, NewEvent | EncodedEvent]]) -> ImportRequest:
+        """Check all that can be checked without a look at the store.
 
         Raises:
-            EslabError: as `of`; the size of a batch has no limit but that of its events.
+            EslabError: as `AppendRequest.of`; the size of a batch has no limit but its events'.
         """
-        appends = [StreamAppend(stream_id, (event,)) for stream_id, event in pairs]
-        return cls._counted(appends, None)
+        checked: set[str] = set()
+        given: dict[uuid.UUID, EncodedEvent] = {}
+        encoded = []
+        for pair in pairs:
+            try:
+                stream_id, event = pair
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"an import takes pairs of a stream id and an event, not {pair!r:.200}"
+                ) from None
+            if stream_id not in checked:
+                checked.add(check_stream_id(stream_id))
+            if type(event) is not EncodedEvent:
+                event = _encoded(event)
+            if event.event_id is not None:
+                _give(given, event.event_id, event)
+            encoded.append((stream_id, event))
+        return cls(encoded, given)
 
 
 def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: EncodedEvent) -> None:
@@ -131,24 +133,28 @@ def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: Enco
 def _stream_request(item: StreamAppend) -> StreamRequest:
     if not isinstance(item, StreamAppend):
         raise InputError(f"append_all() takes StreamAppend(stream_id, events), not {item!r:.200}")
-    stream_id = check_stream_id(item.stream_id)
-    expected = item.expected_version
-    if not isinstance(expected, ExpectedVersion) and (type(expected) is not int or expected < 0):
+    stream_id, given, expected = item
+    check_stream_id(stream_id)
+    if (type(expected) is not int or expected < 0) and type(expected) is not ExpectedVersion:
         raise InputError(
             f"expected_version must be ANY, NO_STREAM, STREAM_EXISTS or a version from 0, not "
             f"{expected!r}"
         )
-    if isinstance(item.events, (NewEvent, str, Mapping)) or not isinstance(item.events, Iterable):
-        raise InputError(f"events must be a list of NewEvent, not {item.events!r:.200}")
-    events = tuple(item.events)
+    if type(given) is not list and not _is_list_like(given):
+        raise InputError(f"events must be a list of NewEvent, not {given!r:.200}")
+    events = tuple(given)
     if len(events) > MAX_EVENTS:
         raise LimitError(f"an append holds at most {MAX_EVENTS:,} events, not {len(events):,}")
     return StreamRequest(stream_id, tuple(map(_encoded, events)), expected)
 
 
-def _checked_condition(condition: AppendCondition | None) -> AppendCondition | None:
-    if condition is None:
-        return None
+def _is_list_like(events: object) -> bool:
+    return isinstance(events, Iterable) and not isinstance(
+        events, (NewEvent, EncodedEvent, str, Mapping)
+    )
+
+
+def _checked_condition(condition: AppendCondition) -> AppendCondition:
     if not (isinstance(condition, AppendCondition) and isinstance(condition.query, Query)):
         raise InputError(f"a condition is made by AppendCondition(query, after), not {condition!r}")
     if type(condition.after) is not int or condition.after < 0:
@@ -159,9 +165,7 @@ def _checked_condition(condition: AppendCondition | None) -> AppendCondition | N
 def _check_size(request: AppendRequest) -> None:
     if request.events > MAX_EVENTS:
         raise LimitError(f"an append holds at most {MAX_EVENTS:,} events, not {request.events:,}")
-    if request.size <= MAX_APPEND_BYTES // 4:  # a character takes up to four bytes
-        return
-    size = sum(
+    size = sum(  # a character takes up to four bytes
         len(event.data.encode()) + len(event.metadata.encode())
         for item in request.items
         for event in item.events
@@ -172,54 +176,5 @@ def _check_size(request: AppendRequest) -> None:
         )
 
 
-def _encoded(event: NewEvent) -> EncodedEvent:
-    _check_parts(event)
-    data = canonical_json(event.data, what=event.type)
-    metadata = _metadata_text(event.metadata, event.type)
-    for text in (data, metadata):
-        if len(text) > MAX_EVENT_BYTES // 4 and (size := len(text.encode())) > MAX_EVENT_BYTES:
-            raise LimitError(
-                f"an event holds at most {MAX_EVENT_BYTES >> 20} MiB of JSON; this {event.type} "
-                f"has {size:,} bytes"
-            )
-    return EncodedEvent(
-        event.type,
-        event.schema_version,
-        event.event_id,
-        tuple(event.tags),
-        data,
-        metadata,
-        None if event.occurred_at is None else as_utc(event.occurred_at, what="occurred_at"),
-    )
-
-
-def _check_parts(event: NewEvent) -> None:
-    if not isinstance(event, NewEvent):
-        raise InputError(
-            f"a store appends NewEvent, not {type(event).__name__}; "
-            f"turn an Event into one by eslab.schema.encode(event), or append it through a Lab"
-        )
-    name = event.type
-    if not (isinstance(name, str) and name and name.isprintable()):
-        raise InputError(f"an event's type must be a printable name, not {name!r}")
-    if event.event_id is not None and not isinstance(event.event_id, uuid.UUID):
-        raise InputError(f"event_id of {name} must be a UUID, not {event.event_id!r}")
-    if not isinstance(event.tags, (tuple, list)) or not all(
-        isinstance(tag, str) and tag.isprintable() for tag in event.tags
-    ):
-        raise InputError(f"tags of {name} must be printable strings in a tuple, not {event.tags!r}")
-    if not isinstance(event.data, dict):
-        raise InputError(f"data of {name} must be a dict, not {event.data!r}")
-    if not (isinstance(event.metadata, Metadata) and isinstance(event.metadata.extra, Mapping)):
-        raise InputError(f"metadata of {name} must be Metadata(...), not {event.metadata!r}")
-    if type(event.schema_version) is not int or not 1 <= event.schema_version <= MAX_INT32:
-        raise InputError(f"schema_version of {name} counts from 1, not {event.schema_version!r}")
-
-
-_NO_METADATA: Final = Metadata()
-
-
-def _metadata_text(metadata: Metadata, type: str) -> str:
-    if metadata is _NO_METADATA or metadata == _NO_METADATA:
-        return "{}"
-    return canonical_json(metadata.to_dict(), what=f"metadata of {type}")
+def _encoded(event: NewEvent | EncodedEvent) -> EncodedEvent:
+    return event if type(event) is EncodedEvent else encode_new(event)  # type: ignore[arg-type]

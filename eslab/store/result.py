@@ -49,12 +49,12 @@ class Result:
 
     def df(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame."""
-        frame: pd.DataFrame = self._table.to_pandas()
+        frame: pd.DataFrame = self._table.to_pandas(maps_as_pydicts="strict")
         return frame
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows as tuples."""
-        columns = [column.to_pylist() for column in self._table.columns]
+        columns = [column.to_pylist(maps_as_pydicts="strict") for column in self._table.columns]
         return list(zip(*columns, strict=True))
 
     def scalar(self) -> Any:

@@ -12,6 +12,7 @@ from eslab.store.journal import SIDES, JournalError, read_segment, segments_of
 from eslab.store.lock import FileLock
 from eslab.store.recovery import behind
 from eslab.store.rows import LogRow
+from eslab.words import counted
 
 __all__ = ["Salvage", "salvage"]
 
@@ -47,7 +48,9 @@ class Salvage:
         lines = [f"{self.path}: the file holds positions 1 to {self.in_database:,}"]
         if self.rescued:
             last = self.in_database + self.rescued
-            lines.append(f"its journal holds {self.rescued:,} more events, up to position {last:,}")
+            lines.append(
+                f"its journal goes on to position {last:,}: {counted(self.rescued, 'event')} more"
+            )
         lines += [f"{name} cannot be used: {why}" for name, why in self.trouble.items()]
         if self.missing is not None:
             lines.append(f"{self.missing} is not there: what it held is lost")
@@ -108,6 +111,8 @@ def _usable(
     for number, file in files.items():
         try:
             contents = read_segment(file)
+            if contents is None:
+                continue
             rows += behind(file, contents, database, last, last + len(rows))
         except JournalError as error:
             trouble[file.name] = str(error)

@@ -80,7 +80,8 @@ class Sequencer:
         group = [ticket]
 
         def commit() -> None:
-            self._gather(group)
+            if self._queue:
+                self._gather(group)
             self._commit(group)
 
         self._in_turn(ticket, group, commit)

@@ -37,8 +37,8 @@ class Verification:
         >>> report.ok
         True
         >>> print(report)  # doctest: +ELLIPSIS
-        ok     positions without gaps  ...  1 events
-        ok     versions without gaps in each stream  ...  1 streams
+        ok     positions without gaps  ...  1 event
+        ok     versions without gaps in each stream  ...  1 stream
         ...
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eslab.events import RecordedEvent
@@ -52,3 +52,32 @@ class Subscription:
         )
         scanned = events[-1].position if len(events) == self._size else head
         return Batch(events, after, scanned, head)
+
+    def follow(self, after: int, *, timeout: float | None = None) -> Iterator[Batch]:
+        """Yield the batches behind the checkpoint `after`, and then those of new events.
+
+        It sleeps until the store wakes it, and yields a batch for each scan, also for one that
+        found no wanted event: its checkpoint is further on.
+
+        Args:
+            after: the checkpoint.
+            timeout: end after so many seconds without an append; by default never.
+
+        Raises:
+            StoreClosedError: the store was closed.
+
+        Example:
+            >>> import eslab
+            >>> store = eslab.MemoryStore()
+            >>> _ = store.append("order-1", [eslab.NewEvent("OrderPlaced", {})] * 3)
+            >>> placed = Subscription(store, frozenset(["OrderPlaced"]), size=2)
+            >>> [batch.scanned for batch in placed.follow(0, timeout=0)]
+            [2, 3]
+        """
+        while True:
+            batch = self.read(after)
+            if batch is not None:
+                yield batch
+                after = batch.scanned
+            elif self._store.wait(after, timeout=timeout) <= after:
+                return

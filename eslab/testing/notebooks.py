@@ -2,7 +2,14 @@
 
 `update` runs notebooks in a fresh kernel and writes them in one normal form; `check` says what an
 update would change. Nothing that depends on the machine, the clock or the run is left in a file:
-no widget state, no timings, no random cell ids, no patch level of Python.
+no widget state, no timings, no random cell ids.
+
+The normal form is the one that JupyterLab saves (2026-11): whoever opens a notebook and runs
+nothing has changed nothing. So numbers in outputs are written as JavaScript writes them, and
+``language_info`` is whole. The version of Python in it is the only trace of a machine: JupyterLab
+writes that of its kernel, an update keeps the one in the file, and any will do. One thing is left:
+plotly adds a picture to each figure that it draws, in the pixels of the screen. `forget_drawings`
+keeps it from being saved where the server can be told so, and `check` does not mind it.
 
 Cell ids are derived from the cell's source (2026-11): an id that is kept from the file would be
 random once more in every notebook that a program writes, and one that counts cells would change
@@ -15,6 +22,7 @@ import asyncio
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -23,6 +31,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import unified_diff
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +48,7 @@ __all__ = [
     "Problem",
     "check",
     "find",
+    "forget_drawings",
     "in_normal_form",
     "kernel_environment",
     "normalise",
@@ -59,8 +69,20 @@ KERNEL_ENVIRONMENT = {
 """What the kernel's environment has in every run, so that outputs do not depend on the machine."""
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+_PLOTLY = "application/vnd.plotly.v1+json"
+_DRAWING = "image/png"
 _KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+_LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
 _LONGEST_DIFF = 12
+_LARGEST_EXACT = 2**53
+_LARGEST_IN_DIGITS = 1e21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +215,7 @@ def in_normal_form(path: Path | str) -> bool:
     """
     path = Path(path)
     text = _read_text(path)
-    return _dump(normalise(_parse(path, text))) == text
+    return _dump(normalise(_parse(path, text))) == _undrawn(path, text)
 
 
 def find(paths: Iterable[Path | str]) -> list[Path]:
@@ -250,9 +272,11 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         notebook: a notebook of format 4.
     """
     notebook.nbformat, notebook.nbformat_minor = 4, 5
+    _forget_drawings(notebook)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = dict(_KERNELSPEC)
-    notebook.metadata["language_info"] = {"name": "python"}
+    version = notebook.metadata.get("language_info", {}).get("version", platform.python_version())
+    notebook.metadata["language_info"] = {**_LANGUAGE, "version": version}
     # JupyterLab leaves an empty cell at the end, which never gets a count.
     notebook.cells = [
         cell for cell in notebook.cells if cell.cell_type != "code" or cell.source.strip()
@@ -268,16 +292,70 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
+def forget_drawings(*, model: dict[str, Any], **_: Any) -> None:
+    """Take out of a notebook that is to be saved what plotly's figures were drawn as.
+
+    A hook for Jupyter Server: ``--ContentsManager.pre_save_hook=`` and the name of this function.
+
+    Args:
+        model: what is to be saved, as the server's contents manager has it.
+    """
+    if model["type"] == "notebook":
+        _forget_drawings(model["content"])
+
+
+def _forget_drawings(notebook: dict[str, Any]) -> bool:
+    """Do it in place; say whether there was any."""
+    drawn = [
+        output["data"]
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if {_PLOTLY, _DRAWING} <= output.get("data", {}).keys()
+    ]
+    for data in drawn:
+        del data[_DRAWING]
+    return bool(drawn)
+
+
+def _undrawn(path: Path, text: str) -> str:
+    """Return the text of a notebook as it was before its figures were drawn."""
+    notebook = _parse(path, text)
+    return _dump(notebook) if _forget_drawings(notebook) else text
+
+
 def _normalise_output(output: NotebookNode) -> None:
     if output.output_type == "error":
         # A traceback has the paths and line numbers of the machine's packages.
         output["traceback"] = [f"{output.ename}: {output.evalue}"]
-    elif _WIDGET_VIEW in output.get("data", {}) and len(output.data) > 1:
+        return
+    if _WIDGET_VIEW in output.get("data", {}) and len(output.data) > 1:
         del output.data[_WIDGET_VIEW]
+    for field in ("data", "metadata"):
+        if field in output:
+            output[field] = _as_saved(output[field])
+
+
+def _as_saved(value: Any) -> Any:
+    """Return a JSON value with its numbers as they come back from JavaScript.
+
+    That has one kind of number, a double, and writes 2.0 as 2.
+    """
+    if isinstance(value, dict):
+        return type(value)({key: _as_saved(inner) for key, inner in value.items()})
+    if isinstance(value, list):
+        return [_as_saved(inner) for inner in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if isinstance(value, int) and abs(value) <= _LARGEST_EXACT:
+        return value
+    number = float(value)
+    if number.is_integer() and abs(number) < _LARGEST_IN_DIGITS:
+        return int(Decimal(repr(number)))
+    return number
 
 
 def _check_one(path: Path, *, timeout: int, advance: Callable[[], None]) -> list[Problem]:
-    text = _read_text(path)
+    text = _undrawn(path, _read_text(path))
     committed = _parse(path, text)
     problems = [
         Problem(path=path, cell=number, message=f"was never run; run `eslab nb update {path}`")
@@ -351,6 +429,7 @@ def _run(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
     started = 0
+    language = notebook.metadata["language_info"]
 
     def starts(**_: Any) -> None:
         nonlocal started
@@ -382,6 +461,8 @@ def _run(
         except RuntimeError as error:
             message = "the kernel died" if started else f"the kernel does not start: {error}"
         else:
+            # The client has written that of its kernel.
+            notebook.metadata["language_info"] = language
             return
     number, run = divmod(started - 1, repeats)
     if run:

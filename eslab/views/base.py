@@ -8,6 +8,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from eslab.errors import InputError, MissingDependencyError
@@ -200,6 +201,8 @@ def with_values(sql: str, values: Mapping[str, Any]) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, datetime):
+        return f"timestamptz '{value.isoformat()}'"
     if isinstance(value, list):
         return f"[{', '.join(map(_literal, value))}]"
     return str(value)

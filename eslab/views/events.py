@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 from eslab.errors import InputError
 from eslab.store.port import ReadModels
 from eslab.views.base import View, html_table, plain, records, with_values
-from eslab.views.scales import axis_time, counted, duration_text, moment_text, nice_step
+from eslab.views.scales import axis_time, duration_text, moment_text, nice_step
 from eslab.views.theme import HATCHES, NEUTRAL, SERIES, TEMPLATE
+from eslab.words import counted
 
 __all__ = ["EventsView", "events_figure"]
 

@@ -13,17 +13,18 @@ from plotly.subplots import make_subplots
 from eslab.projections import Projection
 from eslab.projections.lag import (
     LAG_HISTORY_SQL,
-    SAMPLES,
     ProjectionLag,
+    history_parameters,
     lag_history,
     projection_lag,
 )
 from eslab.store.port import ReadModels
 from eslab.views.base import PictureView, plain, with_values
 from eslab.views.lag_picture import lag_picture
-from eslab.views.lag_series import Samples, head_samples, samples_of
-from eslab.views.scales import axis_time, counted, duration_text
-from eslab.views.theme import NEUTRAL, TEMPLATE, series_style, top_margin
+from eslab.views.lag_series import LagLines, Point, ProjectionLines, lag_lines
+from eslab.views.scales import axis_time, duration_text
+from eslab.views.theme import NEUTRAL, SYMBOLS, TEMPLATE, top_margin
+from eslab.words import counted
 
 __all__ = ["LagView", "lag_figure"]
 
@@ -33,9 +34,10 @@ POINTS: Final = 2_000
 class LagView(PictureView):
     """The lag of projections, measured at one moment, and its history.
 
-    The frame has a row for each moment at which the head or a checkpoint moved: projection,
-    time, head, checkpoint, lag_events and lag_seconds (0 when there is nothing to do, else the
-    age of the oldest event that waits).
+    The frame has a row for each moment at which the head moved, and two for each move of a
+    checkpoint, just before and just after it: projection, time, head, checkpoint, lag_events and
+    lag_seconds (0 when there is nothing to do, else the age of the oldest event that waits). The
+    last row of each projection is what was measured.
 
     Args:
         store: the log, and the checkpoints beside it.
@@ -56,7 +58,7 @@ class LagView(PictureView):
         self, store: ReadModels, projections: Sequence[Projection], *, at: datetime
     ) -> None:
         self.now = [projection_lag(store, projection, at=at) for projection in projections]
-        super().__init__(lag_history(store, projections), sql=_sql(projections))
+        super().__init__(lag_history(store, projections, at=at), sql=_sql(projections, at=at))
 
     @property
     def digest(self) -> str:
@@ -65,7 +67,7 @@ class LagView(PictureView):
         return f"ProjectionLag({said or 'no projections'})"
 
     def figure(self) -> go.Figure:
-        """Return head and checkpoints over time, and below them the lag in seconds."""
+        """Return head and checkpoints over time, or the gap, and below the lag in seconds."""
         return lag_figure(self.df, self.now)
 
     def svg(self) -> str:
@@ -94,14 +96,17 @@ def said_of(now: ProjectionLag) -> str:
 def lag_figure(history: pd.DataFrame, now: Iterable[ProjectionLag] = ()) -> go.Figure:
     """Draw head and checkpoints over time, and below them the lag in seconds.
 
+    Where the gap between head and checkpoints would be too narrow to be seen, the upper panel
+    shows the gap itself: the lag in events. A mark stands at the highest lag of each projection.
+
     Args:
         history: a frame with the columns that `eslab.projections.lag.lag_history` gives.
-        now: the lag of each projection when it was last measured; the lines go on until then.
+        now: the lag of each projection when it was last measured, for the subtitle.
     """
     measured = {lag.projection: lag for lag in now}
     names = list(measured) or list(dict.fromkeys(history["projection"]))
     figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.6, 0.4]
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.5, 0.5]
     )
     figure.update_layout(
         template=TEMPLATE,
@@ -111,59 +116,74 @@ def lag_figure(history: pd.DataFrame, now: Iterable[ProjectionLag] = ()) -> go.F
         hovermode="x unified",
         hoversubplots="axis",
     )
-    figure.update_yaxes(title={"text": "position in the log"}, rangemode="tozero", row=1)
-    figure.update_yaxes(title={"text": "lag in seconds"}, rangemode="tozero", row=2)
+    figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(title={"text": "recorded at (UTC)"}, row=2)
-    if history.empty:
-        return figure
-    head = head_samples(history, list(measured.values()), limit=POINTS)
-    figure.add_scatter(
-        **_line(head, head.heads, "head of the log", color=NEUTRAL, width=4), opacity=0.55
-    )
-    for index, name in enumerate(names):
-        samples = samples_of(history, name, measured.get(name), limit=POINTS)
-        colour, dash = series_style(index)
-        line = _line(samples, samples.checkpoints, name, color=colour, dash=dash)
-        line["hovertemplate"] = "%{y:,}, %{customdata}"
-        line["customdata"] = [
-            _behind(events, seconds)
-            for events, seconds in zip(samples.events, samples.seconds, strict=True)
-        ]
-        figure.add_scatter(**line)
-        lines = samples.grown(limit=POINTS)
-        figure.add_scatter(
-            x=[axis_time(moment) for moment, _ in lines],
-            y=[seconds for _, seconds in lines],
-            name=plain(name),
-            legendgroup=name,
-            showlegend=False,
-            mode="lines",
-            line={"color": colour, "dash": dash, "width": 2},
-            hovertemplate="%{y:,.3~f} s",
-            row=2,
-            col=1,
-        )
+    if not history.empty:
+        _draw(figure, lag_lines(history, names, limit=POINTS))
     return figure
 
 
-def _line(samples: Samples, values: Sequence[int], name: str, **style: Any) -> dict[str, Any]:
+def _draw(figure: go.Figure, lines: LagLines) -> None:
+    upper, lower = lines.titles
+    figure.update_yaxes(title={"text": upper}, row=1)
+    figure.update_yaxes(title={"text": f"{lower} seconds"}, row=2)
+    if lines.head:
+        style: dict[str, Any] = {"color": NEUTRAL, "width": 4, "shape": "hv"}
+        hover = {"name": "head of the log", "hovertemplate": "%{y:,}"}
+        figure.add_scatter(
+            **_points(lines.head, row=1), **hover, mode="lines", line=style, opacity=0.55
+        )
+    for index, projection in enumerate(lines.projections):
+        _draw_projection(figure, projection, SYMBOLS[index % len(SYMBOLS)], lines)
+
+
+def _draw_projection(
+    figure: go.Figure, projection: ProjectionLines, symbol: str, lines: LagLines
+) -> None:
+    own = {"name": plain(projection.name), "legendgroup": projection.name}
+    line = {"color": projection.colour, "dash": projection.dash, "width": 2}
+    up_to = "up to " if lines.outlined else ""
+    figure.add_scatter(
+        **_points(projection.upper, row=1),
+        **own,
+        showlegend=False,
+        mode="lines",
+        line={**line, "shape": "hv"},
+        customdata=projection.said or None,
+        hovertemplate="%{y:,}, %{customdata}" if lines.head else f"{up_to}%{{y:,}} events",
+    )
+    figure.add_scatter(
+        **_points(projection.lower, row=2),
+        **own,
+        showlegend=False,
+        mode="lines",
+        line=line,
+        hovertemplate=f"{up_to}%{{y:,.3~f}} s",
+    )
+    figure.add_scatter(
+        **_points([projection.peak], row=2),
+        **own,
+        mode="lines+markers+text",
+        line=line,
+        marker={"color": projection.colour, "symbol": symbol, "size": 9},
+        text=[duration_text(projection.peak[1])] if projection is _worst(lines) else None,
+        textposition="top center",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+
+
+def _worst(lines: LagLines) -> ProjectionLines:
+    return max(lines.projections, key=lambda projection: projection.peak[1])
+
+
+def _points(points: Sequence[Point], *, row: int) -> dict[str, Any]:
     return {
-        "x": [axis_time(moment) for moment in samples.times],
-        "y": list(values),
-        "name": plain(name),
-        "legendgroup": name,
-        "mode": "lines",
-        "line": {"shape": "hv", "width": 2, **style},
-        "hovertemplate": "%{y:,}",
-        "row": 1,
+        "x": [axis_time(time) for time, _ in points],
+        "y": [value for _, value in points],
+        "row": row,
         "col": 1,
     }
-
-
-def _behind(events: int, seconds: float) -> str:
-    if events == 0:
-        return "caught up"
-    return f"{counted(events, 'event')}, {duration_text(seconds)} behind"
 
 
 def _subtitle(history: pd.DataFrame, measured: dict[str, ProjectionLag]) -> str:
@@ -175,16 +195,9 @@ def _subtitle(history: pd.DataFrame, measured: dict[str, ProjectionLag]) -> str:
     return plain(said)
 
 
-def _sql(projections: Sequence[Projection]) -> str:
+def _sql(projections: Sequence[Projection], *, at: datetime) -> str:
     queries = [
-        with_values(
-            LAG_HISTORY_SQL,
-            {
-                "name": projection.name,
-                "types": sorted(projection.event_classes),
-                "samples": SAMPLES,
-            },
-        )
+        with_values(LAG_HISTORY_SQL, history_parameters(projection, at=at))
         for projection in projections
     ]
     if len(queries) <= 1:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 import pandas as pd
 
 from eslab.projections.lag import ProjectionLag
-from eslab.views.lag_series import head_samples, samples_of, whole_span
-from eslab.views.scales import linear_ticks, time_ticks, unit_of
+from eslab.views.lag_series import LagLines, Point, lag_lines
+from eslab.views.scales import duration_text, linear_ticks, time_ticks, unit_of
 from eslab.views.svg import Svg, fitted, text_width
-from eslab.views.theme import NEUTRAL, SVG_DASHES, series_style
+from eslab.views.theme import NEUTRAL, SVG_DASHES
 
 __all__ = ["lag_picture"]
 
@@ -21,8 +21,7 @@ LEFT: Final = 76
 RIGHT: Final = 16
 TOP: Final = 44
 LEGEND_ROW: Final = 20
-HEAD_HEIGHT: Final = 170
-LAG_HEIGHT: Final = 110
+PANEL: Final = 140
 GAP: Final = 44
 # More would fall on the same pixels.
 POINTS: Final = 400
@@ -44,51 +43,70 @@ def lag_picture(
         svg.text(0, 20, "Projection lag", size=15, bold=True)
         svg.text(0, 44, "The log is empty." if now else "There are no projections.")
         return str(svg)
-    top = TOP + LEGEND_ROW * (len(now) + 1) + 24
-    height = top + HEAD_HEIGHT + GAP + LAG_HEIGHT + 44
-    svg = Svg(WIDTH, height, title="Projection lag", desc=desc)
+    lines = lag_lines(history, [lag.projection for lag in now], limit=POINTS)
+    top = TOP + LEGEND_ROW * (len(now) + bool(lines.head)) + 24
+    svg = Svg(WIDTH, top + 2 * PANEL + GAP + 44, title="Projection lag", desc=desc)
     svg.text(0, 20, "Projection lag", size=15, bold=True)
-    _legend(svg, now, words)
-    start, end = whole_span(history, now)
-    head = head_samples(history, now, limit=POINTS)
-    series = [samples_of(history, lag.projection, lag, limit=POINTS) for lag in now]
-    positions = _Panel(svg, top, HEAD_HEIGHT, start, end, high=max(head.heads))
-    positions.grid("{:,.0f}", "position in the log")
-    positions.line(_steps(head.times, head.heads), stroke=NEUTRAL, width=4.0)
-    lines = [samples.grown(limit=POINTS) for samples in series]
-    highest = max((seconds for line in lines for _, seconds in line), default=0.0)
-    unit, length = unit_of(highest)
-    below = _Panel(svg, top + HEAD_HEIGHT + GAP, LAG_HEIGHT, start, end, high=highest / length)
-    below.grid("{:g}", f"lag in {unit}")
-    below.times()
-    for index, (samples, line) in enumerate(zip(series, lines, strict=True)):
-        colour, dash = series_style(index)
-        positions.line(_steps(samples.times, samples.checkpoints), stroke=colour, dash=dash)
-        below.line(((time, value / length) for time, value in line), stroke=colour, dash=dash)
+    _legend(svg, lines, words)
+    _upper(svg, lines, top)
+    _lower(svg, lines, top + PANEL + GAP)
     return str(svg)
 
 
-def _legend(svg: Svg, now: Sequence[ProjectionLag], words: Sequence[str]) -> None:
-    rows = [("head of the log", NEUTRAL, "solid", 4.0)]
-    for index, (lag, said) in enumerate(zip(now, words, strict=True)):
-        rows.append((f"{lag.projection}: {said}", *series_style(index), 2.0))
+def _legend(svg: Svg, lines: LagLines, words: Sequence[str]) -> None:
+    rows = [("head of the log", NEUTRAL, "solid", 4.0)] if lines.head else []
+    for projection, said in zip(lines.projections, words, strict=True):
+        most = f"; at most {duration_text(projection.peak[1])}"
+        rows.append((f"{projection.name}: {said}{most}", projection.colour, projection.dash, 2.0))
     for index, (text, colour, dash, width) in enumerate(rows):
         y = TOP + LEGEND_ROW * index
         svg.line(0, y, 40, y, stroke=colour, width=width, dash=SVG_DASHES[dash])
         svg.text(50, y + 4, fitted(text, WIDTH - 60))
 
 
+def _upper(svg: Svg, lines: LagLines, top: float) -> None:
+    """Draw head and checkpoints, or the gap between them."""
+    drawn = [lines.head, *(projection.upper for projection in lines.projections)]
+    panel = _Panel(svg, top, lines, high=max(value for line in drawn for _, value in line))
+    panel.grid("{:,.0f}", lines.titles[0])
+    panel.line(_steps(lines.head), stroke=NEUTRAL, width=4.0)
+    for projection in lines.projections:
+        panel.line(_steps(projection.upper), stroke=projection.colour, dash=projection.dash)
+
+
+def _lower(svg: Svg, lines: LagLines, top: float) -> None:
+    """Draw the lag as time, with a mark at the highest of each projection."""
+    unit, length = unit_of(max(projection.peak[1] for projection in lines.projections))
+    high = max(projection.peak[1] for projection in lines.projections) / length
+    panel = _Panel(svg, top, lines, high=high)
+    panel.grid("{:g}", f"{lines.titles[1]} {_UNITS[unit]}")
+    panel.times()
+    for projection in lines.projections:
+        points = [(time, seconds / length) for time, seconds in projection.lower]
+        panel.line(points, stroke=projection.colour, dash=projection.dash)
+        time, seconds = projection.peak
+        panel.mark((time, seconds / length), colour=projection.colour)
+
+
+_UNITS: Final = {
+    "µs": "microseconds",
+    "ms": "milliseconds",
+    "s": "seconds",
+    "min": "minutes",
+    "h": "hours",
+    "d": "days",
+}
+
+
 class _Panel:
     """One of the two panels: a time axis that both share, and a value axis from 0."""
 
-    def __init__(
-        self, svg: Svg, top: float, height: float, start: datetime, end: datetime, *, high: float
-    ) -> None:
+    def __init__(self, svg: Svg, top: float, lines: LagLines, *, high: float) -> None:
         self._svg = svg
         self._top = top
-        self._bottom = top + height
-        self._start = start
-        self._end = end
+        self._bottom = top + PANEL
+        self._start = lines.start
+        self._end = lines.end
         self._high = high or 1.0
 
     def _x(self, moment: datetime) -> float:
@@ -118,7 +136,7 @@ class _Panel:
 
     def line(
         self,
-        points: Iterator[tuple[datetime, float]],
+        points: Iterable[Point],
         *,
         stroke: str,
         width: float = 2.0,
@@ -131,10 +149,13 @@ class _Panel:
             dash=SVG_DASHES[dash],
         )
 
+    def mark(self, point: Point, *, colour: str) -> None:
+        self._svg.circle(self._x(point[0]), self._y(point[1]), 4, fill=colour)
 
-def _steps(times: Sequence[datetime], values: Sequence[int]) -> Iterator[tuple[datetime, float]]:
+
+def _steps(points: Sequence[Point]) -> Iterator[Point]:
     """Yield the corners of a line that stays at a value until the next one."""
-    for index, (time, value) in enumerate(zip(times, values, strict=True)):
+    for index, (time, value) in enumerate(points):
         if index:
-            yield time, values[index - 1]
+            yield time, points[index - 1][1]
         yield time, value

@@ -1,116 +1,193 @@
-"""The series of the lag chart: what was measured, and how lag grew in between."""
+"""The lines of the lag chart, as its figure and its picture both draw them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import pandas as pd
 
-from eslab.projections.lag import ProjectionLag
-from eslab.views.scales import thinned
+from eslab.views.scales import duration_text, thinned
+from eslab.views.theme import series_style
+from eslab.words import counted
 
-__all__ = ["Samples", "head_samples", "samples_of"]
+__all__ = ["LagLines", "ProjectionLines", "lag_lines", "outline"]
 
-COMPLETE: Final = 1_000
-"""A history with fewer rows than this was not thinned: nothing moved between two rows."""
+DASHED: Final = 60
+"""With more points than this the dashes of a line would be longer than its teeth."""
+
+DENSE: Final = 1_000
+"""With more points than this the teeth of a line are narrower than the line itself."""
+
+PIECES: Final = 200
+"""How many steps an outline has."""
+
+VISIBLE: Final = 1 / 40
+"""The gap between head and checkpoint can be seen if it is this part of the panel's height."""
+
+Point = tuple[datetime, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """What was measured of one projection, in the order of time; the fields are parallel.
+class ProjectionLines:
+    """What is drawn of one projection.
 
     Attributes:
-        times: when.
-        heads: the last position of the log.
-        checkpoints: the last position that the read model held.
-        events: how many events waited.
-        seconds: the age of the oldest of them.
-        complete: no movement between two samples was left out.
+        name: of the projection.
+        colour: of its lines.
+        dash: and their style.
+        upper: its checkpoint over time, or its lag in events; it stays until the next point.
+        said: a text for each of these points, or none.
+        lower: its lag in seconds over time.
+        peak: the highest point of that.
     """
 
-    times: list[datetime]
-    heads: list[int]
-    checkpoints: list[int]
-    events: list[int]
-    seconds: list[float]
-    complete: bool
-
-    def grown(self, *, limit: int) -> list[tuple[datetime, float]]:
-        """Return lag in seconds as a line.
-
-        While events wait, lag grows by a second a second; a sample shows it after a checkpoint
-        has moved. So the highest value, just before, is added where it is known.
-        """
-        points: list[tuple[datetime, float]] = []
-        for index, (time, seconds) in enumerate(zip(self.times, self.seconds, strict=True)):
-            if index and self.complete and self.events[index - 1]:
-                waited = (time - self.times[index - 1]).total_seconds()
-                highest = round(self.seconds[index - 1] + waited, 6)
-                if highest != seconds:
-                    points.append((time, highest))
-            points.append((time, seconds))
-        kept = thinned([seconds for _, seconds in points], limit=limit)
-        return [points[index] for index in kept]
+    name: str
+    colour: str
+    dash: str
+    upper: list[Point]
+    said: list[str]
+    lower: list[Point]
+    peak: Point
 
 
-def samples_of(
-    history: pd.DataFrame, name: str, now: ProjectionLag | None, *, limit: int
-) -> Samples:
-    """Return the samples of one projection, at most `limit`, with what was measured last.
+@dataclass(frozen=True, slots=True)
+class LagLines:
+    """What is drawn of a history.
+
+    Attributes:
+        start: the first moment.
+        end: the last one.
+        outlined: lines are the highest lag in equal pieces of time, because there are so many
+            points.
+        head: of the log over time; none if the gap between it and the checkpoints is so narrow
+            that the upper panel shows the gap instead.
+        projections: the lines of each.
+    """
+
+    start: datetime
+    end: datetime
+    outlined: bool
+    head: list[Point]
+    projections: list[ProjectionLines]
+
+    @property
+    def titles(self) -> tuple[str, str]:
+        """What the values of the upper and of the lower panel are; a unit is still to be named."""
+        lag = "highest lag in" if self.outlined else "lag in"
+        return "position in the log" if self.head else f"{lag} events", lag
+
+
+def lag_lines(history: pd.DataFrame, names: Iterable[str], *, limit: int) -> LagLines:
+    """Return what to draw of a history.
 
     Args:
-        history: a frame with the columns that `eslab.projections.lag.lag_history` gives.
-        name: of the projection.
-        now: its lag when it was last measured.
-        limit: how many samples are kept, the highest and lowest lags among them.
+        history: a frame with the columns that `eslab.projections.lag.lag_history` gives, not
+            empty.
+        names: of the projections.
+        limit: how many points a line has, at most.
     """
-    rows = history[history["projection"] == name]
-    complete = len(rows) < COMPLETE
-    lags = [float(value) for value in rows["lag_seconds"]]
-    rows = rows.iloc[thinned(lags, limit=limit - 1)]
-    samples = Samples(
-        times=[moment.to_pydatetime() for moment in rows["time"]],
-        heads=[int(value) for value in rows["head"]],
-        checkpoints=[int(value) for value in rows["checkpoint"]],
-        events=[int(value) for value in rows["lag_events"]],
-        seconds=[float(value) for value in rows["lag_seconds"]],
-        complete=complete and len(rows) == len(lags),
+    start = history["time"].min().to_pydatetime()
+    end = max(history["time"].max().to_pydatetime(), start + timedelta(microseconds=1))
+    most = max(history.groupby("projection").size())
+    positions = bool(history["lag_events"].max() >= history["head"].max() * VISIBLE)
+    span = (start, end) if most > DENSE else None
+    return LagLines(
+        start=start,
+        end=end,
+        outlined=span is not None,
+        head=_head(history, limit=limit) if positions else [],
+        projections=[
+            _projection(
+                history[history["projection"] == name],
+                name,
+                style,
+                span=span,
+                positions=positions,
+                limit=limit,
+            )
+            for name, style in _styled(names, dashed=most <= DASHED)
+        ],
     )
-    if now is not None and samples.times and now.at > samples.times[-1]:
-        samples.times.append(now.at)
-        samples.heads.append(now.head)
-        samples.checkpoints.append(now.checkpoint)
-        samples.events.append(now.lag_events)
-        samples.seconds.append(now.lag_seconds)
-    return samples
 
 
-def head_samples(history: pd.DataFrame, now: Iterable[ProjectionLag], *, limit: int) -> Samples:
-    """Return how the head of the log moved, from the histories of all projections."""
+def _styled(names: Iterable[str], *, dashed: bool) -> list[tuple[str, tuple[str, str]]]:
+    styles = [(name, series_style(index)) for index, name in enumerate(names)]
+    return [(name, (colour, dash if dashed else "solid")) for name, (colour, dash) in styles]
+
+
+def _projection(
+    rows: pd.DataFrame,
+    name: str,
+    style: tuple[str, str],
+    *,
+    span: tuple[datetime, datetime] | None,
+    positions: bool,
+    limit: int,
+) -> ProjectionLines:
+    times = [moment.to_pydatetime() for moment in rows["time"]]
+    events = [int(value) for value in rows["lag_events"]]
+    seconds = [float(value) for value in rows["lag_seconds"]]
+    said: list[str] = []
+    if positions:
+        kept = thinned(seconds, limit=limit)
+        checkpoints = [int(value) for value in rows["checkpoint"]]
+        upper: list[Point] = [(times[index], checkpoints[index]) for index in kept]
+        said = [_behind(events[index], seconds[index]) for index in kept]
+    else:
+        upper = _line(times, events, span)
+    highest = max(range(len(seconds)), key=seconds.__getitem__)
+    return ProjectionLines(
+        name,
+        *style,
+        upper=upper,
+        said=said,
+        lower=_line(times, seconds, span),
+        peak=(times[highest], seconds[highest]),
+    )
+
+
+def _line(
+    times: Sequence[datetime], values: Sequence[float], span: tuple[datetime, datetime] | None
+) -> list[Point]:
+    return list(zip(times, values, strict=True)) if span is None else outline(times, values, *span)
+
+
+def outline(
+    times: Sequence[datetime], values: Sequence[float], start: datetime, end: datetime
+) -> list[Point]:
+    """Return the highest value of a line in each of equal pieces of time, as corners of steps.
+
+    Between its points the line is straight; no peak of it is lost.
+    """
+    import numpy as np
+
+    at = np.array([(time - start).total_seconds() for time in times])
+    drawn = np.array(values, dtype=float)
+    edges = np.linspace(0.0, (end - start).total_seconds(), PIECES + 1)
+    piece = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, PIECES - 1)
+    sides = np.interp(edges, at, drawn)
+    highest = np.maximum(sides[:-1], sides[1:])
+    np.maximum.at(highest, piece, drawn)
+    corners = [start + timedelta(seconds=float(edge)) for edge in edges]
+    tops = [round(float(value), 6) for value in highest]
+    return [
+        point
+        for index, top in enumerate(tops)
+        for point in ((corners[index], top), (corners[index + 1], top))
+    ]
+
+
+def _head(history: pd.DataFrame, *, limit: int) -> list[Point]:
     heads = history[["time", "head"]].drop_duplicates().sort_values(["time", "head"])
     values = [int(value) for value in heads["head"]]
     times = [moment.to_pydatetime() for moment in heads["time"]]
-    for lag in now:
-        if lag.at > times[-1]:
-            times.append(lag.at)
-            values.append(lag.head)
-    kept = thinned(values, limit=limit)
-    zeros = [0] * len(kept)
-    return Samples(
-        times=[times[index] for index in kept],
-        heads=[values[index] for index in kept],
-        checkpoints=zeros,
-        events=zeros,
-        seconds=[0.0] * len(kept),
-        complete=False,
-    )
+    return [(times[index], values[index]) for index in thinned(values, limit=limit)]
 
 
-def whole_span(history: pd.DataFrame, now: Iterable[ProjectionLag]) -> tuple[datetime, datetime]:
-    """Return the first and the last moment that a chart of these shows."""
-    first = history["time"].min().to_pydatetime()
-    last = max([history["time"].max().to_pydatetime(), *(lag.at for lag in now)])
-    return first, max(last, first + timedelta(microseconds=1))
+def _behind(events: int, seconds: float) -> str:
+    if events == 0:
+        return "caught up"
+    return f"{counted(events, 'event')}, {duration_text(seconds)} behind"

@@ -13,8 +13,9 @@ from eslab.errors import InputError
 from eslab.replay import Frame, Replay
 from eslab.schema import canonical_json
 from eslab.views.base import View, html_table, plain, records, with_values
-from eslab.views.scales import axis_time, counted, moment_text, thinned
+from eslab.views.scales import axis_time, moment_text, thinned
 from eslab.views.theme import FAILED, GRID, SERIES, TEMPLATE
+from eslab.words import counted
 
 __all__ = ["StreamPlayer", "player_figure"]
 
@@ -146,6 +147,16 @@ class StreamPlayer(View):
         state = f"state=sha256:{frame.digest}..." if self.has_state else "no state"
         error = " NOT APPLIED" if frame.error else ""
         return f"StreamPlayer({stream_id} v{version}/{count} {frame.event.type} {state}{error})"
+
+    @property
+    def caption(self) -> str:
+        """The stream and where the player stands in it, for a person."""
+        stream_id, count = self.replay.stream_id, len(self.replay)
+        if not count:
+            return f"{stream_id} has no events"
+        frame = self.frame
+        error = ", not applied" if frame.error else ""
+        return f"{stream_id}: version {frame.event.version} of {count}, {frame.event.type}{error}"
 
     def figure(self) -> go.Figure:
         """Return the events on a time axis, one lane a type."""

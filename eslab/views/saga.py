@@ -18,8 +18,9 @@ from eslab.store.port import ReadModels
 from eslab.views.base import PictureView, plain, with_values
 from eslab.views.saga_marks import Bar, Drawing, drawing
 from eslab.views.saga_picture import saga_picture
-from eslab.views.scales import counted, duration_text
+from eslab.views.scales import duration_text
 from eslab.views.theme import COMPENSATION, FAILED, NEUTRAL, TEMPLATE
+from eslab.words import counted
 
 __all__ = ["SagaTimeline", "saga_figure"]
 
@@ -216,7 +217,7 @@ def _summary(stream_id: str, events: list[tuple[Any, ...]], df: pd.DataFrame) ->
 
 
 def _titles(saga: SagaSummary) -> tuple[str, str]:
-    took = f" ({duration_text(saga.seconds)})" if saga.seconds else ""
+    took = f"; {duration_text(saga.seconds)} in all" if saga.seconds else ""
     return f"{saga.name} {saga.saga_id}: {saga.status}", f"{saga.words()}{took}"
 
 

@@ -10,7 +10,6 @@ from typing import Final
 __all__ = [
     "axis_time",
     "clock_text",
-    "counted",
     "duration_text",
     "linear_ticks",
     "moment_text",
@@ -104,16 +103,6 @@ def moment_text(moment: datetime) -> str:
         '2026-01-01 12:07:00'
     """
     return axis_time(moment).replace("T", " ")
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Example:
-        >>> counted(1, "event"), counted(2483, "event")
-        ('1 event', '2,483 events')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def linear_ticks(high: float, *, count: int = 5) -> list[float]:

@@ -20,6 +20,7 @@ __all__ = [
     "RETRY",
     "SERIES",
     "SVG_DASHES",
+    "SYMBOLS",
     "TEMPLATE",
     "series_style",
     "top_margin",
@@ -45,6 +46,7 @@ SVG_DASHES: Final = {
     "dashdot": "8 3 2 3",
     "longdash": "13 5",
 }
+SYMBOLS: Final = ("circle", "diamond", "square", "triangle-up", "cross")
 HATCHES: Final = ("", "/", ".", "x", "-", "+", "|")
 
 _AXIS: Final = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,17 +32,21 @@ _MARKS: Final = {"+": "appeared", "-": "disappeared", "~": "changed"}
 # JupyterLab's own variables, so that a change of theme is a change of theme here.
 _DIM: Final = "color:var(--jp-ui-font-color2,#7f7f7f)"
 _CELL: Final = (
-    "padding:1px 12px 1px 6px;text-align:left;vertical-align:top;line-height:1.5;"
+    "padding:1px 8px 1px 6px;text-align:left;vertical-align:top;line-height:1.5;"
     "font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);"
     "color:var(--jp-content-font-color1,inherit)"
 )
+_WHOLE: Final = "white-space:nowrap"
 _BOX: Final = (
     "overflow:auto;box-sizing:border-box;padding:6px 10px;"
     "border:1px solid var(--jp-border-color2,#7f7f7f);background:var(--jp-layout-color1,inherit);"
     "color:var(--jp-content-font-color1,inherit);overflow-wrap:anywhere"
 )
-EVENT_HEIGHT: Final = 150
-STATE_HEIGHT: Final = 220
+LINE: Final = 22
+HEAD: Final = 48
+HIGHEST: Final = 420
+LETTERS_A_LINE: Final = 44
+MEASURED_FRAMES: Final = 500
 
 
 def player_widget(player: StreamPlayer) -> ipywidgets.DOMWidget:
@@ -98,9 +102,16 @@ class PlayerWidget(ipywidgets.VBox):  # type: ignore[misc]  # it ships no types
         self._lock = threading.RLock()
         self.player = player
         self.controls = Controls(version=player.version, last=len(player.replay))
-        self.event = ipywidgets.HTML(layout={"width": "100%", "margin": "2px 0"})
-        self.state = ipywidgets.HTML(layout={"width": "100%", "margin": "2px 0"})
-        super().__init__([self.controls, self.event, self.state], layout={"width": "100%"})
+        # Side by side, and one above the other where the page is narrow.
+        half = {"flex": "1 1 360px", "min_width": "0", "margin": "2px"}
+        self.event = ipywidgets.HTML(layout=half)
+        self.state = ipywidgets.HTML(layout=half)
+        self._heights = _height(player, _event_lines), _height(player, _state_lines)
+        boxes = ipywidgets.Box(
+            [self.event, self.state],
+            layout={"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"},
+        )
+        super().__init__([self.controls, boxes], layout={"width": "100%"})
         self._follow()
         self.controls.observe(self._seek, names="version")
         player.listen(self._follow)
@@ -115,15 +126,16 @@ class PlayerWidget(ipywidgets.VBox):  # type: ignore[misc]  # it ships no types
         """Show where the player stands."""
         with self._lock:
             version = self.player.version
+            event_height, state_height = self._heights
             self.controls.version = version
-            self.controls.said = self.player.digest
+            self.controls.said = self.player.caption
             if not version:
-                self.event.value = _box("This stream has no events.", EVENT_HEIGHT)
+                self.event.value = _box("This stream has no events.", event_height)
                 return
             frame = self.player.replay[version]
-            self.event.value = _box(_event(frame, len(self.player.replay)), EVENT_HEIGHT)
+            self.event.value = _box(_event(frame), event_height)
             self.state.value = _box(
-                _state(frame) if self.player.has_state else _NO_STATE, STATE_HEIGHT
+                _state(frame) if self.player.has_state else _NO_STATE, state_height
             )
 
 
@@ -138,10 +150,35 @@ def _box(inner: str, height: int) -> str:
     )
 
 
-def _event(frame: Frame, count: int) -> str:
+def _height(player: StreamPlayer, lines: Callable[[Frame], int]) -> int:
+    """Return the height in pixels at which the fullest step of a replay can be seen as a whole."""
+    frames = player.replay.frames
+    measured = frames[:: len(frames) // MEASURED_FRAMES + 1]
+    return min(HIGHEST, HEAD + LINE * max(map(lines, measured), default=1))
+
+
+def _event_lines(frame: Frame) -> int:
+    told = (f"{name} {_text(value)}" for name, value in frame.event.data.items())
+    return sum(map(_lines, told)) + (_lines(frame.error) if frame.error else 0)
+
+
+def _state_lines(frame: Frame) -> int:
+    changed = {change.path: change for change in frame.changes}
+    before = {path: _text(change.before) for path, change in changed.items() if change.mark == "~"}
+    return sum(
+        _lines(f"{path} {_text(value)}{before.get(path, '')}")
+        for path, value in _paths(frame.state, changed)
+    )
+
+
+def _lines(text: str) -> int:
+    return 1 + len(text) // LETTERS_A_LINE
+
+
+def _event(frame: Frame) -> str:
     event = frame.event
     rows = "".join(
-        f'<tr><td style="{_CELL};{_DIM}">{html.escape(name)}</td>'
+        f'<tr><td style="{_CELL};{_WHOLE};{_DIM}">{html.escape(name)}</td>'
         f'<td style="{_CELL}">{_value(value)}</td></tr>'
         for name, value in event.data.items()
     )
@@ -153,8 +190,8 @@ def _event(frame: Frame, count: int) -> str:
     )
     return (
         f"<b>{html.escape(event.type)}</b> "
-        f'<span style="{_DIM}">v{event.version} of {count}, '
-        f"{html.escape(moment_text(event.occurred_at))} UTC, position {event.position:,}</span>"
+        f'<span style="{_DIM}">{html.escape(moment_text(event.occurred_at))} UTC, '
+        f"position {event.position:,}</span>"
         f'{error}<table style="margin-top:4px;border-collapse:collapse">{rows}</table>'
     )
 
@@ -211,11 +248,15 @@ def _line(path: str, value: Any, change: Change | None) -> str:
             shown = f"<s>{_value(change.before)}</s> &rarr; {shown}"
     return (
         f'<tr style="{background}"><td style="{_CELL};width:1em">{mark}</td>'
-        f'<td style="{_CELL};padding-left:calc(6px + {depth}em)">{html.escape(path)}</td>'
+        f'<td style="{_CELL};{_WHOLE};padding-left:calc(6px + {depth}em)">{html.escape(path)}</td>'
         f'<td style="{_CELL}">{shown}</td></tr>'
     )
 
 
 def _value(value: Any) -> str:
+    return html.escape(_text(value))
+
+
+def _text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return html.escape(text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…")
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"

@@ -226,7 +226,7 @@ def test_recover_says_what_it_would_do_and_does_it(
 
     code, out = command("recover", str(damaged))
     assert code == 1
-    assert "1 more events, up to position 2" in out
+    assert "goes on to position 2: 1 event more" in out
     assert "positions 3 to 3 is damaged" in out
     assert "nothing was changed; with --yes" in out
     with pytest.raises(StoreOpenError, match="eslab recover"):

@@ -100,6 +100,18 @@ def test_one_file_is_one_store_in_a_process(
         assert one is not two
 
 
+def test_a_file_that_was_removed_or_replaced_is_not_shared(path: Path) -> None:
+    with open_store(path) as store:
+        store.append("a-1", [event()])
+        path.rename(path.with_name("elsewhere"))
+        with pytest.raises(StoreOpenError, match="removed or replaced"):
+            open_store(path)
+        path.write_bytes(b"")
+        with pytest.raises(StoreOpenError, match="removed or replaced"):
+            open_store(path)
+        path.unlink()
+
+
 def test_threads_that_open_one_file_get_one_store(path: Path) -> None:
     found: list[EventStore] = []
     gate = threading.Barrier(4)

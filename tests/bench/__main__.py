@@ -16,12 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import ours
 import peers
+import scale
 from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
@@ -58,15 +59,23 @@ CONTESTS = [
         ours.save_in_memory, "eventsourcing POPO", peers.save_popo, 4,
     ),
     Contest(
-        "create and save 1 event, DuckDB in memory", "append", 200,
+        "create and save 1 event, DuckDB in memory", "append", 2_000,
         ours.save_duckdb, "eventsourcing POPO", peers.save_popo, 4,
     ),
     Contest(
-        "create and save 1 event, durable file", "append", 200,
+        "create and save 1 event, durable file", "append", 500,
         ours.save_file, "eventsourcing SQLite", peers.save_sqlite, 1.2,
     ),
     Contest(
-        "bulk import, durable file", "event", 20_000,
+        "create and save 1 event, durable file", "append", 500,
+        ours.save_file, "write and fdatasync", peers.sync, 1 / 1.5,
+    ),
+    Contest(
+        "16 threads, 1 event each, durable file", "append", 4_000,
+        ours.save_threads, "raw SQLite, a lock", peers.save_threads, 3,
+    ),
+    Contest(
+        "bulk import, durable file", "event", 50_000,
         ours.import_file, "eventsourcing SQLite", peers.import_sqlite, 10,
     ),
     Contest(
@@ -74,7 +83,7 @@ CONTESTS = [
         ours.replay_objects, "eventsourcing POPO", peers.replay_popo, 2,
     ),
     Contest(
-        "replay all events to a DataFrame, DuckDB", "event", 20_000,
+        "replay all events to a DataFrame, DuckDB", "event", 50_000,
         ours.replay_frame, "eventsourcing POPO", peers.replay_popo, 10,
     ),
     Contest(
@@ -94,6 +103,7 @@ def measure(contest: Contest, rounds: int) -> dict[str, object]:
                 start = time.perf_counter()
                 work()
                 spent = time.perf_counter() - start
+                ours.close_all()
             if number:  # the first round warms up
                 times[side].append(spent / contest.count * 1e6)
     eslab, peer = statistics.median(times["ours"]), statistics.median(times["theirs"])
@@ -120,7 +130,10 @@ def folder() -> Iterator[Path]:
 def main() -> None:
     """Run every contest, print the table, and write ``bench.json``."""
     rounds = int(os.environ.get("ESLAB_BENCH_ROUNDS", ROUNDS))
+    millions = float(os.environ.get("ESLAB_BENCH_MILLIONS", "10"))
     results = [measure(contest, rounds) for contest in tqdm(CONTESTS, unit=" contests")]
+    with folder() as place:
+        facts_at_scale = scale.measure(place, events=int(millions * 1_000_000))
     table = Table(title=f"microseconds a unit, medians of {rounds} interleaved rounds")
     for name in ("work", "unit", "eslab", "peer", "of the peer", "ratio", "target", ""):
         table.add_column(name, justify="left" if name in ("work", "unit", "peer") else "right")
@@ -132,10 +145,17 @@ def main() -> None:
             str(row["peer"]),
             f"{row['peer_us']:,.1f}",
             f"{row['ratio']:.2f} x",
-            f"{row['target']} x",
+            f"{row['target']:.3g} x",
             "reached" if row["reached"] else "falls short",
         )
-    Console(width=150).print(table)
+    console = Console(width=150)
+    console.print(table)
+    at_scale = Table(title=f"one file with {millions:g} million events, in its own process")
+    for name in ("what", "found", "target", ""):
+        at_scale.add_column(name, justify="left" if name == "what" else "right")
+    for fact in facts_at_scale:
+        at_scale.add_row(*fact.cells())
+    console.print(at_scale)
     packages = ("duckdb", "eventsourcing", "pyarrow", "pydantic")
     facts = {
         "python": platform.python_version(),
@@ -143,6 +163,7 @@ def main() -> None:
         "versions": {name: version(name) for name in packages},
         "rounds": rounds,
         "results": results,
+        "scale": [asdict(fact) for fact in facts_at_scale],
     }
     Path("bench.json").write_text(json.dumps(facts, indent=2) + "\n")
     sys.stderr.write("written to bench.json\n")

@@ -5,8 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
-from eslab import Aggregate, Event, Lab, MemoryStore, Projection, Row, Rows, applies, on, open_store
+from eslab import (
+    Aggregate,
+    Event,
+    Lab,
+    MemoryStore,
+    NewEvent,
+    Projection,
+    Row,
+    Rows,
+    applies,
+    on,
+    open_store,
+)
 from eslab.aggregates import Repository
 from eslab.schema import EventRegistry, encode
 from eslab.store import EventStore
@@ -82,12 +95,53 @@ def save_duckdb(count: int, place: Path) -> Work:
     return _save(open_store(), count)
 
 
+_opened: list[EventStore] = []
+
+
+def open_file(place: Path) -> EventStore:
+    """Open a store that has had its first append, which makes the journal."""
+    store = open_store(place / "store.duckdb")
+    _opened.append(store)
+    store.append("first-1", [NewEvent("First", {})])
+    return store
+
+
+def close_all() -> None:
+    """Close what was opened, before its folder is removed."""
+    while _opened:
+        _opened.pop().close()
+
+
 def save_file(count: int, place: Path) -> Work:
-    return _save(open_store(place / "store.duckdb"), count)
+    return _save(open_file(place), count)
+
+
+def save_threads(count: int, place: Path) -> Work:
+    store = open_file(place)
+    data = {"name": "Fido"}
+
+    def work() -> None:
+        in_threads(count, lambda thread: store.append(f"dog-{thread}", [NewEvent("Named", data)]))
+
+    return work
+
+
+def in_threads(count: int, save: Callable[[int], object], *, threads: int = 16) -> None:
+    """Call `save` with the number of the thread, `count` times over all threads."""
+
+    def run(thread: int) -> None:
+        for _ in range(count // threads):
+            save(thread)
+
+    workers = [Thread(target=run, args=(thread,)) for thread in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
 
 
 def import_file(count: int, place: Path) -> Work:
-    store = open_store(place / "store.duckdb")
+    store = open_file(place)
 
     def work() -> None:
         events = (

@@ -1,16 +1,24 @@
-"""The peer's side of each contest: `eventsourcing`, used as its documentation shows."""
+"""The peers' side of each contest: `eventsourcing`, raw SQLite, and the disk itself.
+
+`eventsourcing` is used as its documentation shows; raw SQLite makes one durable transaction of each
+append, under a lock.
+"""
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 from eventsourcing.popo import POPOTrackingRecorder
 from eventsourcing.projection import ApplicationSubscription, Projection
+from ours import in_threads
 
 Work = Callable[[], object]
 
@@ -48,6 +56,45 @@ def _sqlite(place: Path) -> Application:
 
 def save_sqlite(count: int, place: Path) -> Work:
     return _save(_sqlite(place), count)
+
+
+def sync(count: int, place: Path) -> Work:
+    """Write a small block into a file that has its size already, and wait for the disk."""
+    file = os.open(place / "blocks", os.O_CREAT | os.O_RDWR)
+    os.pwrite(file, b"x" * 4096 * 1024, 0)
+    os.fsync(file)
+
+    def work() -> None:
+        for number in range(count):
+            os.pwrite(file, b"y" * 300, number % 1024 * 4096)
+            os.fdatasync(file)
+        os.close(file)
+
+    return work
+
+
+def save_threads(count: int, place: Path) -> Work:
+    connection = sqlite3.connect(
+        place / "raw.db", isolation_level=None, check_same_thread=False, timeout=60
+    )
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    connection.execute(
+        "create table events(position integer primary key, stream text, version integer, "
+        "data text, unique (stream, version))"
+    )
+    lock = Lock()
+    versions: Counter[int] = Counter()
+
+    def save(thread: int) -> None:
+        with lock:
+            versions[thread] += 1
+            connection.execute(
+                "insert into events(stream, version, data) values (?, ?, ?)",
+                (f"dog-{thread}", versions[thread], '{"name":"Fido"}'),
+            )
+
+    return lambda: in_threads(count, save)
 
 
 def _fill(app: Application, count: int) -> None:

@@ -127,6 +127,8 @@ def jupyterlab(folder: Path) -> Iterator[Server]:
         *(f"--ServerApp.root_dir={root}", "--ServerApp.allow_root=True"),
         *("--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"),
         "--LabApp.extension_manager=readonly",
+        # As `make lab` does.
+        "--ContentsManager.pre_save_hook=eslab.testing.notebooks.forget_drawings",
     ]
     log = folder / "jupyterlab.log"
     with log.open("w", encoding="utf-8") as output:

@@ -27,6 +27,7 @@ from eslab import (
     VirtualClock,
 )
 from eslab.clock import minted_position
+from eslab.subscriptions import Subscription
 
 BAD_EVENTS = (
     "NaN",
@@ -286,6 +287,28 @@ def test_waiting_ends_with_the_next_append(store: EventStore) -> None:
     for thread in threads:
         thread.join(10)
     assert heads == [3, 3, 3]
+
+
+def test_a_live_subscription_sees_every_event_once(store: EventStore) -> None:
+    seen: list[int] = []
+
+    def follow() -> None:
+        for batch in Subscription(store, frozenset(["Counted"]), size=3).follow(0):
+            seen.extend(e.position for e in batch.events)
+            if batch.scanned >= 21:
+                return
+
+    def append() -> None:
+        for number in range(5):
+            store.append("s-1", [event(number), event(number)])
+
+    store.append("s-1", [event()])
+    threads = [threading.Thread(target=work) for work in (follow, append, append)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert seen == list(range(1, 22))
 
 
 def test_waiting_ends_when_the_store_is_closed(store: EventStore) -> None:

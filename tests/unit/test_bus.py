@@ -64,6 +64,11 @@ def test_handlers_get_the_types_that_they_subscribed_to(
     assert repr(bus) == "LocalBus(4 handlers, 0 failures)"
 
 
+def test_a_bus_counts_in_the_singular_too(bus: LocalBus) -> None:
+    bus.subscribe(ALL, print)
+    assert repr(bus) == "LocalBus(1 handler, 0 failures)"
+
+
 def test_a_handler_that_fails_stops_no_other(
     store: MemoryStore, bus: LocalBus, relay: Relay, caplog: pytest.LogCaptureFixture
 ) -> None:

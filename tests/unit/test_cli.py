@@ -42,16 +42,90 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--check" in out
 
 
-@pytest.mark.parametrize(
-    "argv", [["frobnicate"], ["nb", "frobnicate"], ["nb", "update", "--frobnicate"], ["--quiet"]]
-)
-def test_wrong_usage_is_2_and_says_what(
+@pytest.mark.parametrize("argv", [[], ["nb"]])
+def test_without_a_command_there_is_help(
     capsys: pytest.CaptureFixture[str], argv: list[str]
 ) -> None:
     code, out, err = run(capsys, *argv)
+    assert (code, err) == (2, "")
+    assert "--help" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "named", "help_of"),
+    [
+        (["frobnicate"], "frobnicate", "eslab"),
+        (["nb", "frobnicate"], "frobnicate", "eslab nb"),
+        (["nb", "update", "--frobnicate"], "--frobnicate", "eslab nb update"),
+        (["--quiet"], "--quiet", "eslab"),
+        (["-x"], "-x", "eslab"),
+        (["demo", "--bogus"], "--bogus", "eslab demo"),
+        (["demo", "extra"], "extra", "eslab demo"),
+        (["demo", "--out"], "--out", "eslab"),
+        (["demo", "--year=3"], "--year", "eslab"),
+        (["copy", "a"], "TO", "eslab copy"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_says_what(
+    capsys: pytest.CaptureFixture[str], argv: list[str], named: str, help_of: str
+) -> None:
+    code, out, err = run(capsys, *argv)
     assert (code, out) == (2, "")
-    assert argv[-1] in err
-    assert "Traceback" not in err
+    (line,) = err.splitlines()
+    assert line.startswith("eslab: error: ")
+    assert named in line
+    assert line.endswith(f"; see {help_of} --help")
+
+
+@pytest.mark.parametrize(
+    "argv", [["demo", "--out", ""], ["demo", "--store="], ["verify", ""], ["nb", "update", ""]]
+)
+def test_an_empty_path_is_refused(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    assert run(capsys, *argv) == (2, "", "eslab: error: a path is needed, and '' is none\n")
+
+
+@pytest.mark.parametrize("argv", [["demo", "--help"], ["nb", "update", "--help"]])
+def test_help_says_what_the_defaults_are(
+    capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    _, out, _ = run(capsys, *argv)
+    # In the boxes of help, lines are broken anywhere.
+    words = " ".join(out.replace("│", " ").split())
+    assert "by default" in words
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("argv", [["--help"], ["nb", "update", "--check", "NB"]])
+def test_output_that_cannot_be_written_is_one_line(notebook: Path, argv: list[str]) -> None:
+    command = [sys.executable, "-c", "from eslab.cli import main; main()", *argv]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [str(notebook) if part == "NB" else part for part in command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "eslab: error: the output cannot be written: No space left on device\n",
+    )
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(notebook: Path) -> None:
+    command = [sys.executable, "-c", "from eslab.cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, "nb", "update", "--check", str(notebook)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 1
 
 
 def test_an_error_of_eslab_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -61,25 +63,28 @@ def by_hand(store: DuckDBStore, checkpoint: int, head: int, at: datetime) -> Cut
     return Cut(at, head, checkpoint, len(waiting), seconds)
 
 
-def history_by_hand(store: DuckDBStore, name: str) -> list[Cut]:
+def history_by_hand(store: DuckDBStore, name: str, at: datetime) -> list[Cut]:
+    """Count what held at each moment, and just before each move of the checkpoint."""
     moves = store.sql(
         "select committed_at, to_position from checkpoint_log where projection = ?", [name]
     ).fetchall()
     events = list(store.read_all())
-    times = sorted({event.recorded_at for event in events} | {time for time, _ in moves})
-    return [
-        by_hand(
-            store,
-            max((to for moved, to in moves if moved <= time), default=0),
-            max((event.position for event in events if event.recorded_at <= time), default=0),
-            time,
-        )
-        for time in times
-    ]
+
+    def cut(time: datetime, seen: Callable[[datetime, datetime], bool]) -> Cut:
+        checkpoint = max((to for moved, to in moves if seen(moved, time)), default=0)
+        head = max((event.position for event in events if seen(event.recorded_at, time)), default=0)
+        return by_hand(store, checkpoint, head, time)
+
+    cuts = []
+    for time in sorted({event.recorded_at for event in events} | {time for time, _ in moves}):
+        if any(moved == time for moved, _ in moves):
+            cuts.append(cut(time, operator.lt))
+        cuts.append(cut(time, operator.le))
+    return [*cuts, cut(at, operator.le)] if cuts and cuts[-1].time < at else cuts
 
 
-def measured(store: DuckDBStore, projection: Projection) -> list[Cut]:
-    frame = lag_history(store, [projection])
+def measured(store: DuckDBStore, projection: Projection, at: datetime) -> list[Cut]:
+    frame = lag_history(store, [projection], at=at)
     assert list(frame["projection"].unique()) == ([projection.name] if len(frame) else [])
     columns: Any = [frame[name] for name in Cut._fields]
     return [
@@ -125,7 +130,9 @@ def test_lag_now_and_in_hindsight_is_what_a_count_by_hand_gives(work: list[Any])
                     found.lag_seconds,
                 ) == expected
         for projection in projections:
-            assert measured(lab.store, projection) == history_by_hand(lab.store, projection.name)
+            at = lab.clock.now()
+            expected = history_by_hand(lab.store, projection.name, at)
+            assert measured(lab.store, projection, at) == expected
 
 
 def test_the_count_by_hand_can_differ() -> None:
@@ -137,9 +144,9 @@ def test_the_count_by_hand_can_differ() -> None:
             transaction.execute("update eslab.checkpoint_log set to_position = 0")
         right = [
             cut._replace(checkpoint=1, lag_events=0, lag_seconds=0.0)
-            for cut in history_by_hand(lab.store, "counts")
+            for cut in history_by_hand(lab.store, "counts", lab.clock.now())
         ]
-        assert measured(lab.store, Counts()) != right
+        assert measured(lab.store, Counts(), lab.clock.now()) != right
 
 
 def test_a_projection_that_never_ran_is_behind_by_everything() -> None:
@@ -149,8 +156,9 @@ def test_a_projection_that_never_ran_is_behind_by_everything() -> None:
         found = projection_lag(lab.store, Counts(), at=lab.clock.now())
         assert (found.checkpoint, found.lag_events, found.lag_seconds) == (0, 2, 3.0)
         assert str(found) == "counts: 2 events, 3.000 s"
-        (cut,) = measured(lab.store, Counts())
-        assert (cut.lag_events, cut.lag_seconds) == (2, 0.0)
+        first, last = measured(lab.store, Counts(), lab.clock.now())
+        assert (first.lag_events, first.lag_seconds) == (2, 0.0)
+        assert (last.lag_events, last.lag_seconds) == (2, 3.0)
 
 
 def test_an_empty_store_has_no_lag() -> None:
@@ -158,8 +166,11 @@ def test_an_empty_store_has_no_lag() -> None:
         found = projection_lag(lab.store, Counts(), at=lab.clock.now())
         assert (found.head, found.lag_events, found.lag_seconds) == (0, 0, 0.0)
         assert str(found) == "counts: caught up at 0"
-        assert measured(lab.store, Counts()) == []
-        assert list(lag_history(lab.store, []).columns) == ["projection", *Cut._fields]
+        assert measured(lab.store, Counts(), lab.clock.now()) == []
+        assert list(lag_history(lab.store, [], at=lab.clock.now()).columns) == [
+            "projection",
+            *Cut._fields,
+        ]
 
 
 def test_lag_is_never_negative_when_the_clock_is_set_back() -> None:
@@ -172,21 +183,40 @@ def test_lag_is_never_negative_when_the_clock_is_set_back() -> None:
         lab.clock._now = start + MS  # type: ignore[attr-defined]
         assert projection_lag(lab.store, Counts(), at=lab.clock.now()).lag_seconds == 0.0
         lab.run()
-        assert all(c.lag_events >= 0 and c.lag_seconds >= 0 for c in measured(lab.store, Counts()))
+        cuts = measured(lab.store, Counts(), lab.clock.now())
+        assert all(cut.lag_events >= 0 and cut.lag_seconds >= 0 for cut in cuts)
 
 
-def test_a_long_history_is_thinned_and_keeps_its_last_moment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Lab(seed=7) as lab:
-        lab.project(Counts())
-        for _ in range(60):
-            lab.append("x-1", [Wanted(), Ignored()])
-            lab.advance(4 * MS)
-        lab.run()
-        whole = measured(lab.store, Counts())
-        monkeypatch.setattr(lag, "SAMPLES", 10)
-        thin = measured(lab.store, Counts())
-        assert len(thin) <= 2 * 13 < len(whole)
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=25, max_size=60))
+def test_a_long_history_is_thinned_and_keeps_every_peak(work: list[tuple[int, int]]) -> None:
+    with Lab(seed=7) as lab, pytest.MonkeyPatch.context() as patch:
+        lab.project(Slow())
+        lab.append("x-1", [Wanted()])
+        for count, pause in work:
+            if count:
+                lab.append("x-1", [Wanted(), Ignored()] * count)
+            lab.advance(pause * MS)
+        lab.advance(MS)
+        at = lab.clock.now()
+        whole = history_by_hand(lab.store, "slow", at)
+        patch.setattr(lag, "ROWS", 30)
+        thin = measured(lab.store, Slow(), at)
+        assert len(thin) <= 30
         assert set(thin) <= set(whole)
         assert thin[-1] == whole[-1]
+        for name in ("lag_events", "lag_seconds"):
+            read = operator.attrgetter(name)
+            assert max(map(read, thin)) == max(map(read, whole))
+
+
+def test_lag_is_highest_just_before_a_checkpoint_moves() -> None:
+    with Lab(seed=7) as lab:
+        lab.project(Slow())
+        lab.append("x-1", [Wanted(), Wanted(), Wanted()])
+        lab.run()
+        # Two batches, of 7 ms and 1 ms an event: 9 ms and then 8 ms.
+        assert [
+            (cut.lag_events, cut.lag_seconds)
+            for cut in measured(lab.store, Slow(), lab.clock.now())
+        ] == [(3, 0.0), (3, 0.009), (1, 0.009), (1, 0.017), (0, 0.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,15 @@ def test_two_runs_give_the_same_bytes(write: Write) -> None:
             "language": "python",
             "name": "python3",
         },
-        "language_info": {"name": "python"},
+        "language_info": {
+            "codemirror_mode": {"name": "ipython", "version": 3},
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+            "version": platform.python_version(),
+        },
     }
     stream, slider = document["cells"][0]["outputs"]
     assert stream["text"] == ["a\n", "b\n", "c\n"]
@@ -79,7 +88,7 @@ def test_the_committed_state_does_not_matter(write: Write) -> None:
 
     def disturb(document: Any) -> None:
         document["metadata"]["widgets"] = {"state": {"a": "b"}}
-        document["metadata"]["language_info"]["version"] = "3.11.2"
+        document["metadata"]["language_info"]["mimetype"] = "text/plain"
         document["cells"][0]["metadata"]["execution"] = {"iopub.status.busy": "2026-01-01"}
         document["cells"][0]["id"] = "random01"
         document["cells"][1]["execution_count"] = 17
@@ -91,6 +100,74 @@ def test_the_committed_state_does_not_matter(write: Write) -> None:
     assert messages(path) == ["NB: is not in the normal form; run `eslab nb update NB`"]
     notebooks.update([path])
     assert path.read_bytes() == clean
+
+
+FIGURE = """\
+from IPython.display import display
+display({"application/vnd.plotly.v1+json": {"data": [{"y": [0.0, 1.5]}]}}, raw=True)"""
+
+
+def draw(document: Any) -> None:
+    """Do what plotly does to a figure that comes into sight."""
+    document["cells"][0]["outputs"][0]["data"]["image/png"] = "aGVsbG8="
+
+
+def test_a_figure_that_was_looked_at_is_the_same_figure(write: Write) -> None:
+    path = write(FIGURE)
+    notebooks.update([path])
+    clean = path.read_bytes()
+    edit(path, draw)
+    assert path.read_bytes() != clean
+    assert notebooks.in_normal_form(path)
+    assert messages(path) == []
+    assert notebooks.update([path]) == [path]
+    assert path.read_bytes() == clean
+
+
+def test_the_server_does_not_save_how_a_figure_was_drawn(write: Write) -> None:
+    path = write(FIGURE)
+    notebooks.update([path])
+    document = json.loads(path.read_text(encoding="utf-8"))
+    drawn = json.loads(path.read_text(encoding="utf-8"))
+    draw(drawn)
+    assert drawn != document
+    notebooks.forget_drawings(model={"type": "notebook", "content": drawn}, path="any")
+    assert drawn == document
+    notebooks.forget_drawings(model={"type": "file", "content": "text"}, path="any")
+
+
+def test_the_version_of_python_in_the_file_is_kept(write: Write) -> None:
+    path = write("1 + 1")
+    notebooks.update([path])
+    edit(path, lambda document: document["metadata"]["language_info"].update(version="3.99.0"))
+    assert notebooks.in_normal_form(path)
+    assert messages(path) == []
+    assert notebooks.update([path]) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "saved"),
+    [
+        ("0.0", "0"),
+        ("-0.0", "0"),
+        ("2.0", "2"),
+        ("0.1", "0.1"),
+        ("1e-07", "1e-07"),
+        ("1e20", "100000000000000000000"),
+        ("1e21", "1e+21"),
+        ("123456789012345678901", "123456789012345680000"),
+        ("9007199254740993", "9007199254740992"),
+        ("True", "true"),
+    ],
+)
+def test_numbers_are_written_as_jupyterlab_saves_them(
+    write: Write, number: str, saved: str
+) -> None:
+    output = nbformat.v4.new_output("display_data", {"application/json": {"x": [eval(number)]}})
+    notebook = nbformat.read(write("x"), as_version=4)
+    notebook.cells[0].outputs = [output]
+    (normal,) = notebooks.normalise(notebook).cells[0].outputs
+    assert json.dumps(normal.data["application/json"]["x"]) == f"[{saved}]"
 
 
 def test_cell_ids_follow_the_source(write: Write) -> None:

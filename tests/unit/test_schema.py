@@ -10,13 +10,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    RootModel,
+    computed_field,
+    field_serializer,
+)
 
 from eslab import (
     Event,
@@ -189,7 +197,7 @@ def test_sets_at_every_depth_are_sorted() -> None:
         plain=Plain({"b", "a", "c"}),
         queue=deque([{"b", "a", "c"}]),
     )
-    data = encode(event).data
+    data = parse_json(encode(event).data)
     assert data["nested"] == [["a", "b", "c"], ["x", "y", "z"]]
     assert data["inner"]["numbers"] == [1.0, 2.0, 3.0]
     letters = ["a", "b", "c"]
@@ -266,7 +274,7 @@ class Shortened(Event):
 
 def test_a_serializer_of_the_users_own_is_left_alone() -> None:
     event = Shortened(words={"b", "a"}, numbers=[3, 2], by_name={"a": 1})
-    assert encode(event).data == {"words": "a,b", "numbers": [3], "by_name": {}}
+    assert parse_json(encode(event).data) == {"words": "a,b", "numbers": [3], "by_name": {}}
 
 
 def test_data_that_does_not_fit_the_class_says_where() -> None:
@@ -468,3 +476,61 @@ def test_what_no_column_stands_for_is_refused(kind: Any) -> None:
 )
 def test_snake_case(name: str, snake: str) -> None:
     assert snake_case(name) == snake
+
+
+class Simple(Event):
+    b: str
+    a: str | None = None
+    number: int = 0
+    yes: bool = True
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(TEXT, st.none() | TEXT, st.integers(-(2**80), 2**80), st.booleans())
+def test_plain_events_are_written_as_all_others_are(
+    b: str, a: str | None, number: int, yes: bool
+) -> None:
+    event = Simple(b=b, a=a, number=number, yes=yes)
+    assert encode(event).data == canonical_json(event.model_dump(mode="json"))
+
+
+class Loud(Event):
+    word: Annotated[str, PlainSerializer(str.upper)]
+
+
+class Quiet(Event):
+    word: str
+    left_out: str = Field(default="x", exclude=True)
+
+
+class Open(Event, extra="allow"):
+    word: str
+
+
+class Own(Event):
+    word: str
+
+    @field_serializer("word")
+    def longer(self, word: str) -> str:
+        return word * 2
+
+
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [
+        (Loud(word="a"), {"word": "A"}),
+        (Quiet(word="a"), {"word": "a"}),
+        (Open(word="a", more=1), {"word": "a", "more": 1}),
+        (Own(word="a"), {"word": "aa"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_serializer_of_ones_own_is_not_passed_by(event: Event, data: dict[str, Any]) -> None:
+    assert parse_json(encode(event).data) == data
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(InputError, match="surrogates"):
+        encode(Simple(b="\ud800"))

@@ -43,7 +43,7 @@ from eslab.views import (
     render_mode,
 )
 from eslab.views.lag_picture import lag_picture
-from eslab.views.lag_series import COMPLETE, Samples
+from eslab.views.lag_series import DASHED, DENSE, lag_lines, outline
 from eslab.views.saga_marks import drawing
 from eslab.views.scales import linear_ticks, nice_step, thinned, time_ticks
 from eslab.views.svg import Svg
@@ -302,36 +302,70 @@ def test_the_lag_figure_is_the_frame(lab: Lab) -> None:
     names = [line.name for line in figure.data if line.showlegend is not False]
     assert names == ["head of the log", "quick", "slow"]
     slow = view.df[view.df["projection"] == "slow"]
-    line = next(line for line in figure.data if line.name == "slow")
-    # The last point is the measurement of now.
-    assert list(line.y)[:-1] == slow["checkpoint"].tolist()
-    assert line.y[-1] == view.now[1].checkpoint
-    assert line.customdata[-1].endswith("1.0 s behind")
-    below = [line for line in figure.data if line.name == "slow"][1]
-    assert set(slow["lag_seconds"]) <= set(below.y)
-    assert max(below.y) >= slow["lag_seconds"].max()
+    checkpoints, seconds, peak = [line for line in figure.data if line.name == "slow"]
+    assert list(checkpoints.y) == slow["checkpoint"].tolist()
+    assert checkpoints.y[-1] == view.now[1].checkpoint
+    assert checkpoints.customdata[-1].endswith("1.0 s behind")
+    assert list(seconds.y) == slow["lag_seconds"].tolist()
+    assert list(peak.y) == [slow["lag_seconds"].max()]
 
 
-def test_each_projection_has_its_own_colour_and_line(lab: Lab) -> None:
+def test_each_projection_has_its_own_colour_line_and_mark(lab: Lab) -> None:
     figure = lagging(lab).figure()
     styles = {line.name: (line.line.color, line.line.dash) for line in figure.data}
     assert len(set(styles.values())) == len(styles) == 3
+    assert len({line.marker.symbol for line in figure.data if line.marker.symbol}) == 2
     assert len({series_style(index) for index in range(20)}) == 20
     for one, other in combinations(map(series_style, range(4)), 2):
         assert one[0] != other[0]
         assert one[1] != other[1]
 
 
-def test_lag_grows_by_a_second_a_second_until_a_checkpoint_moves() -> None:
-    times = [START + timedelta(seconds=second) for second in (0, 2, 5)]
-    samples = Samples(times, [9, 9, 9], [0, 4, 9], [9, 5, 0], [0.0, 1.5, 0.0], complete=True)
-    assert samples.grown(limit=100) == [
-        (times[0], 0.0),
-        (times[1], 2.0),
-        (times[1], 1.5),
-        (times[2], 4.5),
-        (times[2], 0.0),
+def sawtooth(count: int, *, head: int) -> pd.DataFrame:
+    """Return a history of so many rows, a second apart, with lag up to 96 s and once 500 s."""
+    seconds = [float(number % 97) for number in range(count)]
+    seconds[count // 3] = 500.0
+    return pd.DataFrame(
+        {
+            "projection": "slow",
+            "time": pd.date_range(START, periods=count, freq="s"),
+            "head": head,
+            "checkpoint": [head - number % 97 for number in range(count)],
+            "lag_events": [number % 97 for number in range(count)],
+            "lag_seconds": seconds,
+        }
+    )
+
+
+def test_a_gap_too_narrow_to_be_seen_is_shown_itself() -> None:
+    wide, narrow = (lag_figure(sawtooth(50, head=head)) for head in (1_000, 1_000_000))
+    assert wide.data[0].name == "head of the log"
+    assert wide.layout.yaxis.title.text == "position in the log"
+    assert [line.name for line in narrow.data] == ["slow"] * 3
+    assert narrow.layout.yaxis.title.text == "lag in events"
+    assert list(narrow.data[0].y) == [number % 97 for number in range(50)]
+
+
+def test_a_line_with_many_teeth_is_solid() -> None:
+    names = ["quick", "slow"]
+    few, many = (sawtooth(count, head=1_000) for count in (DASHED, DASHED + 1))
+    histories = [
+        pd.concat([history.assign(projection="quick"), history]) for history in (few, many)
     ]
+    few_lines, many_lines = (lag_lines(history, names, limit=2_000) for history in histories)
+    assert [line.dash for line in few_lines.projections] == ["solid", "dash"]
+    assert [line.dash for line in many_lines.projections] == ["solid", "solid"]
+
+
+def test_an_outline_is_the_highest_of_each_piece_and_keeps_what_lies_between() -> None:
+    moments = [START + timedelta(seconds=second) for second in (0, 1.5, 1.5, 150, 200)]
+    steps = outline(moments, [0.0, 9.0, 0.0, 148.5, 198.5], moments[0], moments[-1])
+    assert [value for _, value in steps[:6]] == [6.0, 6.0, 9.0, 9.0, 1.5, 1.5]
+    assert steps[2][0] == steps[1][0] == START + timedelta(seconds=1)
+    # Lag grows by a second a second, also where there is no point.
+    assert steps[201] == (START + timedelta(seconds=101), 99.5)
+    assert steps[-1] == (moments[-1], 198.5)
+    assert len(steps) == 400
 
 
 def test_a_long_series_keeps_its_peaks() -> None:
@@ -343,24 +377,20 @@ def test_a_long_series_keeps_its_peaks() -> None:
     assert kept[-1] == 8_999
 
 
-@pytest.mark.parametrize("count", [COMPLETE - 1, COMPLETE, 4_000])
-def test_a_long_history_is_drawn_with_few_points(count: int) -> None:
-    history = pd.DataFrame(
-        {
-            "projection": "slow",
-            "time": pd.date_range(START, periods=count, freq="s"),
-            "head": range(count),
-            "checkpoint": 0,
-            "lag_events": range(count),
-            "lag_seconds": [float(number % 97) for number in range(count)],
-        }
-    )
-    now = ProjectionLag("slow", START + timedelta(days=1), 0, count, count, 86_400.0)
+@pytest.mark.parametrize("head", [10, 1_000_000])
+@pytest.mark.parametrize("count", [DENSE, DENSE + 1, 4_000])
+def test_a_long_history_is_drawn_with_few_points_and_all_its_peaks(count: int, head: int) -> None:
+    history = sawtooth(count, head=head)
+    now = ProjectionLag("slow", START, 0, head, 0, 0.0)
     figure = lag_figure(history, [now])
     assert all(len(line.x) <= 2_000 for line in figure.data)
-    assert all(line.x[-1] == "2026-01-02T00:00:00" for line in figure.data)
-    assert max(figure.data[-1].y) == 86_400
-    assert len(lag_picture(history, [now], words=["far"], desc="")) < 60_000
+    _, seconds, peak = figure.data[-3:]
+    assert max(seconds.y) == max(peak.y) == 500
+    outlined = count > DENSE
+    assert figure.layout.yaxis2.title.text.startswith("highest" if outlined else "lag")
+    picture = lag_picture(history, [now], words=["far"], desc="")
+    assert "slow: far; at most 8 min 20 s" in texts(picture)
+    assert len(picture) < 60_000
 
 
 # Sagas.

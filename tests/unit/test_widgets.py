@@ -20,7 +20,7 @@ from eslab.views import StreamPlayer
 pytest.importorskip("anywidget")
 pytest.importorskip("ipywidgets")
 
-from eslab.widgets.player import PlayerWidget, player_widget
+from eslab.widgets.player import HIGHEST, PlayerWidget, player_widget
 
 EVIL = """<script>alert("it's")</script>"""
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -62,16 +62,16 @@ def test_the_widget_starts_where_the_player_stands(player: StreamPlayer) -> None
     player.seek(2)
     widget = player_widget(player)
     assert (widget.controls.version, widget.controls.last) == (2, 5)
-    assert widget.controls.said == player.digest
-    assert words(widget.event.value).startswith("Said v2 of 5, 2026-01-01 00:00:00 UTC")
+    assert widget.controls.said == "talk-1: version 2 of 5, Said"
+    assert words(widget.event.value).startswith("Said 2026-01-01 00:00:00 UTC, position 2")
 
 
 def test_the_slider_moves_the_player(player: StreamPlayer) -> None:
     widget = player_widget(player)
     widget.controls.version = 3
     assert player.version == 3
-    assert widget.controls.said == player.digest
-    assert "Said v3 of 5" in words(widget.event.value)
+    assert widget.controls.said == player.caption
+    assert "position 3" in words(widget.event.value)
 
 
 def test_the_player_moves_the_slider(player: StreamPlayer) -> None:
@@ -79,7 +79,7 @@ def test_the_player_moves_the_slider(player: StreamPlayer) -> None:
     player.version = 4
     for widget in (first, second):
         assert widget.controls.version == 4
-        assert "Said v4 of 5" in words(widget.event.value)
+        assert "position 4" in words(widget.event.value)
 
 
 @pytest.mark.parametrize(("sent", "reached"), [(0, 1), (99, 5)])
@@ -126,6 +126,24 @@ def test_boxes_keep_their_height(player: StreamPlayer) -> None:
     assert len(heights) == 1
 
 
+def test_boxes_are_as_high_as_the_fullest_step_needs() -> None:
+    def height(*texts: str) -> int:
+        with Lab(seed=7) as lab:
+            lab.register(Talk)
+            lab.append("talk-1", [Said(key=f"k{n}", text=text) for n, text in enumerate(texts)])
+            widget = player_widget(lab.replay("talk-1"))
+        (found,) = re.findall(r"height:(\d+)px", widget.state.value)
+        return int(found)
+
+    assert height("a") < height("a", "b", "c") < height("a", "b", "c" * 200) < height(*"abc" * 99)
+    assert height(*"abc" * 99) == HIGHEST
+
+
+def test_the_caption_says_what_was_not_applied(player: StreamPlayer) -> None:
+    player.seek(5)
+    assert player_widget(player).controls.said == "talk-1: version 5 of 5, Said, not applied"
+
+
 def test_a_stream_without_events() -> None:
     widget = player_widget(StreamPlayer(Replay("talk-9", {}, ())))
     assert widget.controls.last == 0
@@ -156,8 +174,8 @@ def test_threads_leave_one_version_on_show(player: StreamPlayer) -> None:
         thread.join()
     version = player.version
     assert widget.controls.version == version
-    assert f"v{version} of 5" in words(widget.event.value)
-    assert widget.controls.said == player.digest
+    assert f"position {version}" in words(widget.event.value)
+    assert widget.controls.said == player.caption
 
 
 def test_the_bundle_holds_the_widget_and_the_table(

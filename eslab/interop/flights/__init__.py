@@ -21,12 +21,14 @@ from eslab.interop.flights.domain import (
 from eslab.interop.flights.importer import (
     FlightsReport,
     import_flights,
+    import_timeline,
     import_week,
     import_year,
     week_events,
     year_events,
 )
 from eslab.interop.flights.source import Source, week_source, year_source
+from eslab.interop.flights.timeline import Timeline
 
 __all__ = [
     "AirportHour",
@@ -40,7 +42,9 @@ __all__ = [
     "FlightScheduled",
     "FlightsReport",
     "Source",
+    "Timeline",
     "import_flights",
+    "import_timeline",
     "import_week",
     "import_year",
     "week_events",

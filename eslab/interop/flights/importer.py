@@ -19,6 +19,7 @@ from eslab.store import EventStore, ImportReport
 __all__ = [
     "FlightsReport",
     "import_flights",
+    "import_timeline",
     "import_week",
     "import_year",
     "week_events",
@@ -133,29 +134,55 @@ def import_flights(
         StoreError: an append failed; the batches before it are in the store.
     """
     with Timeline(source) as timeline:
-        description = f"flights {source.first} to {source.last}"
-        if every is None:
-            done = store.import_events(
-                timeline.events(), progress=progress, total=len(timeline), description=description
-            )
-        else:
-            with tqdm(
-                total=len(timeline),
-                desc=description,
-                unit=" events",
-                unit_scale=True,
-                disable=None if progress else True,
-            ) as bar:
-                done = _paced(store, timeline.events(), every, then, bar)
-        return FlightsReport(
-            first=source.first,
-            last=source.last,
-            **timeline.counts,
-            zones_added=timeline.zones_added(),
-            events=done.events,
-            duplicates=done.duplicates,
-            position=done.position,
+        return import_timeline(store, timeline, progress=progress, every=every, then=then)
+
+
+def import_timeline(
+    store: EventStore,
+    timeline: Timeline,
+    *,
+    progress: bool = True,
+    every: timedelta | None = None,
+    then: Callable[[datetime], object] = _nothing,
+) -> FlightsReport:
+    """Append flights that have been read and checked already, as `import_flights` does.
+
+    Args:
+        store: where they go.
+        timeline: the flights.
+        progress: draw a progress bar.
+        every: append what happened in this much time at once.
+        then: is called after each of those appends.
+
+    Returns:
+        What was found, decided and appended.
+
+    Raises:
+        StoreError: an append failed; the batches before it are in the store.
+    """
+    source = timeline.source
+    if every is None:
+        done = store.import_events(
+            timeline.events(), progress=progress, total=len(timeline), description="flights"
         )
+    else:
+        with tqdm(
+            total=len(timeline),
+            desc="flights",
+            unit=" events",
+            unit_scale=True,
+            disable=None if progress else True,
+        ) as bar:
+            done = _paced(store, timeline.events(), every, then, bar)
+    return FlightsReport(
+        first=source.first,
+        last=source.last,
+        **timeline.counts,
+        zones_added=timeline.zones_added(),
+        events=done.events,
+        duplicates=done.duplicates,
+        position=done.position,
+    )
 
 
 def _paced(

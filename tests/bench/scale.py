@@ -1,0 +1,132 @@
+"""What a large file costs: importing it, opening it, reading one stream of it, and memory.
+
+Each part runs in a process of its own, so that its memory is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from eslab import NewEvent, open_store
+from eslab.store.duckdb import DuckDBStore
+
+EVENTS_A_STREAM = 10
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something measured once, and what it should be at most.
+
+    Attributes:
+        what: what was measured.
+        found: how much.
+        unit: of what.
+        target: the most it should be; None if nothing was said.
+    """
+
+    what: str
+    found: float
+    unit: str
+    target: float | None = None
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return the row of a table."""
+        target = "" if self.target is None else f"{self.target:,.4g} {self.unit}"
+        reached = "" if self.target is None else "reached"
+        if self.target is not None and self.found > self.target:
+            reached = "falls short"
+        return self.what, f"{self.found:,.4g} {self.unit}", target, reached
+
+
+def measure(place: Path, *, events: int) -> list[Fact]:
+    """Import `events` events with given ids, ten a stream, and look at what that made."""
+    facts = []
+    for part in ("bulk", "reading"):
+        code = f"import sys, scale; scale.{part}(sys.argv[1], int(sys.argv[2]))"
+        finished = subprocess.run(
+            [sys.executable, "-c", code, str(place / "large.duckdb"), str(events)],
+            cwd=Path(__file__).parent,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        facts += [Fact(*fact) for fact in json.loads(finished.stdout)]
+    return facts
+
+
+def _megabytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def bulk(path: str, events: int) -> None:
+    """Import, and print what it took; the memory of the first million is the constant."""
+
+    def pairs(start: int, end: int) -> object:
+        for number in range(start, end):
+            event = NewEvent("Counted", {"n": number}, UUID(int=number * 0x9E3779B97F4A7C15))
+            yield f"counter-{number // EVENTS_A_STREAM}", event
+
+    begun = time.perf_counter()
+    first = min(events, 1_000_000)
+    with open_store(path) as store:
+        store.import_events(pairs(1, first + 1), progress=True, total=first)  # type: ignore[arg-type]
+        constant = _megabytes()
+        store.import_events(pairs(first + 1, events + 1), progress=True, total=events - first)  # type: ignore[arg-type]
+        grown = _megabytes() - constant
+    seconds = time.perf_counter() - begun
+    millions = (events - first) / 1e6
+    allowed = millions * (8 + 200 / EVENTS_A_STREAM)
+    size = Path(path).stat().st_size / events
+    facts = [
+        ("import with given ids", seconds / events * 1e6, "us an event", None),
+        (f"memory of the first {first:,} events, and of all that is loaded", constant, "MB", None),
+        (f"memory that {events - first:,} more events added", grown, "MB", allowed),
+        ("size of the file", size, "bytes an event", None),
+    ]
+    print(json.dumps(facts))
+
+
+def _seconds_to_read(store: DuckDBStore, stream_id: str) -> float:
+    begun = time.perf_counter()
+    assert len(list(store.read(stream_id))) >= EVENTS_A_STREAM - 1
+    return time.perf_counter() - begun
+
+
+def reading(path: str, events: int) -> None:
+    """Open the file, read streams of it, and print what it took."""
+    before = _megabytes()
+    begun = time.perf_counter()
+    store = open_store(path)
+    opened = time.perf_counter() - begun
+    assert isinstance(store, DuckDBStore)
+    streams = events // EVENTS_A_STREAM
+    heads = _megabytes() - before
+    numbers = [number * 7919 % streams for number in range(1, 101)]
+    cold, hot = (
+        [_seconds_to_read(store, f"counter-{number}") for number in numbers] for _ in range(2)
+    )
+    begun = time.perf_counter()
+    frame = store.sql(f"select * from events where position <= {min(events, 1_000_000)}").df()
+    to_frame = time.perf_counter() - begun
+    begun = time.perf_counter()
+    assert store.append("counter-1", [NewEvent("Counted", {}, UUID(int=7))]).position == events + 1
+    given = time.perf_counter() - begun
+    facts = [
+        (f"open, with {streams:,} streams", opened, "s", 2.0),
+        ("memory of the open store, DuckDB's own included", heads, "MB", None),
+        ("one stream of 10 events, first time", statistics.median(cold) * 1e3, "ms", None),
+        ("one stream of 10 events, again", statistics.median(hot) * 1e3, "ms", None),
+        (f"the first {len(frame):,} events to a DataFrame", to_frame, "s", None),
+        ("the first append of an event with a given id", given * 1e3, "ms", None),
+    ]
+    print(json.dumps(facts))
+    store.close()
