@@ -48,5 +48,8 @@ def lent(cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Itera
     cursor.register(name, table)
     try:
         yield
-    finally:
-        cursor.unregister(name)
+    except BaseException:
+        with suppress(duckdb.Error):  # it cannot be, where the transaction failed
+            cursor.unregister(name)
+        raise
+    cursor.unregister(name)

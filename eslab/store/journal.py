@@ -19,6 +19,7 @@ import json
 import os
 import re
 import sqlite3
+import threading
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
@@ -148,6 +149,8 @@ class Journal:
         self._identity = identity
         self._durability = durability
         self._next: _Segment | None = None
+        # Whoever flushes prepares a segment, and at the same time a commit may need one.
+        self._turning = threading.RLock()
         self._segment = self._make(number)
         try:
             self._segment.begin(identity, base)
@@ -187,18 +190,18 @@ class Journal:
         Raises:
             JournalError: it could not be made, or what became of it is not known.
         """
-        old = self._segment
-        self.prepare()
-        assert self._next is not None
-        new, self._next = self._next, None
-        try:
-            new.begin(self._identity, base)
-            old.seal(new.number)
-            old.close()
-        except BaseException:
-            new.close()  # or nobody could read it again
-            raise
-        self._segment = new
+        with self._turning:
+            self.prepare()
+            assert self._next is not None
+            old, new, self._next = self._segment, self._next, None
+            try:
+                new.begin(self._identity, base)
+                old.seal(new.number)
+                old.close()
+            except BaseException:
+                new.close()  # or nobody could read it again
+                raise
+            self._segment = new
 
     def prepare(self) -> None:
         """Make the file of the next segment, which takes some time, before it is needed.
@@ -206,8 +209,9 @@ class Journal:
         Raises:
             JournalError: it could not be made.
         """
-        if self._next is None:
-            self._next = self._make(self._segment.number + 1)
+        with self._turning:
+            if self._next is None:
+                self._next = self._make(self._segment.number + 1)
 
     def drop_before(self, number: int) -> None:
         """Unlink the segments before this number: the database has what they hold."""

@@ -294,8 +294,8 @@ def test_a_forked_child_leaves_the_journal_alone(path: Path) -> None:
 
 END = """
     import sys, threading
-    import eslab.store.flusher
-    from eslab import NewEvent, open_store
+    from contextlib import suppress
+    from eslab import NewEvent, StoreClosedError, open_store
     store = open_store(sys.argv[1])
     def append(count):
         for number in range(count):
@@ -304,7 +304,10 @@ END = """
     if sys.argv[2] == "thread":
         threading.Thread(target=append, args=(200,)).start()
     if sys.argv[2] == "waiting":
-        threading.Thread(target=lambda: store.wait(50), daemon=True).start()
+        def wait():
+            with suppress(StoreClosedError):
+                store.wait(50)
+        threading.Thread(target=wait, daemon=True).start()
     if sys.argv[2] == "error":
         raise SystemExit("it ends with an error")
 """

@@ -104,7 +104,7 @@ def test_an_interrupt_at_any_place_leaves_a_working_store(
     work(store, "warm")
     place, kept = 0, None
     while kept is not None or place == 0:
-        place += scaled(11, 1)
+        place += scaled(23, 1)
         name = f"work-{place}"
         with Interrupt(place) as interrupt:
             work(store, name)
@@ -132,7 +132,7 @@ def test_closing_may_be_interrupted_and_begun_again(tmp_path: Path) -> None:
     names: list[str] = []
     place = 0
     while True:
-        place += scaled(17, 1)
+        place += scaled(29, 1)
         store = open_store(path)
         append(store, f"one-{place}")
         with Interrupt(place) as interrupt:

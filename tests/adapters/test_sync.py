@@ -34,8 +34,6 @@ APPEND = """
         journal._Segment.__init__ = lazy
 
     store = open_store(path)
-    store.append("first-1", [NewEvent("A", {})])
-
     def flush():
         try:
             store.flush()
@@ -54,6 +52,11 @@ APPEND = """
             if number % 10 == 9:
                 flush()
 
+    while not store.head():
+        try:
+            store.append("first-1", [NewEvent("A", {})])
+        except StoreError:
+            assert fault == "failing"
     workers = [threading.Thread(target=work, args=(name,)) for name in range(threads)]
     for worker in workers:
         worker.start()
@@ -145,13 +148,13 @@ def test_the_guard_without_syncs_it_fails(tmp_path: Path, threads: int) -> None:
     assert len(not_synced(lines)) > threads * 15
 
 
-@pytest.mark.parametrize("when", ["12+7", "9+5"])
+@pytest.mark.parametrize("when", ["30+23", "31+17"])
 def test_syncs_that_fail_lose_nothing_that_was_acknowledged(tmp_path: Path, when: str) -> None:
     path = tmp_path / "shop.duckdb"
     lines = traced(
         path, threads=1, appends=60, fault="failing", inject=f"fdatasync:error=EIO:when={when}"
     )
-    assert sum("EIO" in line for line in lines) > 5
+    assert sum("EIO" in line for line in lines) > 1
     done = [number for line in lines for number in re.findall(r'"done 0\.(\d+)', line)]
     assert 10 < len(done) < 60
     with open_store(path) as store:
