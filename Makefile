@@ -41,8 +41,8 @@ lint: $(STAMP) ## Check style, types and layers
 notebooks: $(STAMP) ## Run the notebooks and write their outputs
 	$(BIN)/eslab nb update notebooks
 
-soak: $(STAMP) ## Run the tests that take minutes
-	$(BIN)/python -m pytest -m soak --timeout=0 $(PYTEST_ARGS)
+soak: $(STAMP) ## Run the tests that can do more than in CI, for as long as it takes
+	ESLAB_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=0 $(PYTEST_ARGS)
 
 constraints: ## Find new versions for constraints.txt: needs python3.11, python3.12, python3.13
 	python3 .ci/constraints.py python3.11 python3.12 python3.13

@@ -153,7 +153,7 @@ def minted_position(id: uuid.UUID) -> int | None:
         42
         >>> minted_position(uuid.uuid4())
     """
-    return id.int >> 80 if id.version == 8 else None
+    return id.int >> 80 if id.int >> 76 & 0xF == 8 else None
 
 
 _FREE: Final = 0x0FFF_3FFF_FFFF_FFFF_FFFF

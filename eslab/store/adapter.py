@@ -31,12 +31,16 @@ from eslab.events import (
     type_name,
 )
 from eslab.schema import EncodedEvent
+from eslab.store.bell import Bell
 from eslab.store.decision import Decision
 from eslab.store.port import AppendResult, Direction, ImportReport, StreamAppend
 from eslab.store.requests import MAX_EVENTS, AppendRequest, ImportRequest
 from eslab.store.rows import LogRow, Selection
 
 __all__ = ["StoreAdapter"]
+
+# With a lock that is written in C: its own may stay taken after Ctrl-C; see `eslab.store.bell`.
+_Bar = type("_Bar", (tqdm,), {"_lock": threading.RLock()})
 
 
 class StoreAdapter(ABC):
@@ -52,8 +56,8 @@ class StoreAdapter(ABC):
         self.ids = ids
         self._closed = False
         self._listeners: tuple[Callable[[], None], ...] = ()
-        self._appended = threading.Condition()
-        self._waiting = 0
+        self._bells: tuple[Bell, ...] = ()
+        self._listening = threading.Lock()
 
     # What an adapter provides.
 
@@ -131,7 +135,7 @@ class StoreAdapter(ABC):
             raise LimitError(f"a batch holds 1 to {MAX_EVENTS:,} events, not {batch:,}")
         appended = duplicates = 0
         source = iter(events)
-        with tqdm(
+        with _Bar(
             total=total,
             desc=description,
             unit=" events",
@@ -251,11 +255,11 @@ class StoreAdapter(ABC):
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after every append; see `eslab.store.EventStore.listen`."""
-        with self._appended:
+        with self._listening:
             self._listeners = (*self._listeners, callback)
 
         def stop() -> None:
-            with self._appended:
+            with self._listening:
                 self._listeners = tuple(held for held in self._listeners if held is not callback)
 
         return stop
@@ -264,23 +268,27 @@ class StoreAdapter(ABC):
         """Wait until there is an event behind `after`; see `eslab.store.EventStore.wait`."""
         _check_number(after, "after")
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._appended:
-            self._waiting += 1
-            try:
-                while (head := self.head()) <= after:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        break
-                    self._appended.wait(left)
-                return head
-            finally:
-                self._waiting -= 1
+        bell = Bell()
+        with self._listening:
+            self._bells = (*self._bells, bell)
+        try:
+            while (head := self.head()) <= after:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                bell.wait(left)
+            return head
+        finally:
+            with self._listening:
+                self._bells = tuple(held for held in self._bells if held is not bell)
+
+    def _ring(self) -> None:
+        for bell in self._bells:
+            bell.ring()
 
     def _tell(self) -> None:
         # Outside of all locks: a listener may append, or wait for a thread that does.
-        if self._waiting:
-            with self._appended:
-                self._appended.notify_all()
+        self._ring()
         for callback in self._listeners:
             callback()
 
@@ -294,8 +302,7 @@ class StoreAdapter(ABC):
     def close(self) -> None:
         """Close the store; closing it again does nothing."""
         self._close()
-        with self._appended:
-            self._appended.notify_all()
+        self._ring()
 
     def __enter__(self) -> Self:
         return self

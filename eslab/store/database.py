@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +22,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import pandas as pd  # noqa: F401 - Arrow imports it for its first array: too late when Python exits
+
+# The first Arrow table would import it: on the flusher's thread, or while the interpreter ends,
+# when that fails; and if Ctrl-C hits an import, others may wait for its lock for ever.
+import pandas as pd  # noqa: F401
 import pyarrow as pa
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
@@ -141,15 +145,11 @@ class Database:
         self._connection = _connect(path)
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._lent: set[duckdb.DuckDBPyConnection] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
         self._closed = False
         try:
             self._prepare(new_id)
-            facts = self._connection.execute(
-                "select store_id, epoch, journal, copy from eslab.store_info"
-            ).fetchall()
-            store_id, epoch, self.journal, self.copy = facts[0]
-            self.identity = Identity(store_id, epoch)
+            self._read_facts()
             self._connection.execute("set wal_autocheckpoint = '256MB'")
         except BaseException as error:
             self._connection.close()
@@ -189,6 +189,13 @@ class Database:
             with commit(self._connection):
                 self._connection.execute(_FROM_FORMAT_1 + TYPED_SCHEMA)
 
+    def _read_facts(self) -> None:
+        facts = self._connection.execute(
+            "select store_id, epoch, journal, copy from eslab.store_info"
+        ).fetchall()
+        store_id, epoch, self.journal, self.copy = facts[0]
+        self.identity = Identity(store_id, epoch)
+
     # Connections.
 
     @contextmanager
@@ -201,8 +208,13 @@ class Database:
             self._lent.add(cursor)
         fit = False
         try:
-            yield cursor
+            with _interrupts():
+                yield cursor
             fit = True
+        except (StoreError, duckdb.Error) as error:
+            if self._closed:
+                raise StoreClosedError(f"{self.path} was closed meanwhile") from error
+            raise
         finally:
             with self._lock:
                 if cursor in self._lent:
@@ -213,9 +225,10 @@ class Database:
                         cursor.close()
 
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor = self._connection.cursor()
-        cursor.execute("set search_path = 'main,eslab,rm,ev'")
-        cursor.execute("set timezone = 'UTC'")
+        with _interrupts():
+            cursor = self._connection.cursor()
+            cursor.execute("set search_path = 'main,eslab,rm,ev'")
+            cursor.execute("set timezone = 'UTC'")
         return cursor
 
     @contextmanager
@@ -256,7 +269,8 @@ class Database:
                 raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
             begin(cursor)
             try:
-                table = cursor.sql(query, params=parameters or None).to_arrow_table()
+                with _interrupts():
+                    table = cursor.sql(query, params=parameters or None).to_arrow_table()
             except duckdb.Error as error:
                 raise QueryError(f"{error}") from error
             finally:
@@ -340,12 +354,18 @@ class Database:
         return False
 
     def revive(self) -> None:
-        """Make it usable after a failure: end what is open; connect again where DuckDB gave up."""
-        with suppress(duckdb.TransactionException):
-            try:
-                self._connection.execute("rollback")
-            except duckdb.FatalException:
-                self._reconnect()
+        """Make it usable after a failure: end what is open; connect again where DuckDB gave up.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        with driver_errors(f"{self.path} cannot be read"):
+            with suppress(duckdb.TransactionException):
+                try:
+                    self._connection.execute("rollback")
+                except duckdb.FatalException:
+                    self._reconnect()
+            self._read_facts()
 
     def _reconnect(self) -> None:
         with self._lock:
@@ -402,7 +422,8 @@ class Database:
         with self._lock:
             if self._closed:
                 raise StoreClosedError(f"{self.path} was closed; open it again")
-        yield self._connection
+        with _interrupts():
+            yield self._connection
 
     # Reading.
 
@@ -494,7 +515,7 @@ class Database:
 
     def leave_to_parent(self) -> None:
         """Make it unusable in a process that was forked, and touch nothing of it."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._closed = True
         # Never freed: to close the database here would write to the parent's file.
         for held in (self._connection, *self._idle, *self._lent):
@@ -504,12 +525,11 @@ class Database:
         """Close all connections; whoever uses one meanwhile gets an error."""
         with self._lock:
             self._closed = True
-            for cursor in self._lent:
-                cursor.interrupt()
-            for cursor in (*self._idle, *self._lent):
-                cursor.close()
-            self._lent.clear()
-            self._connection.close()
+            cursors = *self._idle, *self._lent
+        for cursor in cursors:
+            _end(cursor)
+        self._lent.clear()
+        self._connection.close()
 
 
 class DuckDBTransaction:
@@ -574,14 +594,39 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
         ) from error
 
 
+def _end(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Close a cursor, which refuses while another thread runs a statement on it."""
+    for _ in range(10_000):
+        with suppress(duckdb.ConnectionException):  # it was closed by whoever had it
+            cursor.interrupt()
+        try:
+            cursor.close()
+        except duckdb.ResourceInUseException:
+            time.sleep(0.001)
+        else:
+            return
+
+
 @contextmanager
 def driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
     """Turn errors of DuckDB, and `more` kinds, into those of a store."""
     kinds: tuple[type[Exception], ...] = (duckdb.Error, *more)
     try:
-        yield
+        with _interrupts():
+            yield
     except kinds as error:
         raise StoreError(f"{what}: {_first_line(error)}") from error
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt where DuckDB, which saw Ctrl-C, made another error of it."""
+    try:
+        yield
+    except (RuntimeError, duckdb.Error) as error:
+        if not str(error).rstrip(": ").endswith(("Query interrupted", "KeyboardInterrupt")):
+            raise
+        raise KeyboardInterrupt from error
 
 
 def _log_table(rows: Sequence[LogRow], numbers: Sequence[int]) -> pa.Table:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from eslab.clock import minted_position
 from eslab.errors import (
     AppendConditionError,
     ConcurrencyError,
@@ -111,7 +112,7 @@ def decide_import(
             version = log.stream_head(stream_id)[0]
         versions[stream_id] = version = version + 1
         position += 1
-        event_id = event.event_id or log.mint(position)
+        event_id = _id_of(event, position, log)
         rows.append(_row(position, stream_id, version, event, event_id, now, recorded_at))
     return rows
 
@@ -176,7 +177,7 @@ def _number(items: Iterable[StreamRequest], log: LogView, now: datetime) -> Deci
         for event in events:
             version += 1
             at = position = position + 1
-            event_id = event.event_id or log.mint(position)
+            event_id = _id_of(event, position, log)
             rows.append(_row(position, stream_id, version, event, event_id, now, recorded_at))
         heads[stream_id] = version, at
         results.append(AppendResult(stream_id, version, at))
@@ -209,6 +210,22 @@ def _row(  # noqa: PLR0917 - called for every event: keywords take time
         event.occurred_at or now,
         recorded_at,
     )
+
+
+def _id_of(event: EncodedEvent, position: int, log: LogView) -> uuid.UUID:
+    """Return the id that the event was given, or the one minted for its position."""
+    id = event.event_id
+    if id is None:
+        return log.mint(position)
+    place = minted_position(id)
+    if place is not None and place != position and log.mint(place) == id:
+        # A store with the same seed minted it; here that position will have, or had, its own.
+        raise IdempotencyError(
+            f"the event id {id} ({event.type}) is the one that this store mints for position "
+            f"{place}, but it would be at position {position}: give it another id, or this store "
+            f"another seed"
+        )
+    return id
 
 
 def _clamped(metadata: str, now: datetime) -> str:

@@ -22,7 +22,7 @@ from datetime import datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 
@@ -57,6 +57,8 @@ from eslab.store.verification import Check, Verification
 from eslab.words import counted
 
 __all__ = ["DuckDBStore"]
+
+T = TypeVar("T")
 
 FLUSH_EVENTS: Final = 10_000
 FLUSH_SIZE: Final = 16 << 20
@@ -128,10 +130,10 @@ class DuckDBStore(StoreAdapter):
                 raise
             except StoreError as error:
                 raise StoreOpenError(f"{path} cannot be opened: {error}") from error
+            self._flusher = Flusher(self, idle=path != MEMORY)
             if path != MEMORY:
                 self._file = Path(path).stat()
             on_failure.pop_all()
-        self._flusher = Flusher(self, idle=path != MEMORY)
         _stores.add(self)
 
     @classmethod
@@ -239,7 +241,7 @@ class DuckDBStore(StoreAdapter):
     def _happened(self, ticket: Ticket, error: StoreError) -> bool:
         """Say whether an append was written, whose commit failed here or on another thread."""
         try:
-            self._read_again()
+            self._settle()
         except StoreFailedError as failure:
             raise AppendOutcomeUnknownError(str(failure)) from error
         if ticket.decision is None or not ticket.decision.rows:
@@ -256,29 +258,33 @@ class DuckDBStore(StoreAdapter):
 
     def _decide_at_once(self, ticket: Ticket) -> Decision:
         """Decide an append that is large enough to go to the database directly."""
-        with self._alone(ticket) as accepted:
+
+        def decision(accepted: Accepted) -> Decision:
             self._flushed.look_up(ticket.request, self._hot.flushed)
-            ticket.decision = decide(ticket.request, accepted, self.clock.now())
-        return ticket.decision
+            return decide(ticket.request, accepted, self.clock.now())
+
+        return self._write_alone(ticket, decision)
 
     def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
-        with self._alone(ticket) as accepted:
+        def decision(accepted: Accepted) -> Decision:
             found = self._flushed.find(list(request.given), self._hot.flushed)
-            rows = decide_import(request, found, accepted, self.clock.now())
-            ticket.decision = Decision(rows, [])
-        return ticket.decision
+            return Decision(decide_import(request, found, accepted, self.clock.now()), [])
 
-    @contextmanager
-    def _alone(self, ticket: Ticket) -> Iterator[Accepted]:
-        """Let nobody else commit, and write what the ticket's decision is to the database."""
+        return self._write_alone(ticket, decision)
+
+    def _write_alone(self, ticket: Ticket, decide: Callable[[Accepted], Decision]) -> Decision:
+        """Let nobody else commit, and write what is decided to the database."""
+
+        def write() -> Decision:
+            self._flush()  # of those who came in between
+            ticket.decision = decide(self._accepted())
+            if ticket.decision.rows:
+                self._write(ticket.decision.rows)
+            return ticket.decision
+
         with self._flushing:
             self.flush()
-            with self._sequencer.exclusive():
-                self._require_settled()
-                self._flush()  # of those who came in between
-                yield self._accepted()
-                if ticket.decision is not None and ticket.decision.rows:
-                    self._write(ticket.decision.rows)
+            return self._alone(write)
 
     def _make_room(self, tail: Tail) -> None:
         try:
@@ -294,7 +300,9 @@ class DuckDBStore(StoreAdapter):
 
     def _commit_group(self, group: Sequence[Ticket]) -> None:
         """Decide the appends of a group in turn, and commit those that are allowed."""
-        self._require_settled()
+        super()._require_open()
+        if self._unsure:
+            raise AppendOutcomeUnknownError("the commit before it failed")
         accepted = self._accepted()
         now = self.clock.now()
         for ticket in group:
@@ -326,16 +334,15 @@ class DuckDBStore(StoreAdapter):
     def _journal_for_writing(self) -> Journal:
         """Return the journal; the first time, mark the file as one that needs it."""
         if self._journal is None:
-            journal = Journal(
+            self._journal = Journal(
                 Path(self.path),
                 self._database.identity,
                 durability=self.durability,
                 number=max(segments_of(Path(self.path)), default=0) + 1,
                 base=self._hot.head,
             )
-            if self._database.journal is None:
-                self._database.mark(journal.number)
-            self._journal = journal
+        if self._database.journal is None:
+            self._database.mark(self._journal.number)
         return self._journal
 
     def _write(self, rows: Sequence[LogRow]) -> None:
@@ -348,14 +355,16 @@ class DuckDBStore(StoreAdapter):
             with self._mutex:
                 self._heads.advance(rows)
                 self._hot = Hot(last.position, last.position, Tail(last.position), last.recorded_at)
-        except StoreError as error:
-            if self._database.ends_at(head):
+        except BaseException as error:
+            nothing_written = False
+            try:
+                nothing_written = isinstance(error, StoreError) and self._database.ends_at(head)
+            finally:
+                if not nothing_written:
+                    self._unsure = True
+            if nothing_written or not isinstance(error, StoreError):
                 raise
-            self._unsure = True
             raise AppendOutcomeUnknownError(str(error)) from error
-        except BaseException:
-            self._unsure = True
-            raise
 
     def _accepted(self) -> Accepted:
         mint = partial(self.ids.mint, epoch=self.epoch)
@@ -363,10 +372,21 @@ class DuckDBStore(StoreAdapter):
 
     # What an interrupted or failed commit left.
 
-    def _require_settled(self) -> None:
-        super()._require_open()
+    def _alone(self, work: Callable[[], T]) -> T:
+        """Run `work` while nobody commits or flushes, and nothing is in doubt."""
+
+        def settled() -> T:
+            super(DuckDBStore, self)._require_open()
+            if self._unsure:
+                self._read_again()
+            return work()
+
+        with self._flushing:
+            return self._sequencer.alone(settled)
+
+    def _settle(self) -> None:
         if self._unsure:
-            raise AppendOutcomeUnknownError("the commit before it failed")
+            self._alone(lambda: None)
 
     def _read_again(self) -> None:
         """Read what an interrupted or failed commit left: all of it, or nothing.
@@ -374,24 +394,22 @@ class DuckDBStore(StoreAdapter):
         Raises:
             StoreFailedError: it cannot be read.
         """
-        if not self._unsure:
-            return
-        with self._flushing, self._sequencer.exclusive():
-            if not self._unsure:
-                return
-            try:
-                if self._journal is not None:
-                    self._journal.close()
-                    self._journal = None
-                self._database.revive()
-                self._load()
-            except EslabError as error:
-                raise StoreFailedError(
-                    f"{self.path} cannot be read after a commit failed or was interrupted: "
-                    f"{error}; what was acknowledged is in the file and its journal: close the "
-                    f"store, mend the cause, and open it again"
-                ) from error
-            self._unsure = False
+        known = self._hot.head
+        try:
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+            self._database.revive()
+            self._load()
+            if self._hot.head > known:  # if a sync failed, the journal is not to be relied on
+                self._flush()
+        except EslabError as error:
+            raise StoreFailedError(
+                f"{self.path} cannot be read after a commit failed or was interrupted: "
+                f"{error}; what was acknowledged is in the file and its journal: close the "
+                f"store, mend the cause, and open it again"
+            ) from error
+        self._unsure = False
 
     def _load(self) -> bool:
         """Read what the file and its journal say; say whether acknowledged events may be lost."""
@@ -432,8 +450,8 @@ class DuckDBStore(StoreAdapter):
         Raises:
             StoreError: the database cannot be written; the events stay where they are.
         """
-        self._require_open()
         with self._flushing:
+            self._require_open()
             if self._journal is not None and self._journal.worn:
                 self._rotate(self._journal)
             self._flush()
@@ -443,13 +461,15 @@ class DuckDBStore(StoreAdapter):
             journal.prepare()
         except JournalError:
             return  # the disk may be full; the old segment goes on
-        with self._sequencer.exclusive():
-            self._require_settled()
+
+        def rotate() -> None:
             try:
                 journal.rotate(self._hot.head)
             except BaseException:
                 self._unsure = True
                 raise
+
+        self._alone(rotate)
 
     def _flush(self) -> None:
         head, flushed, tail, _ = self._hot
@@ -466,11 +486,13 @@ class DuckDBStore(StoreAdapter):
             with self._mutex:
                 last, _, tail, recorded_at = self._hot
                 self._hot = Hot(last, head, Tail(head, tail.between(head, last)), recorded_at)
-        except StoreError:
-            self._unsure = self._unsure or not self._database.ends_at(flushed)
-            raise
-        except BaseException:
-            self._unsure = True
+        except BaseException as error:
+            nothing_written = False
+            try:
+                nothing_written = isinstance(error, StoreError) and self._database.ends_at(flushed)
+            finally:
+                if not nothing_written:
+                    self._unsure = True
             raise
         if journal is not None and needed is not None:
             journal.drop_before(needed)
@@ -609,16 +631,17 @@ class DuckDBStore(StoreAdapter):
 
     def verify(self) -> Verification:
         """Prove that the log is whole; see `eslab.store.EventStore.verify`."""
-        self._require_open()
+
+        def check() -> Verification:
+            self._flush()
+            checks = [*self._database.checks(), self._check_memory()]
+            if self._journal is not None:
+                checks.append(self._check_journal(self._journal))
+            return Verification(tuple(checks))
+
         with self._flushing:
             self.flush()
-            with self._sequencer.exclusive():
-                self._require_settled()
-                self._flush()
-                checks = [*self._database.checks(), self._check_memory()]
-                if self._journal is not None:
-                    checks.append(self._check_journal(self._journal))
-        return Verification(tuple(checks))
+            return self._alone(check)
 
     def _check_memory(self) -> Check:
         heads, position, _ = self._database.heads()
@@ -648,8 +671,7 @@ class DuckDBStore(StoreAdapter):
         if self._forked:
             raise StoreClosedError(_FORKED.format(self.path))
         super()._require_open()
-        if self._unsure:
-            self._read_again()
+        self._settle()
 
     def _require_writable(self) -> None:
         if self.read_only:
@@ -663,32 +685,41 @@ class DuckDBStore(StoreAdapter):
         if self._closed or self._forked:
             return
         self._flusher.stop()
-        failure: EslabError | None = None
-        with _open_stores_lock, self._flushing, self._sequencer.exclusive():
-            if self._closed:
-                return
-            try:
-                if not self._unsure:
-                    self._tidy(epoch=self.epoch)
-            except EslabError as error:
-                failure = error
-            self._closed = True
-            if self._journal is not None:
-                self._journal.close()
-            self._database.close()
-            if self._lock is not None:
-                self._lock.release()
-                _open_stores.pop(Path(self.path), None)
+        with _open_stores_lock, self._flushing:
+            failure = self._sequencer.alone(self._end)
         if failure is not None:
             raise StoreError(
                 f"{self.path} was closed, but not all events could be moved to the database: "
                 f"{failure}; they are safe in its journal, and it is read when it is opened again"
             ) from failure
 
+    def _end(self) -> EslabError | None:
+        """Tidy up and let go of everything; return what could not be tidied."""
+        if self._closed:
+            return None
+        failure: EslabError | None = None
+        try:
+            if not self._unsure:
+                try:
+                    self._tidy(epoch=self.epoch)
+                except EslabError as error:
+                    failure = error
+            if self._journal is not None:
+                self._journal.close()
+            self._database.close()
+            if self._lock is not None:
+                self._lock.release()
+                _open_stores.pop(Path(self.path), None)
+            self._closed = True
+        except BaseException:
+            self._unsure = True  # it may be closed again, and goes on with the rest then
+            raise
+        return failure
+
     def leave_to_parent(self) -> None:
         """Make the store unusable in a process that was forked, and touch nothing of it."""
         self._forked = True
-        self._mutex = threading.Lock()
+        self._listening = self._mutex = threading.Lock()
         self._database.leave_to_parent()
         if self._journal is not None:
             self._journal.leave_to_parent()

@@ -8,6 +8,7 @@ import weakref
 from typing import Final, Protocol
 
 from eslab.errors import StoreClosedError, StoreError
+from eslab.store.bell import Bell
 
 __all__ = ["Flusher"]
 
@@ -40,15 +41,17 @@ class Flusher:
     """
 
     def __init__(self, store: Flushed, *, idle: bool) -> None:
-        self._event = threading.Event()
-        self._store = weakref.ref(store, lambda _: self._event.set())
+        self._bell = Bell()
+        self._store = weakref.ref(store, lambda _: self._bell.ring())
         self._idle = idle
         self._urgent = False
         self._dirty = False
         self._aware = not idle
         self._stopped = False
         self._failing = False
-        self._thread: threading.Thread | None = None
+        # Started while nothing can be lost: if that is interrupted, it may never run.
+        self._thread = threading.Thread(target=self._work, name="eslab-flusher", daemon=True)
+        self._thread.start()
 
     def notice(self, *, urgent: bool) -> None:
         """Take note of an append.
@@ -60,16 +63,13 @@ class Flusher:
         if not urgent and self._aware:
             return
         self._urgent = self._urgent or urgent
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="eslab-flusher", daemon=True)
-            self._thread.start()
-        self._event.set()
+        self._bell.ring()
 
     def stop(self) -> None:
         """End the thread; it finishes what it is doing."""
         self._stopped = True
-        self._event.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        self._bell.ring()
+        if self._thread is not threading.current_thread():
             self._thread.join()
 
     def _work(self) -> None:
@@ -81,9 +81,9 @@ class Flusher:
                 store.flush()
                 if not self._urgent and not self._dirty:
                     store.compact()
+                self._failing = False
             except StoreClosedError:
                 return
-                self._failing = False
             except StoreError as error:
                 # What was acknowledged is safe; whoever appends until the tail is full is told.
                 if not self._failing:
@@ -94,17 +94,16 @@ class Flusher:
     def _wait(self) -> bool:
         """Wait until there is something to move, and say whether to go on."""
         while not (self._stopped or self._store() is None):
-            self._event.clear()
             if self._urgent:
                 self._urgent = False
                 return True
             self._aware = self._dirty or not self._idle
             if not self._dirty:
-                self._event.wait()
+                self._bell.wait()
                 continue
             self._dirty = False
-            # An append that is not urgent does not set the event: so this waits on.
-            if self._event.wait(IDLE if self._idle else None):
+            # An append that is not urgent does not ring: so this waits on.
+            if self._bell.wait(IDLE if self._idle else None):
                 self._dirty = True
             elif not self._dirty:
                 return True

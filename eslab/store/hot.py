@@ -130,20 +130,22 @@ class GivenIds:
         run = np.sort(np.fromiter((id.int & LOW for id in ids), np.uint64, len(ids)))
         # Runs of like size are merged, so that they stay few; the largest are left alone, so that
         # merging never takes much more memory than what it is for.
-        while self._runs and len(self._runs[-1]) < 4 * len(run) and len(self._runs[-1]) < RUN:
-            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
-        self._runs.append(run)
+        runs = list(self._runs)
+        while runs and len(runs[-1]) < 4 * len(run) and len(runs[-1]) < RUN:
+            run = np.sort(np.concatenate([runs.pop(), run]), kind="stable")
+        self._runs = [*runs, run]  # in one step: others look ids up meanwhile
 
     def maybe(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
         """Return those of `ids` that may be in the database."""
-        if not ids or not self._runs:
+        runs = self._runs
+        if not ids or not runs:
             return []
         if len(ids) == 1:
             low = np.uint64(ids[0].int & LOW)
-            return [ids[0]] if any(_holds(run, low) for run in self._runs) else []
+            return [ids[0]] if any(_holds(run, low) for run in runs) else []
         lows = np.fromiter((id.int & LOW for id in ids), np.uint64, len(ids))
         hits = np.zeros(len(lows), bool)
-        for run in self._runs:
+        for run in runs:
             places = run.searchsorted(lows)
             places[places == len(run)] = 0
             hits |= run[places] == lows

@@ -19,10 +19,11 @@ import json
 import os
 import re
 import sqlite3
+import threading
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = [
     "read_segment",
     "remove",
     "segments_of",
+    "unfinished_segment",
 ]
 
 Durability = Literal["full", "relaxed"]
@@ -114,6 +116,11 @@ def segments_of(path: Path) -> dict[int, Path]:
     return dict(sorted((int(match[1]), file) for match, file in matches if match))
 
 
+def unfinished_segment(path: Path) -> Path:
+    """Return the name of a segment that is being made."""
+    return path.with_name(f"{path.name}.journal-new")
+
+
 def remove(segment: Path) -> None:
     """Unlink a segment and what SQLite keeps beside it."""
     for side in SIDES:
@@ -142,8 +149,14 @@ class Journal:
         self._identity = identity
         self._durability = durability
         self._next: _Segment | None = None
+        # Whoever flushes prepares a segment, and at the same time a commit may need one.
+        self._turning = threading.RLock()
         self._segment = self._make(number)
-        self._segment.begin(identity, base)
+        try:
+            self._segment.begin(identity, base)
+        except BaseException:
+            self._segment.close()
+            raise
 
     @property
     def number(self) -> int:
@@ -177,14 +190,18 @@ class Journal:
         Raises:
             JournalError: it could not be made, or what became of it is not known.
         """
-        old = self._segment
-        self.prepare()
-        assert self._next is not None
-        new, self._next = self._next, None
-        new.begin(self._identity, base)
-        old.seal(new.number)
-        old.close()
-        self._segment = new
+        with self._turning:
+            self.prepare()
+            assert self._next is not None
+            old, new, self._next = self._segment, self._next, None
+            try:
+                new.begin(self._identity, base)
+                old.seal(new.number)
+                old.close()
+            except BaseException:
+                new.close()  # or nobody could read it again
+                raise
+            self._segment = new
 
     def prepare(self) -> None:
         """Make the file of the next segment, which takes some time, before it is needed.
@@ -192,8 +209,9 @@ class Journal:
         Raises:
             JournalError: it could not be made.
         """
-        if self._next is None:
-            self._next = self._make(self._segment.number + 1)
+        with self._turning:
+            if self._next is None:
+                self._next = self._make(self._segment.number + 1)
 
     def drop_before(self, number: int) -> None:
         """Unlink the segments before this number: the database has what they hold."""
@@ -225,8 +243,19 @@ class Journal:
 
     def _make(self, number: int) -> _Segment:
         file = self._path.with_name(f"{self._path.name}.journal-{number}")
-        remove(file)  # of a rotation that was interrupted; the segment before does not name it
-        return _Segment(file, number, self._durability)
+        unfinished = unfinished_segment(self._path)
+        for left in (file, unfinished):
+            remove(left)
+        try:
+            with _sqlite_errors(f"the journal {file.name} cannot be made"):
+                _make_database(unfinished)
+                unfinished.rename(file)  # so a killed process leaves no half of one
+                _sync(file.parent)  # the new name: the file's own sync does not
+                return _Segment(file, number, self._durability)
+        except BaseException:
+            for left in (file, unfinished):
+                remove(left)
+            raise
 
 
 class _Segment:
@@ -238,13 +267,7 @@ class _Segment:
         self.number = number
         self.file = file
         self.durability = durability
-        try:
-            with _sqlite_errors(f"the journal {file.name} cannot be made"):
-                self.connection = _new_database(file, durability)
-            _sync_folder(file.parent)
-        except BaseException:
-            remove(file)
-            raise
+        self.connection = _opened_database(file, durability)
 
     def begin(self, identity: Identity, base: int) -> None:
         with _sqlite_errors(f"the journal {self.file.name} cannot be written"):
@@ -289,17 +312,23 @@ class _Segment:
             self.connection.close()
 
 
-def _new_database(file: Path, durability: Durability) -> sqlite3.Connection:
+def _make_database(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("pragma synchronous = off")
+        connection.execute("pragma journal_mode = wal")
+        connection.executescript(f"begin; {_SCHEMA} commit")
+    _sync(file)
+
+
+def _opened_database(file: Path, durability: Durability) -> sqlite3.Connection:
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     try:
         execute = connection.execute
         # Nobody else opens it, so SQLite needs no shared memory.
         execute("pragma locking_mode = exclusive")
-        execute("pragma journal_mode = wal")
         execute(f"pragma wal_autocheckpoint = {LOG_PAGES * 9 // 10}")
         execute(f"pragma synchronous = {'full' if durability == 'full' else 'off'}")
         execute("pragma fullfsync = 1")  # on macOS; elsewhere it changes nothing
-        connection.executescript(f"begin; {_SCHEMA} commit")
         # A sync of a file that grows takes twice as long: so the write-ahead log gets its size
         # here, and begins again at its start each time it is full.
         execute("create table room(filler blob)")
@@ -423,13 +452,12 @@ def _unpack(body: bytes) -> list[LogRow]:
 def _sqlite_errors(what: str) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise JournalError(f"{what}: {error}") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the name of a new file durable: a file's own sync does not."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -71,10 +71,13 @@ class FileLock:
 
     def release(self) -> None:
         """Let others have it."""
+        if self._file < 0:
+            return
         # A process that was forked off has the same open file, so closing it is not enough.
         with suppress(OSError):
             fcntl.flock(self._file, fcntl.LOCK_UN)
-        os.close(self._file)
+        file, self._file = self._file, -1
+        os.close(file)
 
     def discard(self) -> None:
         """Let go of a file that is no store after all, and leave nothing beside it."""

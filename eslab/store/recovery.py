@@ -7,7 +7,14 @@ from pathlib import Path
 
 from eslab.errors import StoreOpenError
 from eslab.store.database import Database
-from eslab.store.journal import Contents, JournalError, read_segment, remove, segments_of
+from eslab.store.journal import (
+    Contents,
+    JournalError,
+    read_segment,
+    remove,
+    segments_of,
+    unfinished_segment,
+)
 from eslab.store.rows import LogRow, Selection
 
 __all__ = ["Recovered", "behind", "recover", "remove_all"]
@@ -115,5 +122,5 @@ def behind(file: Path, contents: Contents, database: Database, last: int, end: i
 
 def remove_all(path: Path) -> None:
     """Remove the journal of a store file, all of which is in the database."""
-    for file in segments_of(path).values():
+    for file in (*segments_of(path).values(), unfinished_segment(path)):
         remove(file)

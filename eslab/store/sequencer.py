@@ -4,17 +4,17 @@ After the group commit of DeWitt et al., "Implementation Techniques for Main Mem
 Systems" (1984), as leader and followers: whoever finds nobody at work leads; whoever comes
 meanwhile waits, and is committed with the next group, which one of those that waited leads.
 
-Ctrl-C raises KeyboardInterrupt in the main thread behind any call. So the state that others wait
-for changes in single assignments, and what hands it on can be begun again.
+Ctrl-C raises KeyboardInterrupt in the main thread behind any call, also at the first step of a
+function, or of a context manager's `__exit__`. So work is handed in as a function, and what hands
+the lead on can be begun again wherever it was interrupted.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from eslab.errors import AppendOutcomeUnknownError
 from eslab.store.decision import Decision
@@ -22,6 +22,7 @@ from eslab.store.requests import AppendRequest
 
 __all__ = ["Sequencer", "Ticket"]
 
+T = TypeVar("T")
 
 _NOTHING: Final = AppendRequest(())
 
@@ -77,37 +78,33 @@ class Sequencer:
             AppendOutcomeUnknownError: the commit of the group failed on another thread.
         """
         group = [ticket]
+
+        def commit() -> None:
+            if self._queue:
+                self._gather(group)
+            self._commit(group)
+
+        self._in_turn(ticket, group, commit)
+        return ticket.answer()
+
+    def alone(self, work: Callable[[], T]) -> T:
+        """Run `work` while nobody commits, and return what it returns."""
+        found: list[T] = []
+        self._in_turn(Ticket(_NOTHING, alone=True), [], lambda: found.append(work()))
+        return found[0]
+
+    def _in_turn(self, ticket: Ticket, group: list[Ticket], work: Callable[[], None]) -> None:
+        """Run `work` as the leader, unless another leader answers the ticket."""
         committed = False
         interrupt: KeyboardInterrupt | None = None
         try:
             if self._wait_to_lead(ticket):
-                if self._queue:
-                    self._gather(group)
-                self._commit(group)
+                work()
                 committed = True
         finally:
             while True:
                 try:
                     self._leave(ticket, group, committed=committed)
-                    break
-                except KeyboardInterrupt as error:
-                    interrupt = error
-        if interrupt is not None:
-            raise interrupt
-        return ticket.answer()
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Keep everybody from committing while the block runs."""
-        ticket = Ticket(_NOTHING, alone=True)
-        interrupt: KeyboardInterrupt | None = None
-        try:
-            self._wait_to_lead(ticket)
-            yield
-        finally:
-            while True:
-                try:
-                    self._leave(ticket, [], committed=True)
                     break
                 except KeyboardInterrupt as error:
                     interrupt = error
@@ -142,15 +139,19 @@ class Sequencer:
                         member.error = AppendOutcomeUnknownError()
                     member.done = True
                     _open_gate(member)
-                following = self._queue[0] if self._queue else None
-                self._leader = following
-                if following is not None:
+                while self._queue and self._queue[0].done:  # gathering was interrupted
                     del self._queue[0]
-                    _open_gate(following)
+                self._leader = self._queue[0] if self._queue else None
             elif not ticket.done and ticket in self._queue:
                 self._queue.remove(ticket)
+            # In every case: whoever was interrupted here comes again, and leads no longer.
+            if self._leader is not None:
+                if self._queue and self._queue[0] is self._leader:
+                    del self._queue[0]
+                _open_gate(self._leader)
 
 
 def _open_gate(ticket: Ticket) -> None:
+    """Let a ticket go on; to open a gate again that it has passed does nothing."""
     if ticket.gate is not None and ticket.gate.locked():
         ticket.gate.release()

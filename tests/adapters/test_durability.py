@@ -199,6 +199,21 @@ def test_a_flush_that_is_interrupted_or_fails_loses_nothing(
         assert store.verify().ok
 
 
+def test_whoever_waits_to_flush_does_not_move_again_what_an_interrupted_flush_moved(
+    store: DuckDBStore,
+) -> None:
+    store.append("a-1", [event(0), event(1)])
+    waiting = threading.Thread(target=store.flush)
+    plant_in_database(store, "commit", "after", KeyboardInterrupt())
+    with store._flushing:
+        waiting.start()
+        threading.Event().wait(0.05)  # it is there by now; if it is late, the test shows less
+        with pytest.raises(KeyboardInterrupt):
+            store.flush()
+    waiting.join()
+    assert store.sql("select count(*) from event_log").scalar() == 2
+
+
 @pytest.mark.parametrize("statement", STATEMENTS)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, duckdb.IOException])

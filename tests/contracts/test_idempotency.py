@@ -152,3 +152,22 @@ def test_a_log_can_be_imported_elsewhere_and_again(store: EventStore, clock: Vir
     (result,) = store.append_all([StreamAppend("o-0", [pairs[0][1]])])
     assert (result.duplicate, result.position) == (True, 3)
     assert store.verify().ok
+
+
+def test_an_id_that_the_store_would_mint_elsewhere_is_refused(store: EventStore) -> None:
+    """Events of a store with the same seed, in another order: an id would be there twice."""
+    fifth = store.ids.mint(5)  # type: ignore[attr-defined]
+    with pytest.raises(IdempotencyError, match="position 5, but it would be at position 1"):
+        store.append("s-1", [NewEvent("A", {}, fifth)])
+    store.append("s-1", [NewEvent("A", {})] * 4)
+    assert store.append("s-1", [NewEvent("A", {}, fifth)]).position == 5
+    assert store.append("s-1", [NewEvent("A", {}, fifth)]).duplicate
+    assert store.verify().ok
+
+
+def test_an_id_that_only_looks_minted_is_an_id_as_any_other(store: EventStore) -> None:
+    """It has the version and the position of a minted one, but not the variant of RFC 9562."""
+    odd = uuid.UUID(int=1 << 80 | 8 << 76)
+    assert not store.append("s-1", [NewEvent("A", {}, odd)]).duplicate
+    assert store.append("s-1", [NewEvent("A", {}, odd)]).duplicate
+    assert store.head() == 1
