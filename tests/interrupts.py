@@ -7,6 +7,7 @@ and what it raises goes on from there.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class Interrupt:
         self.raised: KeyboardInterrupt | None = None
 
     def __enter__(self) -> Self:
+        gc.disable()  # what others do when garbage is collected is not to be interrupted
         sys.setprofile(self._look)
         return self
 
@@ -38,6 +40,7 @@ class Interrupt:
         trace: TracebackType | None,
     ) -> bool:
         sys.setprofile(None)
+        gc.enable()
         if isinstance(error, KeyboardInterrupt):
             self.raised = error
             return True
