@@ -128,7 +128,7 @@ def recover(
     write: Annotated[bool, typer.Option("--yes", help="Do it, instead of saying what.")] = False,
 ) -> None:
     """Save what can be saved of a FILE that cannot be opened; without --yes only say what."""
-    from eslab.store.salvage import salvage
+    from eslab.store.duckdb.salvage import salvage
 
     report = salvage(file, write=write)
     typer.echo(str(report))

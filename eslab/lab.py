@@ -27,7 +27,7 @@ from eslab.words import counted
 
 if TYPE_CHECKING:
     from eslab.store.duckdb import DuckDBStore
-    from eslab.store.journal import Durability
+    from eslab.store.duckdb.journal import Durability
     from eslab.views import EventsView, LagView, SagaTimeline, StreamPlayer
 
 __all__ = ["Lab"]
@@ -96,7 +96,7 @@ class Lab:
         Raises:
             StoreOpenError: it is no store, or another process has it open.
         """
-        from eslab.store.copies import open_copy
+        from eslab.store.duckdb.copies import open_copy
 
         lab = cls.__new__(cls)
         lab.seed = None

@@ -11,7 +11,7 @@ from eslab.store.port import AppendResult, EventStore, ImportReport, StreamAppen
 from eslab.store.verification import Check, Verification
 
 if TYPE_CHECKING:
-    from eslab.store.journal import Durability
+    from eslab.store.duckdb.journal import Durability
 
 __all__ = [
     "AppendResult",
@@ -65,7 +65,7 @@ def open_store(
 
 
 def restore_store(copy: str | Path, to: str | Path) -> Path:
-    """Make a store of a copy of one; see `eslab.store.copies.restore_store`."""
-    from eslab.store.copies import restore_store
+    """Make a store of a copy of one; see `eslab.store.duckdb.copies.restore_store`."""
+    from eslab.store.duckdb.copies import restore_store
 
     return restore_store(copy, to)

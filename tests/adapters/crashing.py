@@ -19,8 +19,8 @@ from eslab import NewEvent, StreamAppend, open_store
 
 SMALL = {
     "database.PAGE": 7,
-    "duckdb.FLUSH_EVENTS": 12,
-    "duckdb.FULL_EVENTS": 40,
+    "store.FLUSH_EVENTS": 12,
+    "store.FULL_EVENTS": 40,
     "flusher.IDLE": 0.002,
     "hot.RUN": 16,
     "journal.ROTATE_EVENTS": 15,
@@ -32,7 +32,7 @@ def shrink() -> None:
     """Set the small limits in this process."""
     for place, limit in SMALL.items():
         module, name = place.split(".")
-        setattr(sys.modules[f"eslab.store.{module}"], name, limit)
+        setattr(sys.modules[f"eslab.store.duckdb.{module}"], name, limit)
 
 
 def events(operation: str, streams: list[str]) -> list[tuple[str, NewEvent]]:
@@ -114,7 +114,7 @@ class Writer:
 
 
 def main(path: str, seed: int) -> None:
-    import eslab.store.duckdb  # noqa: F401 - its limits are made small
+    import eslab.store.duckdb.store  # noqa: F401 - its limits are made small
 
     shrink()
     os.write(1, b"opening\n")

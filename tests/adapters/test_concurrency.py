@@ -18,7 +18,7 @@ from soak import scaled
 
 from eslab import NewEvent, StoreClosedError, StreamAppend, open_store
 from eslab.store.duckdb import DuckDBStore
-from eslab.store.journal import segments_of
+from eslab.store.duckdb.journal import segments_of
 
 
 def event(number: int = 0) -> NewEvent:
@@ -36,12 +36,12 @@ def store(
 ) -> Iterator[DuckDBStore]:
     for place, limit in {
         "database.PAGE": 10,
-        "duckdb.FLUSH_EVENTS": 30,
+        "store.FLUSH_EVENTS": 30,
         "journal.ROTATE_EVENTS": 40,
         "flusher.IDLE": 0.01,
         "hot.RUN": 16,
     }.items():
-        monkeypatch.setattr(f"eslab.store.{place}", limit)
+        monkeypatch.setattr(f"eslab.store.duckdb.{place}", limit)
     with open_store(path if request.param == "file" else ":memory:") as store:
         assert isinstance(store, DuckDBStore)
         yield store

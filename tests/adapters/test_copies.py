@@ -25,8 +25,8 @@ from eslab import (
     restore_store,
 )
 from eslab.cli import main
-from eslab.store.journal import segments_of
-from eslab.store.salvage import salvage
+from eslab.store.duckdb.journal import segments_of
+from eslab.store.duckdb.salvage import salvage
 
 
 class Counted(Event):

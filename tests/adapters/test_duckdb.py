@@ -393,7 +393,7 @@ def test_a_result_outlives_its_store(path: Path) -> None:
 def test_reading_stops_when_the_store_is_closed(
     store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eslab.store.database.PAGE", 4)
+    monkeypatch.setattr("eslab.store.duckdb.database.PAGE", 4)
     store.append("a-1", [event(n) for n in range(50)])
     store.flush()
     reading = store.read_all()

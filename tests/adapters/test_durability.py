@@ -26,7 +26,7 @@ from eslab import (
 )
 from eslab.clock import SeededIds
 from eslab.store.duckdb import DuckDBStore
-from eslab.store.journal import segments_of
+from eslab.store.duckdb.journal import segments_of
 
 
 def event(number: int = 0, **options: Any) -> NewEvent:
@@ -240,7 +240,7 @@ def test_an_import_that_is_interrupted_or_fails_is_resumed(
 def test_appends_wait_for_the_database_and_are_refused_when_it_fails(
     store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eslab.store.duckdb.FULL_EVENTS", 5)
+    monkeypatch.setattr("eslab.store.duckdb.store.FULL_EVENTS", 5)
     for number in range(5):
         store.append("a-1", [event(number)])
     connection = store._database._connection
@@ -299,7 +299,7 @@ def test_recovery_itself_may_be_killed(path: Path) -> None:
     crash(path, 'store.append("a-1", [event(1), event(2)])')
     for place in ("Database.write", "Database.mark", "recovery.remove"):
         module, _, name = place.rpartition(".")
-        owner = "eslab.store.recovery" if module == "recovery" else "eslab.store.database"
+        owner = f"eslab.store.duckdb.{'recovery' if module == 'recovery' else 'database'}"
         code = f"""
             import os, signal, sys, importlib
             module = importlib.import_module({owner!r})
@@ -538,7 +538,7 @@ def test_an_unknown_outcome_says_so(store: DuckDBStore, monkeypatch: pytest.Monk
     plant_in_journal(store, "insert into entries", "after", sqlite3.OperationalError("gone"))
     with monkeypatch.context() as broken:
         broken.setattr(
-            "eslab.store.duckdb.recover", lambda *_: (_ for _ in ()).throw(StoreError("x"))
+            "eslab.store.duckdb.store.recover", lambda *_: (_ for _ in ()).throw(StoreError("x"))
         )
         with pytest.raises(AppendOutcomeUnknownError, match="cannot be read after"):
             store.append("a-1", [event(1)])

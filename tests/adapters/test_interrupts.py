@@ -70,7 +70,7 @@ WORKS: dict[str, Callable[[Store, str], None]] = {
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Store]:
-    monkeypatch.setattr("eslab.store.journal.ROTATE_EVENTS", 2)
+    monkeypatch.setattr("eslab.store.duckdb.journal.ROTATE_EVENTS", 2)
     clock, ids = VirtualClock(), SeededIds(7)
     match request.param:
         case "memory":
@@ -151,13 +151,13 @@ def test_closing_may_be_interrupted_and_begun_again(tmp_path: Path) -> None:
 
 STORM = """
     import json, random, signal, sys, threading, traceback
-    import eslab.store.duckdb, eslab.store.journal, eslab.store.flusher
+    import eslab.store.duckdb.store, eslab.store.duckdb.journal, eslab.store.duckdb.flusher
     from eslab import NewEvent, StoreError, StreamAppend, open_store
 
     path, interrupts, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     eslab.store.duckdb.FLUSH_EVENTS = 20
-    eslab.store.journal.ROTATE_EVENTS = 30
-    eslab.store.flusher.IDLE = 0.005
+    eslab.store.duckdb.journal.ROTATE_EVENTS = 30
+    eslab.store.duckdb.flusher.IDLE = 0.005
     chance = random.Random(seed)
     store = open_store(path)
     store.append("first-1", [NewEvent("A", {"name": "first"})])

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.strace
 APPEND = """
     import os, sys, threading
     from eslab import NewEvent, StoreError, open_store
-    import eslab.store.journal as journal
+    import eslab.store.duckdb.journal as journal
 
     path, threads, appends, fault = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     journal.ROTATE_EVENTS = 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field, create_model, field_validator
 from pydantic_core import to_jsonable_python
+from soak import scaled
 
 from eslab import (
     Event,
@@ -35,10 +35,10 @@ from eslab.schema import EventRegistry, canonical_json, encode, parse_json
 from eslab.schema.columns import BASE_COLUMNS, Json, Many, event_columns
 from eslab.schema.naming import SYSTEM_TABLES, quoted, table_name
 from eslab.schema.shapes import event_shape
-from eslab.store import decoded, proof, typed
-from eslab.store.typed import TypedTables
+from eslab.store.duckdb import decoded, proof, typed
+from eslab.store.duckdb.typed import TypedTables
 
-EXAMPLES = 10 * int(os.environ.get("ESLAB_SOAK", "1"))
+EXAMPLES = scaled(10, 150)
 MICROSECOND = timedelta(microseconds=1)
 MORE = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -153,6 +153,7 @@ def test_every_type_is_tested() -> None:
     assert VALUES.keys() == EXACT.keys()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", VALUES)
 def test_values_come_back(shared: Lab, name: str) -> None:
     cls = CLASSES[name]
@@ -178,6 +179,7 @@ def test_sql_converts_what_is_plain(
     shared.sql(f"from {table_name(CLASSES[name].event_type)}")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", CLASSES)
 def test_odd_data_is_what_the_class_decodes_or_an_error(shared: Lab, name: str) -> None:
     cls = CLASSES[name]

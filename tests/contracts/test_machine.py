@@ -38,8 +38,8 @@ from eslab.store.duckdb import DuckDBStore
 
 SMALL = {
     "database.PAGE": 3,
-    "duckdb.FLUSH_EVENTS": 4,
-    "duckdb.FULL_EVENTS": 9,
+    "store.FLUSH_EVENTS": 4,
+    "store.FULL_EVENTS": 9,
     "journal.ROTATE_EVENTS": 5,
     "hot.RUN": 4,
 }
@@ -117,7 +117,7 @@ class Stores(RuleBasedStateMachine):
     def open(self) -> None:
         self.limits = pytest.MonkeyPatch()
         for place, limit in SMALL.items():
-            self.limits.setattr(f"eslab.store.{place}", limit)
+            self.limits.setattr(f"eslab.store.duckdb.{place}", limit)
         self.folder = Path(tempfile.mkdtemp(prefix="eslab-machine-"))
         self.clock = VirtualClock()
         self.began = self.clock.now()

@@ -113,7 +113,7 @@ def test_what_is_read_is_the_moment_of_the_call(filled: EventStore) -> None:
 
 
 def test_pages_are_seamless(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eslab.store.database.PAGE", 3)
+    monkeypatch.setattr("eslab.store.duckdb.database.PAGE", 3)
     store.append("s-1", [NewEvent("A", {"n": n}) for n in range(10)])
     store.append("t-1", [NewEvent("B", {})])
     assert [e.version for e in store.read("s-1")] == list(range(1, 11))

@@ -22,7 +22,7 @@ from pydantic import create_model
 
 from eslab import Event, InputError, Lab, Projection, ProjectionError, RecordedEvent, Row, Rows, on
 from eslab.projections import ProjectionRunner
-from eslab.store.duckdb import DuckDBTransaction
+from eslab.store.duckdb.store import DuckDBTransaction
 
 
 class Counted(Event):

@@ -10,8 +10,8 @@ from interrupts import Interrupt, in_time
 
 from eslab import AppendOutcomeUnknownError
 from eslab.store.decision import Decision
+from eslab.store.duckdb.sequencer import Sequencer, Ticket
 from eslab.store.requests import AppendRequest
-from eslab.store.sequencer import Sequencer, Ticket
 
 
 class Scene:

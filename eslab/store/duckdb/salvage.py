@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eslab.errors import StoreOpenError
-from eslab.store.database import Database, sniff
-from eslab.store.journal import SIDES, JournalError, read_segment, segments_of
-from eslab.store.lock import FileLock
-from eslab.store.recovery import behind
+from eslab.store.duckdb.database import Database, sniff
+from eslab.store.duckdb.journal import SIDES, JournalError, read_segment, segments_of
+from eslab.store.duckdb.lock import FileLock
+from eslab.store.duckdb.recovery import behind
 from eslab.store.rows import LogRow
 from eslab.words import counted
 

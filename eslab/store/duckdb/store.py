@@ -39,20 +39,20 @@ from eslab.errors import (
     StoreReadOnlyError,
 )
 from eslab.schema import EventRegistry
-from eslab.store.accepted import Accepted, Flushed
 from eslab.store.adapter import StoreAdapter
-from eslab.store.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
 from eslab.store.decision import Decision, decide, decide_import
-from eslab.store.flusher import Flusher
-from eslab.store.hot import GivenIds, Heads, Hot, Tail
-from eslab.store.journal import Durability, Journal, JournalError, segments_of
-from eslab.store.lock import FileLock
-from eslab.store.recovery import Recovered, recover, remove_all
+from eslab.store.duckdb.accepted import Accepted, Flushed
+from eslab.store.duckdb.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
+from eslab.store.duckdb.flusher import Flusher
+from eslab.store.duckdb.hot import GivenIds, Heads, Hot, Tail
+from eslab.store.duckdb.journal import Durability, Journal, JournalError, segments_of
+from eslab.store.duckdb.lock import FileLock
+from eslab.store.duckdb.recovery import Recovered, recover, remove_all
+from eslab.store.duckdb.sequencer import Sequencer, Ticket
+from eslab.store.duckdb.typed import TypedTables
 from eslab.store.requests import AppendRequest, ImportRequest
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, selected
-from eslab.store.sequencer import Sequencer, Ticket
-from eslab.store.typed import TypedTables
 from eslab.store.verification import Check, Verification
 from eslab.words import counted
 
@@ -566,7 +566,7 @@ class DuckDBStore(StoreAdapter):
         """Run one SELECT or EXPLAIN, read-only, and return its rows.
 
         Args:
-            query: one statement; the tables are those of `eslab.store.database`.
+            query: one statement; the tables are those of `eslab.store.duckdb.database`.
             parameters: values for ``?`` or ``$1``, or a dict for ``$name``.
 
         Raises:
@@ -585,7 +585,7 @@ class DuckDBStore(StoreAdapter):
         return self._database.sql(query, parameters, begin=begin)
 
     def use_registry(self, registry: EventRegistry) -> None:
-        """Make each event type of a registry a table of `sql`: see `eslab.store.typed`."""
+        """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
         self._typed = TypedTables(registry)
 
     @contextmanager

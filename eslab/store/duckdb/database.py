@@ -30,12 +30,12 @@ import pyarrow as pa
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import category_of
-from eslab.store.cursors import commit, lent
-from eslab.store.hot import Heads
-from eslab.store.journal import Identity
+from eslab.store.duckdb.cursors import commit, lent
+from eslab.store.duckdb.hot import Heads
+from eslab.store.duckdb.journal import Identity
+from eslab.store.duckdb.typed import TYPED_SCHEMA
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection
-from eslab.store.typed import TYPED_SCHEMA
 from eslab.store.verification import Check
 from eslab.words import counted
 

@@ -9,8 +9,8 @@ fingerprint of the class, code of its validators included: a table with another 
 from the log.
 
 Rows of the class's own schema version are converted by SQL, if that proves to be what the class
-would do (see `eslab.store.proof`). All others are decoded by the class, and their values are read
-back from DuckDB and compared before they are believed.
+would do (see `proof`). All others are decoded by the class (see `decoded`), and their values are
+read back from DuckDB and compared before they are believed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from eslab.schema.code import decoding_code
 from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns
 from eslab.schema.naming import quoted, table_name
 from eslab.schema.shapes import event_shape
-from eslab.store.cursors import commit, lent
-from eslab.store.decoded import Misfit, StoredRow, decoded
-from eslab.store.proof import literal, proof, structure, value
+from eslab.store.duckdb.cursors import commit, lent
+from eslab.store.duckdb.decoded import Misfit, StoredRow, decoded
+from eslab.store.duckdb.proof import literal, proof, structure, value
 
 __all__ = ["TYPED_SCHEMA", "TypedTables"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eslab.errors import StoreOpenError
-from eslab.store.database import Database
-from eslab.store.journal import (
+from eslab.store.duckdb.database import Database
+from eslab.store.duckdb.journal import (
     Contents,
     JournalError,
     read_segment,

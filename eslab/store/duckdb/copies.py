@@ -10,10 +10,10 @@ from typing import Any
 
 from eslab.clock import Clock, IdSource
 from eslab.errors import StoreError, StoreOpenError
-from eslab.store.database import Database, sniff
-from eslab.store.duckdb import DuckDBStore, require_closed, resolve
-from eslab.store.journal import SIDES, segments_of
-from eslab.store.lock import FileLock
+from eslab.store.duckdb.database import Database, sniff
+from eslab.store.duckdb.journal import SIDES, segments_of
+from eslab.store.duckdb.lock import FileLock
+from eslab.store.duckdb.store import DuckDBStore, require_closed, resolve
 
 __all__ = ["open_copy", "restore_store"]
 

@@ -22,7 +22,7 @@ from eslab.events import Event
 from eslab.schema.codec import canonical_json, event_of, parse_json, sorted_sets
 from eslab.schema.columns import Column, Keyed, Many, Nested, Scalar
 from eslab.schema.naming import quoted
-from eslab.store.cursors import lent
+from eslab.store.duckdb.cursors import lent
 
 __all__ = ["Misfit", "StoredRow", "decoded"]
 

@@ -9,9 +9,9 @@ from itertools import chain
 
 from eslab.clock import minted_position
 from eslab.events import Query
-from eslab.store.database import Database
 from eslab.store.decision import Decision
-from eslab.store.hot import GivenIds, Heads, Hot, is_minted
+from eslab.store.duckdb.database import Database
+from eslab.store.duckdb.hot import GivenIds, Heads, Hot, is_minted
 from eslab.store.requests import AppendRequest
 from eslab.store.rows import LogRow, Selection
 
