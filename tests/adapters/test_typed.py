@@ -376,6 +376,17 @@ def test_big_integers_are_typing_errors(lab: Lab) -> None:
     assert lab.sql("select data->>'x' from events where position = 1").scalar() == str(2**63)
 
 
+def test_a_fraction_has_no_digit_before_its_point(lab: Lab) -> None:
+    class Share(Event):
+        part: Annotated[Decimal, Field(max_digits=4, decimal_places=4)]
+
+    lab.register(Share)
+    stored = ["0", "-0", "0.0", "0.25", "1", "1.5"]
+    lab.store.append("share-1", [NewEvent("Share", {"part": part}) for part in stored])
+    assert list(rows(lab, "share")) == [3, 4]
+    assert list(errors(lab, "Share")) == [1, 2, 5, 6]
+
+
 def test_naive_datetimes_are_typing_errors(lab: Lab) -> None:
     cls = class_of(datetime)
     lab.append("a-1", [cls(x=datetime(2013, 1, 1))])  # noqa: DTZ001 - that is the fault

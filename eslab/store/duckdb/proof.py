@@ -99,7 +99,9 @@ def _form(column: Scalar, w: str = "") -> _Form:
 def _decimal(column: Scalar) -> _Form:
     precision, scale = column.digits
     whole = f"[0-9]{{1,{precision - scale}}}" if precision > scale else "0"
-    fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
+    fraction = rf"(\.[0-9]{{1,{scale}}})" if scale else ""
+    if scale and precision > scale:
+        fraction += "?"  # else pydantic counts the 0 alone as a digit too many
     digits = column.limits.get("max_digits") or precision
     return _Form(
         value=f"try_cast({{w}} as {column.sql})",
