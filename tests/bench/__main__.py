@@ -83,7 +83,7 @@ CONTESTS = [
         ours.replay_objects, "eventsourcing POPO", peers.replay_popo, 2,
     ),
     Contest(
-        "replay all events to a DataFrame, DuckDB", "event", 50_000,
+        "replay all events to a DataFrame, DuckDB", "event", 200_000,
         ours.replay_frame, "eventsourcing POPO", peers.replay_popo, 10,
     ),
     Contest(

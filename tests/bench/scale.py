@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
+
 from eslab import NewEvent, open_store
 from eslab.store.duckdb import DuckDBStore
+from eslab.store.duckdb.hot import Heads
 
 EVENTS_A_STREAM = 10
 
@@ -49,7 +52,7 @@ class Fact:
 def measure(place: Path, *, events: int) -> list[Fact]:
     """Import `events` events with given ids, ten a stream, and look at what that made."""
     facts = []
-    for part in ("bulk", "reading"):
+    for part in ("heads", "bulk", "reading"):
         code = f"import sys, scale; scale.{part}(sys.argv[1], int(sys.argv[2]))"
         finished = subprocess.run(
             [sys.executable, "-c", code, str(place / "large.duckdb"), str(events)],
@@ -65,6 +68,16 @@ def measure(place: Path, *, events: int) -> list[Fact]:
 def _megabytes() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
+
+
+def heads(path: str, events: int) -> None:
+    """Print what the heads of a million streams take in memory."""
+    names = (f"counter-{number}" for number in range(1_000_000))
+    before = _megabytes()
+    held = Heads.of(list(names), np.ones(1_000_000), np.arange(1_000_000))
+    facts = [("memory of the heads of 1,000,000 streams", _megabytes() - before, "MB", 200)]
+    print(json.dumps(facts))
+    assert len(held) == 1_000_000
 
 
 def bulk(path: str, events: int) -> None:

@@ -25,9 +25,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from pydantic_core import to_json
 
 from eslab.errors import StoreError
 from eslab.store.rows import LogRow
@@ -52,8 +54,6 @@ ROTATE_EVENTS: Final = 10_000
 ROTATE_SIZE: Final = 16 << 20
 LOG_PAGES: Final = 1_000
 SIDES: Final = ("", "-wal", "-shm", "-journal")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 _SCHEMA: Final = """
 create table segment(
@@ -287,11 +287,15 @@ class _Segment:
     def write(self, rows: Sequence[LogRow]) -> None:
         body = _pack(rows)
         last = rows[-1].position
-        with _sqlite_errors(f"the journal {self.file.name} cannot be written"):
+        try:
             self.connection.execute(
                 "insert into entries values (?, ?, ?, ?)",
                 (rows[0].position, last, zlib.crc32(body), body),
             )
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the journal {self.file.name} cannot be written: {error}"
+            ) from error
         self.next = last + 1
         self.size += len(body)
 
@@ -393,28 +397,9 @@ def _whole_rows(entries: Sequence[tuple[Any, ...]], base: int) -> tuple[list[Log
 
 # Bodies: JSON, which every version of Python reads alike.
 
-_pack_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
-
 
 def _pack(rows: Sequence[LogRow]) -> bytes:
-    return _pack_json.encode(
-        [
-            (
-                row.position,
-                row.stream_id,
-                row.version,
-                row.type,
-                row.schema_version,
-                row.event_id.hex,
-                row.tags,
-                row.data,
-                row.metadata,
-                (row.occurred_at - _EPOCH) // _MICROSECOND,
-                (row.recorded_at - _EPOCH) // _MICROSECOND,
-            )
-            for row in rows
-        ]
-    ).encode()
+    return to_json(rows)
 
 
 def _unpack(body: bytes) -> list[LogRow]:
@@ -429,8 +414,8 @@ def _unpack(body: bytes) -> list[LogRow]:
             tuple(tags),
             data,
             metadata,
-            _EPOCH + occurred_at * _MICROSECOND,
-            _EPOCH + recorded_at * _MICROSECOND,
+            datetime.fromisoformat(occurred_at),
+            datetime.fromisoformat(recorded_at),
         )
         for (
             position,
