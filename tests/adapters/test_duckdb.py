@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from processes import python
+from processes import python, ready
 
 from eslab import (
     EventStore,
@@ -227,19 +224,11 @@ def test_a_file_that_another_program_has_open_is_refused(path: Path) -> None:
         print("ready", flush=True)
         sys.stdin.read()
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "ready\n"
-            with pytest.raises(StoreOpenError, match=f"process {holder.pid}, which is not eslab"):
-                open_store(path)
-        finally:
-            holder.kill()
+    with (
+        ready(code, path) as holder,
+        pytest.raises(StoreOpenError, match=f"process {holder}, which is not eslab"),
+    ):
+        open_store(path)
 
 
 HOLD = """
@@ -253,19 +242,8 @@ HOLD = """
 
 
 def test_another_process_is_refused_and_the_error_says_who_has_the_file(path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(HOLD), path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "ready\n"
-            with pytest.raises(StoreOpenError, match=str(holder.pid)):
-                open_store(path)
-        finally:
-            holder.kill()
+    with ready(HOLD, path) as holder, pytest.raises(StoreOpenError, match=str(holder)):
+        open_store(path)
     with open_store(path) as store:  # what was acknowledged survived the kill
         assert store.head() == 1
 

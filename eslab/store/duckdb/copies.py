@@ -51,29 +51,7 @@ class _PrivateCopy(DuckDBStore):
 
 
 def restore_store(copy: str | Path, to: str | Path) -> Path:
-    """Make a store of a copy, as it was then, and return its path.
-
-    It is the same store in a new epoch: consistency tokens of the time before do not hold there.
-
-    Args:
-        copy: a file that `DuckDBStore.copy_to` wrote, or a store that was closed.
-        to: a file that does not exist yet.
-
-    Raises:
-        StoreOpenError: it is no store, was not closed, or another process has it open.
-        StoreError: the new file exists already, or cannot be written.
-
-    Example:
-        >>> import eslab, tempfile, pathlib
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> with eslab.open_store(folder / "shop.duckdb") as store:
-        ...     _ = store.append("order-1", [eslab.NewEvent("OrderPlaced", {})])
-        ...     _ = store.copy_to(folder / "backup.duckdb")
-        >>> restored = eslab.restore_store(folder / "backup.duckdb", folder / "again.duckdb")
-        >>> with eslab.open_store(restored) as store:
-        ...     store.head(), store.epoch
-        (1, 2)
-    """
+    """Make a store of a copy; see `eslab.restore_store`."""
     source, target = resolve(copy), resolve(to)
     if target.exists() or segments_of(target):
         raise StoreError(f"{target} exists already: choose another file, or remove it first")

@@ -214,11 +214,6 @@ class Tail:
         count: int = bisect_right(self.rows, moment, 0, head - self.base, key=key)
         return self.base + count if count else 0
 
-    def first_version(self, stream_id: str) -> int | None:
-        """Return the lowest version of a stream that is here."""
-        rows = self.streams.get(stream_id)
-        return rows[0].version if rows else None
-
 
 class Hot(NamedTuple):
     """What is published together, in one assignment, after each commit and each flush.

@@ -403,34 +403,18 @@ def _pack(rows: Sequence[LogRow]) -> bytes:
 
 
 def _unpack(body: bytes) -> list[LogRow]:
-    return [
-        LogRow(
-            position,
-            stream_id,
-            version,
-            type,
-            schema_version,
-            uuid.UUID(event_id),
-            tuple(tags),
-            data,
-            metadata,
-            datetime.fromisoformat(occurred_at),
-            datetime.fromisoformat(recorded_at),
+    rows = []
+    for values in json.loads(body):
+        row = LogRow(*values)
+        rows.append(
+            row._replace(
+                event_id=uuid.UUID(values[5]),
+                tags=tuple(row.tags),
+                occurred_at=datetime.fromisoformat(values[9]),
+                recorded_at=datetime.fromisoformat(values[10]),
+            )
         )
-        for (
-            position,
-            stream_id,
-            version,
-            type,
-            schema_version,
-            event_id,
-            tags,
-            data,
-            metadata,
-            occurred_at,
-            recorded_at,
-        ) in json.loads(body)
-    ]
+    return rows
 
 
 @contextmanager
