@@ -158,6 +158,18 @@ def minted_position(id: uuid.UUID) -> int | None:
 
 _FREE: Final = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 _VERSION_8: Final = 0x8000_8000_0000_0000_0000
+_UNKNOWN: Final = uuid.SafeUUID.unknown
+
+
+
+
+def _uuid(number: int, *, new=object.__new__, put=object.__setattr__) -> uuid.UUID:
+    """Return the UUID of a number that fits one."""
+    # As unpickling makes it: the constructor takes twice the time to check its many arguments.
+    id = new(uuid.UUID)
+    put(id, "int", number)
+    put(id, "is_safe", _UNKNOWN)
+    return id
 
 
 # Not the module's own generator, which a notebook may seed; and another one in a forked process.
@@ -170,8 +182,7 @@ class RandomIds:
 
     def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:  # noqa: ARG002 - the port's
         """Return an id that was never given out, whatever the epoch."""
-        bits = _random.getrandbits(80)
-        return uuid.UUID(int=position << 80 | bits & _FREE | _VERSION_8)
+        return _uuid(position << 80 | _random.getrandbits(80) & _FREE | _VERSION_8)
 
     def __repr__(self) -> str:
         return "RandomIds()"
@@ -195,8 +206,7 @@ class SeededIds:
         """Return the id for the event at this position, in this epoch of the store."""
         number = (epoch << 64 | position).to_bytes(12)
         digest = hashlib.blake2b(number, key=self._key, digest_size=10).digest()
-        bits = int.from_bytes(digest)
-        return uuid.UUID(int=position << 80 | bits & _FREE | _VERSION_8)
+        return _uuid(position << 80 | int.from_bytes(digest) & _FREE | _VERSION_8)
 
     def __repr__(self) -> str:
         return f"SeededIds({self.seed})"

@@ -106,7 +106,7 @@ class StoreAdapter(ABC):
         expected_version: Expected = ANY,
     ) -> AppendResult:
         """Append events to one stream, all or none; see `eslab.store.EventStore.append`."""
-        return self.append_all([StreamAppend(stream_id, events, expected_version)])[0]
+        return self._append(AppendRequest.of_one(stream_id, events, expected_version))[0]
 
     def append_all(
         self, appends: Sequence[StreamAppend], *, condition: AppendCondition | None = None
@@ -114,12 +114,14 @@ class StoreAdapter(ABC):
         """Append to several streams, all or nothing; see `eslab.store.EventStore.append_all`."""
         if isinstance(appends, StreamAppend):
             raise InputError(f"append_all() takes a list: [{appends!r:.200}]")
-        request = AppendRequest.of(appends, condition=condition)
+        return self._append(AppendRequest.of(appends, condition=condition))
+
+    def _append(self, request: AppendRequest) -> list[AppendResult]:
         self._require_open()
-        decision = self._submit(request)
-        if decision.rows:
+        rows, results = self._submit(request)
+        if rows and (self._bells or self._listeners):
             self._tell()
-        return decision.results
+        return results
 
     def import_events(
         self,

@@ -87,9 +87,9 @@ class MemoryStore(StoreAdapter):
 
     # What a decision asks.
 
-    def last_recorded_at(self) -> datetime | None:
-        """Return when the last event was recorded; None when the store is empty."""
-        return self._log[-1].recorded_at if self._log else None
+    def last(self) -> tuple[int, datetime | None]:
+        """Return the last position, and when it was recorded; 0 and None when there is none."""
+        return len(self._log), self._log[-1].recorded_at if self._log else None
 
     def stream_head(self, stream_id: str) -> tuple[int, int]:
         """Return a stream's version and the position of its last event, or zeros."""

@@ -24,6 +24,7 @@ __all__ = ["MAX_EVENTS", "AppendRequest", "ImportRequest", "StreamRequest"]
 
 MAX_EVENTS: Final = 100_000
 MAX_APPEND_BYTES: Final = 64 << 20
+SURELY_WITHIN: Final = MAX_APPEND_BYTES // 4  # characters: one takes up to four bytes
 
 
 class StreamRequest(NamedTuple):
@@ -48,24 +49,31 @@ class AppendRequest:
         match: the position there of the first event that fails the condition.
 
     Raises:
+        LimitError: there are too many events, or they are too large.
         IdempotencyError: one id is given to two events.
     """
 
     condition: AppendCondition | None = None
+    given: Mapping[uuid.UUID, EncodedEvent] = MappingProxyType({})
     checked: int = 0
     found: Mapping[uuid.UUID, LogRow] = MappingProxyType({})
     match: int | None = None
 
     def __init__(self, items: Sequence[StreamRequest] = ()) -> None:
         self.items = items
-        self.given: dict[uuid.UUID, EncodedEvent] = {}
-        self.events = self.size = 0
-        for item in items:
-            self.events += len(item.events)
-            for event in item.events:
-                self.size += len(event.data) + len(event.metadata)
+        given: dict[uuid.UUID, EncodedEvent] = {}
+        count = size = 0
+        for _, events, _ in items:
+            count += len(events)
+            for event in events:
+                size += len(event.data) + len(event.metadata)
                 if event.event_id is not None:
-                    _give(self.given, event.event_id, event)
+                    _give(given, event.event_id, event)
+        self.events, self.size = count, size
+        if given:
+            self.given = given
+        if count > MAX_EVENTS or size > SURELY_WITHIN:
+            _check_size(self)
 
     @classmethod
     def of(
@@ -78,12 +86,24 @@ class AppendRequest:
             LimitError: there are too many events, or they are too large.
             IdempotencyError: one id is given to two events.
         """
-        request = cls([_stream_request(item) for item in appends])
+        items = []
+        for item in appends:
+            if not isinstance(item, StreamAppend):
+                raise InputError(
+                    f"append_all() takes StreamAppend(stream_id, events), not {item!r:.200}"
+                )
+            items.append(_stream_request(*item))
+        request = cls(items)
         if condition is not None:
             request.condition = _checked_condition(condition)
-        if request.events > MAX_EVENTS or request.size > MAX_APPEND_BYTES // 4:
-            _check_size(request)
         return request
+
+    @classmethod
+    def of_one(
+        cls, stream_id: str, events: Sequence[NewEvent | EncodedEvent], expected_version: Expected
+    ) -> AppendRequest:
+        """Do the same for an append to one stream."""
+        return cls((_stream_request(stream_id, events, expected_version),))
 
 
 class ImportRequest(NamedTuple):
@@ -133,19 +153,18 @@ def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: Enco
     given[event_id] = event
 
 
-def _stream_request(item: StreamAppend) -> StreamRequest:
-    if not isinstance(item, StreamAppend):
-        raise InputError(f"append_all() takes StreamAppend(stream_id, events), not {item!r:.200}")
-    stream_id, given, expected = item
+def _stream_request(
+    stream_id: str, events: Sequence[NewEvent | EncodedEvent], expected: Expected
+) -> StreamRequest:
     check_stream_id(stream_id)
     if (type(expected) is not int or expected < 0) and type(expected) is not ExpectedVersion:
         raise InputError(
             f"expected_version must be ANY, NO_STREAM, STREAM_EXISTS or a version from 0, not "
             f"{expected!r}"
         )
-    if type(given) is not list and not _is_list_like(given):
-        raise InputError(f"events must be a list of NewEvent, not {given!r:.200}")
-    events = tuple(given)
+    if type(events) is not list and not _is_list_like(events):
+        raise InputError(f"events must be a list of NewEvent, not {events!r:.200}")
+    events = tuple(events)
     if len(events) > MAX_EVENTS:
         raise LimitError(f"an append holds at most {MAX_EVENTS:,} events, not {len(events):,}")
     return StreamRequest(stream_id, tuple(map(_encoded, events)), expected)
@@ -168,7 +187,7 @@ def _checked_condition(condition: AppendCondition) -> AppendCondition:
 def _check_size(request: AppendRequest) -> None:
     if request.events > MAX_EVENTS:
         raise LimitError(f"an append holds at most {MAX_EVENTS:,} events, not {request.events:,}")
-    size = sum(  # a character takes up to four bytes
+    size = sum(
         len(event.data.encode()) + len(event.metadata.encode())
         for item in request.items
         for event in item.events

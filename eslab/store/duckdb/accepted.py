@@ -9,7 +9,6 @@ from itertools import chain
 
 from eslab.clock import minted_position
 from eslab.events import Query
-from eslab.store.decision import Decision
 from eslab.store.duckdb.database import Database
 from eslab.store.duckdb.hot import GivenIds, Heads, Hot, is_minted
 from eslab.store.requests import AppendRequest
@@ -57,7 +56,7 @@ class Flushed:
 
 
 class Accepted:
-    """A `LogView` that grows with each decision of a group.
+    """A `LogView` that grows with each decision of a group: `rows` are those accepted so far.
 
     Args:
         heads: the committed heads.
@@ -66,7 +65,7 @@ class Accepted:
         mint: gives the id of the event at a position.
     """
 
-    __slots__ = ("_changed", "_flushed", "_head", "_heads", "_hot", "_recorded_at", "mint", "rows")
+    _noted = 0
 
     def __init__(
         self, heads: Heads, hot: Hot, flushed: Flushed, mint: Callable[[int], uuid.UUID]
@@ -75,30 +74,23 @@ class Accepted:
         self._heads = heads
         self._hot = hot
         self._flushed = flushed
-        self._head = hot.head
-        self._recorded_at = hot.recorded_at
-        self._changed: dict[str, tuple[int, int]] = {}
+        self._versions: dict[str, tuple[int, int]] = {}
         self.mint = mint
 
-    def add(self, decision: Decision) -> None:
-        """Count the rows of a decision among what is there."""
-        self.rows += decision.rows
-        for row in decision.rows:
-            self._changed[row.stream_id] = row.version, row.position
-        last = decision.rows[-1]
-        self._head, self._recorded_at = last.position, last.recorded_at
-
-    def head(self) -> int:
-        """Return the last position."""
-        return self._head
-
-    def last_recorded_at(self) -> datetime | None:
-        """Return when the last event was recorded; None when there is none."""
-        return self._recorded_at
+    def last(self) -> tuple[int, datetime | None]:
+        """Return the last position, and when it was recorded; 0 and None when there is none."""
+        last = self.rows[-1] if self.rows else None
+        if last is None:
+            return self._hot.head, self._hot.recorded_at
+        return last.position, last.recorded_at
 
     def stream_head(self, stream_id: str) -> tuple[int, int]:
         """Return a stream's version and the position of its last event, or zeros."""
-        return self._changed.get(stream_id) or self._heads.get(stream_id)
+        if self._noted < len(self.rows):
+            for row in self.rows[self._noted :]:
+                self._versions[row.stream_id] = row.version, row.position
+            self._noted = len(self.rows)
+        return self._versions.get(stream_id) or self._heads.get(stream_id)
 
     def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""

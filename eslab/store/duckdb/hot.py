@@ -9,6 +9,7 @@ million ids take 80 MB and 0.5 us a look-up in bulk.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from array import array
 from bisect import bisect_right
@@ -162,34 +163,41 @@ class Tail:
 
     It only grows. Who holds one and the head of that moment sees the same for ever: rows behind
     that head are not looked at. What was moved to the database is left out of the next tail.
+
+    Most of it is moved before anybody asks for a stream or an id, so these are indexed when
+    somebody does.
     """
 
-    __slots__ = ("base", "given", "rows", "size", "streams")
-
-    def __init__(self, base: int, rows: Iterable[LogRow] = ()) -> None:
+    def __init__(self, base: int, rows: Sequence[LogRow] = ()) -> None:
         self.base = base
         self.rows: list[LogRow] = []
-        self.streams: dict[str, list[LogRow]] = {}
-        self.given: dict[uuid.UUID, LogRow] = {}
         self.size = 0
-        self.extend(rows)
+        self._streams: dict[str, list[LogRow]] = {}
+        self._given: dict[uuid.UUID, LogRow] = {}
+        self._indexed = 0
+        self._indexing = threading.Lock()
+        self.extend(rows, sum(len(row.data) + len(row.metadata) for row in rows))
 
-    def extend(self, rows: Iterable[LogRow]) -> None:
-        """Add the rows that follow."""
-        for row in rows:
-            self.rows.append(row)
-            self.size += len(row.data) + len(row.metadata)
-            held = self.streams.get(row.stream_id)
-            if held is None:
-                self.streams[row.stream_id] = [row]
-            else:
-                held.append(row)
-            if not is_minted(row):
-                self.given[row.event_id] = row
+    def extend(self, rows: Sequence[LogRow], size: int) -> None:
+        """Add the rows that follow, which hold so many characters."""
+        self.rows += rows
+        self.size += size
+
+    def _index(self) -> None:
+        with self._indexing:
+            for row in self.rows[self._indexed :]:
+                held = self._streams.setdefault(row.stream_id, [])
+                if not held or held[-1].version < row.version:  # it may have been interrupted here
+                    held.append(row)
+                if not is_minted(row):
+                    self._given[row.event_id] = row
+                self._indexed += 1
 
     def find(self, id: uuid.UUID, head: int) -> LogRow | None:
         """Return the row of an id, if it is here."""
-        row = self.given.get(id)
+        if self._indexed < len(self.rows):
+            self._index()
+        row = self._given.get(id)
         if row is None:
             position = minted_position(id)
             if position is not None and self.base < position <= head:
@@ -202,7 +210,9 @@ class Tail:
 
     def of_stream(self, stream_id: str, low: int, high: int) -> list[LogRow]:
         """Return the rows of a stream with low <= version <= high."""
-        rows = self.streams.get(stream_id)
+        if self._indexed < len(self.rows):
+            self._index()
+        rows = self._streams.get(stream_id)
         if rows is None:
             return []
         first = rows[0].version

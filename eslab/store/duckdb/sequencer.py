@@ -38,15 +38,16 @@ class Ticket:
         done: whether it was answered.
     """
 
-    __slots__ = ("alone", "decision", "done", "error", "gate", "request")
+    alone = False
+    decision: Decision | None = None
+    error: Exception | None = None
+    done = False
+    gate: threading.Lock | None = None
 
     def __init__(self, request: AppendRequest, *, alone: bool = False) -> None:
         self.request = request
-        self.alone = alone
-        self.decision: Decision | None = None
-        self.error: Exception | None = None
-        self.done = False
-        self.gate: threading.Lock | None = None
+        if alone:
+            self.alone = True
 
     def answer(self) -> Decision:
         """Return the decision, or raise what it failed with."""
@@ -77,29 +78,29 @@ class Sequencer:
             EslabError: what the decision or the commit failed with.
             AppendOutcomeUnknownError: the commit of the group failed on another thread.
         """
-        group = [ticket]
-
-        def commit() -> None:
-            if self._queue:
-                self._gather(group)
-            self._commit(group)
-
-        self._in_turn(ticket, group, commit)
+        self._in_turn(ticket, [ticket], self._commit)
         return ticket.answer()
 
     def alone(self, work: Callable[[], T]) -> T:
         """Run `work` while nobody commits, and return what it returns."""
         found: list[T] = []
-        self._in_turn(Ticket(_NOTHING, alone=True), [], lambda: found.append(work()))
+        self._in_turn(Ticket(_NOTHING, alone=True), [], lambda _: found.append(work()))
         return found[0]
 
-    def _in_turn(self, ticket: Ticket, group: list[Ticket], work: Callable[[], None]) -> None:
-        """Run `work` as the leader, unless another leader answers the ticket."""
+    def _in_turn(
+        self, ticket: Ticket, group: list[Ticket], work: Callable[[list[Ticket]], None]
+    ) -> None:
+        """Run `work` as the leader, unless another one answers the ticket.
+
+        A group of tickets is joined by those that wait; none stays alone.
+        """
         committed = False
         interrupt: KeyboardInterrupt | None = None
         try:
             if self._wait_to_lead(ticket):
-                work()
+                if self._queue and group:
+                    self._gather(group)
+                work(group)
                 committed = True
         finally:
             while True:
@@ -138,7 +139,8 @@ class Sequencer:
                     if not committed:
                         member.error = AppendOutcomeUnknownError()
                     member.done = True
-                    _open_gate(member)
+                    if member.gate is not None:
+                        _open_gate(member)
                 while self._queue and self._queue[0].done:  # gathering was interrupted
                     del self._queue[0]
                 self._leader = self._queue[0] if self._queue else None

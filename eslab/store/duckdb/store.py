@@ -200,7 +200,8 @@ class DuckDBStore(StoreAdapter):
     # Appending.
 
     def _submit(self, request: AppendRequest) -> Decision:
-        self._require_writable()
+        if self.read_only:
+            self._require_writable()
         if request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE:
             return self._submit_surely(request, self._decide_at_once)
         decision = self._submit_surely(request, self._decide_in_a_group)
@@ -253,7 +254,9 @@ class DuckDBStore(StoreAdapter):
         _, flushed, tail, _ = self._hot
         if len(tail.rows) >= FULL_EVENTS or tail.size >= FULL_SIZE:
             self._make_room(tail)
-        self._flushed.look_up(ticket.request, flushed)
+        request = ticket.request
+        if request.given or request.condition is not None:
+            self._flushed.look_up(request, flushed)
         return self._sequencer.submit(ticket)
 
     def _decide_at_once(self, ticket: Ticket) -> Decision:
@@ -277,7 +280,8 @@ class DuckDBStore(StoreAdapter):
 
         def write() -> Decision:
             self._flush()  # of those who came in between
-            ticket.decision = decide(self._accepted())
+            accepted = Accepted(self._heads, self._hot, self._flushed, self._mint)
+            ticket.decision = decide(accepted)
             if ticket.decision.rows:
                 self._write(ticket.decision.rows)
             return ticket.decision
@@ -300,11 +304,13 @@ class DuckDBStore(StoreAdapter):
 
     def _commit_group(self, group: Sequence[Ticket]) -> None:
         """Decide the appends of a group in turn, and commit those that are allowed."""
-        super()._require_open()
+        if self._closed:
+            super()._require_open()
         if self._unsure:
             raise AppendOutcomeUnknownError("the commit before it failed")
-        accepted = self._accepted()
+        accepted = Accepted(self._heads, self._hot, self._flushed, self._mint)
         now = self.clock.now()
+        size = 0
         for ticket in group:
             try:
                 ticket.decision = decide(ticket.request, accepted, now)
@@ -312,18 +318,19 @@ class DuckDBStore(StoreAdapter):
                 ticket.error = error
             else:
                 if ticket.decision.rows:
-                    accepted.add(ticket.decision)
+                    accepted.rows += ticket.decision.rows
+                    size += ticket.request.size
         if accepted.rows:
-            self._commit(accepted.rows)
+            self._commit(accepted.rows, size)
 
-    def _commit(self, rows: Sequence[LogRow]) -> None:
+    def _commit(self, rows: Sequence[LogRow], size: int) -> None:
         try:
             if self._lock is not None:
                 self._journal_for_writing().write(rows)
             with self._mutex:
                 _, flushed, tail, _ = self._hot
                 self._heads.advance(rows)
-                tail.extend(rows)
+                tail.extend(rows, size)
                 self._hot = Hot(rows[-1].position, flushed, tail, rows[-1].recorded_at)
         except BaseException:
             # Also an interrupt, between the commit and what is known of it here: nobody knows
@@ -366,9 +373,8 @@ class DuckDBStore(StoreAdapter):
                 raise
             raise AppendOutcomeUnknownError(str(error)) from error
 
-    def _accepted(self) -> Accepted:
-        mint = partial(self.ids.mint, epoch=self.epoch)
-        return Accepted(self._heads, self._hot, self._flushed, mint)
+    def _mint(self, position: int) -> uuid.UUID:
+        return self.ids.mint(position, epoch=self._database.identity.epoch)
 
     # What an interrupted or failed commit left.
 
@@ -668,6 +674,8 @@ class DuckDBStore(StoreAdapter):
     # What must hold before anything is done.
 
     def _require_open(self) -> None:
+        if not (self._forked or self._closed or self._unsure):
+            return
         if self._forked:
             raise StoreClosedError(_FORKED.format(self.path))
         super()._require_open()
