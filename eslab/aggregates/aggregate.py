@@ -49,7 +49,6 @@ class Aggregate:
     event_classes: ClassVar[dict[str, type[Event]]]
     _appliers: ClassVar[dict[str, Callable[..., None]]]
     _defaults: ClassVar[dict[str, Any]]
-    _constants: ClassVar[dict[str, Any]]
     _mutables: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, *, category: str | None = None, **kwargs: Any) -> None:
@@ -64,18 +63,18 @@ class Aggregate:
         cls.event_classes = {event.event_type: event for event in handlers}
         cls._appliers = {event.event_type: method for event, method in handlers.items()}
         cls._defaults = _state_defaults(cls)
-        plain = {name for name, value in cls._defaults.items() if type(value) in _CONSTANTS}
-        cls._constants = {name: cls._defaults[name] for name in plain}
-        cls._mutables = {name: cls._defaults[name] for name in cls._defaults if name not in plain}
+        cls._mutables = {
+            name: value for name, value in cls._defaults.items() if type(value) not in _CONSTANTS
+        }
 
     def __init__(self, id: str) -> None:
         self.id = id
         self.stream_id = check_stream_id(f"{self.category}-{id}")
         self.version = 0
         self.uncommitted: list[Event] = []
-        self.__dict__.update(self._constants)
-        for name, default in self._mutables.items():
-            setattr(self, name, copy.deepcopy(default))
+        if self._mutables:  # other defaults are read from the class
+            for name, default in self._mutables.items():
+                setattr(self, name, copy.deepcopy(default))
 
     @property
     def state(self) -> dict[str, Any]:

@@ -70,15 +70,14 @@ class Repository:
         self._register(type(aggregate))
         events = [encode(event, metadata=metadata) for event in aggregate.uncommitted]
         result = self._store.append(
-            aggregate.stream_id,
-            events,
-            expected_version=aggregate.version - len(aggregate.uncommitted),
+            aggregate.stream_id, events, expected_version=aggregate.version - len(events)
         )
         aggregate.uncommitted.clear()
         return result
 
     def _register(self, cls: type[Aggregate]) -> None:
-        if cls not in self._known:
-            for event in cls.event_classes.values():
-                self._registry.register(event)
-            self._known.add(cls)
+        if cls in self._known:
+            return
+        for event in cls.event_classes.values():
+            self._registry.register(event)
+        self._known.add(cls)

@@ -1,11 +1,13 @@
 """Event types: their registry, the canonical JSON that is stored of them, their columns."""
 
 from eslab.schema.codec import (
+    AnyEvent,
     EncodedEvent,
     canonical_json,
     decode,
     encode,
-    encode_new,
+    encode_all,
+    encoded,
     parse_json,
     sorted_sets,
 )
@@ -15,13 +17,15 @@ from eslab.schema.naming import snake_case
 from eslab.schema.registry import EventRegistry
 
 __all__ = [
+    "AnyEvent",
     "EncodedEvent",
     "EventRegistry",
     "canonical_json",
     "columns_of",
     "decode",
     "encode",
-    "encode_new",
+    "encode_all",
+    "encoded",
     "event_handlers",
     "marker",
     "parse_json",

@@ -24,17 +24,16 @@ from eslab.events import (
     AsOf,
     Event,
     Expected,
-    NewEvent,
     Query,
     RecordedEvent,
     check_stream_id,
     type_name,
 )
-from eslab.schema import EncodedEvent
+from eslab.schema import AnyEvent
 from eslab.store.bell import Bell
 from eslab.store.decision import Decision
-from eslab.store.port import AppendResult, Direction, ImportReport, StreamAppend
-from eslab.store.requests import MAX_EVENTS, AppendRequest, ImportRequest
+from eslab.store.port import BATCH, AppendResult, Direction, ImportReport, StreamAppend
+from eslab.store.requests import MAX_BATCH, AppendRequest, ImportRequest
 from eslab.store.rows import LogRow, Selection
 
 __all__ = ["StoreAdapter"]
@@ -101,12 +100,12 @@ class StoreAdapter(ABC):
     def append(
         self,
         stream_id: str,
-        events: Sequence[NewEvent | EncodedEvent],
+        events: Sequence[AnyEvent],
         *,
         expected_version: Expected = ANY,
     ) -> AppendResult:
         """Append events to one stream, all or none; see `eslab.store.EventStore.append`."""
-        return self._append(AppendRequest.of_one(stream_id, events, expected_version))[0]
+        return self._append(AppendRequest([(stream_id, events, expected_version)]))[0]
 
     def append_all(
         self, appends: Sequence[StreamAppend], *, condition: AppendCondition | None = None
@@ -114,10 +113,14 @@ class StoreAdapter(ABC):
         """Append to several streams, all or nothing; see `eslab.store.EventStore.append_all`."""
         if isinstance(appends, StreamAppend):
             raise InputError(f"append_all() takes a list: [{appends!r:.200}]")
-        return self._append(AppendRequest.of(appends, condition=condition))
+        appends = list(appends)
+        if wrong := [item for item in appends if not isinstance(item, StreamAppend)]:
+            raise InputError(
+                f"append_all() takes StreamAppend(stream_id, events), not {wrong[0]!r:.200}"
+            )
+        return self._append(AppendRequest(appends, condition=condition))
 
     def _append(self, request: AppendRequest) -> list[AppendResult]:
-        self._require_open()
         rows, results = self._submit(request)
         if rows and (self._bells or self._listeners):
             self._tell()
@@ -125,16 +128,16 @@ class StoreAdapter(ABC):
 
     def import_events(
         self,
-        events: Iterable[tuple[str, NewEvent | EncodedEvent]],
+        events: Iterable[tuple[str, AnyEvent]],
         *,
-        batch: int = 50_000,
+        batch: int = BATCH,
         progress: bool = True,
         total: int | None = None,
         description: str = "importing",
     ) -> ImportReport:
         """Append many events of many streams; see `eslab.store.EventStore.import_events`."""
-        if not 1 <= batch <= MAX_EVENTS:
-            raise LimitError(f"a batch holds 1 to {MAX_EVENTS:,} events, not {batch:,}")
+        if not 1 <= batch <= MAX_BATCH:
+            raise LimitError(f"a batch holds 1 to {MAX_BATCH:,} events, not {batch:,}")
         appended = duplicates = 0
         source = iter(events)
         with _Bar(
@@ -147,8 +150,8 @@ class StoreAdapter(ABC):
         ) as bar:
             while True:
                 with _garbage_kept():
-                    request = ImportRequest.of(islice(source, batch))
-                    if not (count := len(request.pairs)):
+                    request = ImportRequest(source, most=batch)
+                    if not (count := len(request)):
                         break
                     self._require_open()
                     new = self._submit_import(request)

@@ -81,7 +81,8 @@ class MemoryStore(StoreAdapter):
         with self._lock:
             self._require_open()
             self._index()
-            rows = decide_import(request, self._found(request.given), self, self.clock.now())
+            found = self._found(request.given)
+            rows = list(decide_import(request, found, self, self.clock.now()).rows)
             self._log.extend(rows)
         return len(rows)
 
@@ -113,6 +114,10 @@ class MemoryStore(StoreAdapter):
     def mint(self, position: int) -> uuid.UUID:
         """Return the id of the event at a position that was given none."""
         return self.ids.mint(position, epoch=self.epoch)
+
+    def mint_all(self, first: int, count: int) -> bytes:
+        """Return the ids of the events from a position on, 16 bytes each."""
+        return self.ids.mint_all(first, count, epoch=self.epoch)
 
     # Reading.
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from eslab.clock import Clock
@@ -17,11 +17,10 @@ from eslab.events import (
     AsOf,
     Event,
     Expected,
-    NewEvent,
     Query,
     RecordedEvent,
 )
-from eslab.schema import EncodedEvent
+from eslab.schema import AnyEvent
 from eslab.store.result import Result
 from eslab.store.verification import Verification
 
@@ -35,6 +34,7 @@ __all__ = [
     "Transaction",
 ]
 
+BATCH: Final = 2 * 122_880  # the rows of a row group of DuckDB
 Direction = Literal["forwards", "backwards"]
 
 
@@ -42,7 +42,7 @@ class StreamAppend(NamedTuple):
     """The events to append to one stream, and the version that it is expected to have."""
 
     stream_id: str
-    events: Sequence[NewEvent | EncodedEvent]
+    events: Sequence[AnyEvent]
     expected_version: Expected = ANY
 
 
@@ -94,7 +94,7 @@ class EventStore(Protocol):
     def append(
         self,
         stream_id: str,
-        events: Sequence[NewEvent | EncodedEvent],
+        events: Sequence[AnyEvent],
         *,
         expected_version: Expected = ANY,
     ) -> AppendResult:
@@ -102,8 +102,8 @@ class EventStore(Protocol):
 
         Args:
             stream_id: 1 to 255 characters, none of them a control character.
-            events: each a `NewEvent`, or what `eslab.schema.encode` made of an `Event`; at most
-                100,000, and 64 MiB of JSON; none is only a check of the version.
+            events: each an `Event`, a `NewEvent`, or what `eslab.schema.encode` made of one; at
+                most 100,000, and 64 MiB of JSON; none is only a check of the version.
             expected_version: `ANY`, `NO_STREAM`, `STREAM_EXISTS` or the exact version. Events
                 that carry ids which are all in the store already, with the same content, are a
                 duplicate: nothing is written and the original result is the answer (after the
@@ -137,9 +137,9 @@ class EventStore(Protocol):
 
     def import_events(
         self,
-        events: Iterable[tuple[str, NewEvent | EncodedEvent]],
+        events: Iterable[tuple[str, AnyEvent]],
         *,
-        batch: int = 50_000,
+        batch: int = BATCH,
         progress: bool = True,
         total: int | None = None,
         description: str = "importing",
@@ -151,7 +151,8 @@ class EventStore(Protocol):
 
         Args:
             events: pairs of a stream id and an event.
-            batch: events in one atomic append.
+            batch: events in one atomic append, at most; fewer, if they are large (256 MiB of
+                JSON). By default as many as DuckDB writes straight into the file, on two cores.
             progress: draw a progress bar on stderr, if that is a terminal or a notebook.
             total: how many events there are, for the progress bar.
             description: what the progress bar calls it.

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import compress, islice
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eslab.errors import IdempotencyError, InputError, LimitError
 from eslab.events import (
     AppendCondition,
+    Event,
     Expected,
     ExpectedVersion,
     NewEvent,
     Query,
     check_stream_id,
 )
-from eslab.schema import EncodedEvent, encode_new
-from eslab.store.port import StreamAppend
+from eslab.schema import AnyEvent, EncodedEvent, encode_all, encoded
+from eslab.store.columns import StreamColumn
 from eslab.store.rows import LogRow
 
-__all__ = ["MAX_EVENTS", "AppendRequest", "ImportRequest", "StreamRequest"]
+__all__ = ["MAX_BATCH", "AppendRequest", "ImportRequest", "StreamRequest"]
 
 MAX_EVENTS: Final = 100_000
+MAX_BATCH: Final = 1_000_000
+MAX_BATCH_SIZE: Final = 256 << 20
+BIT: Final = 4_096
 MAX_APPEND_BYTES: Final = 64 << 20
 SURELY_WITHIN: Final = MAX_APPEND_BYTES // 4  # characters: one takes up to four bytes
 
@@ -36,7 +42,11 @@ class StreamRequest(NamedTuple):
 
 
 class AppendRequest:
-    """One atomic append.
+    """One atomic append: all that can be checked without a look at the store holds.
+
+    Args:
+        appends: stream ids, events for each, and expected versions.
+        condition: what must not have happened.
 
     Attributes:
         items: what goes to which stream, in order.
@@ -49,6 +59,7 @@ class AppendRequest:
         match: the position there of the first event that fails the condition.
 
     Raises:
+        InputError: an argument or an event cannot be used.
         LimitError: there are too many events, or they are too large.
         IdempotencyError: one id is given to two events.
     """
@@ -59,89 +70,112 @@ class AppendRequest:
     found: Mapping[uuid.UUID, LogRow] = MappingProxyType({})
     match: int | None = None
 
-    def __init__(self, items: Sequence[StreamRequest] = ()) -> None:
-        self.items = items
+    def __init__(
+        self,
+        appends: Iterable[tuple[str, Sequence[AnyEvent], Expected]],
+        *,
+        condition: AppendCondition | None = None,
+    ) -> None:
+        items = []
         given: dict[uuid.UUID, EncodedEvent] = {}
         count = size = 0
-        for _, events, _ in items:
-            count += len(events)
-            for event in events:
+        for stream_id, events, expected in appends:
+            check_stream_id(stream_id)
+            if (type(expected) is not int or expected < 0) and not isinstance(
+                expected, ExpectedVersion
+            ):
+                raise InputError(
+                    f"expected_version must be ANY, NO_STREAM, STREAM_EXISTS or a version from 0, "
+                    f"not {expected!r}"
+                )
+            if type(events) is not list and not _is_list_like(events):
+                raise InputError(f"events must be a list of events, not {events!r:.200}")
+            kept = tuple(map(encoded, events))
+            for event in kept:
                 size += len(event.data) + len(event.metadata)
                 if event.event_id is not None:
                     _give(given, event.event_id, event)
+            count += len(kept)
+            items.append(StreamRequest(stream_id, kept, expected))
+        self.items = items
         self.events, self.size = count, size
         if given:
             self.given = given
+        if condition is not None:
+            self.condition = _checked_condition(condition)
         if count > MAX_EVENTS or size > SURELY_WITHIN:
             _check_size(self)
 
-    @classmethod
-    def of(
-        cls, appends: Iterable[StreamAppend], *, condition: AppendCondition | None = None
-    ) -> AppendRequest:
-        """Check all that can be checked without a look at the store.
 
-        Raises:
-            InputError: an argument or an event cannot be used.
-            LimitError: there are too many events, or they are too large.
-            IdempotencyError: one id is given to two events.
-        """
-        items = []
-        for item in appends:
-            if not isinstance(item, StreamAppend):
-                raise InputError(
-                    f"append_all() takes StreamAppend(stream_id, events), not {item!r:.200}"
-                )
-            items.append(_stream_request(*item))
-        request = cls(items)
-        if condition is not None:
-            request.condition = _checked_condition(condition)
-        return request
+class ImportRequest:
+    """One batch of an import, column by column, checked as an append is.
 
-    @classmethod
-    def of_one(
-        cls, stream_id: str, events: Sequence[NewEvent | EncodedEvent], expected_version: Expected
-    ) -> AppendRequest:
-        """Do the same for an append to one stream."""
-        return cls((_stream_request(stream_id, events, expected_version),))
-
-
-class ImportRequest(NamedTuple):
-    """One batch of an import.
+    Args:
+        pairs: stream ids and events.
+        most: how many of them to take; fewer, if they are large.
 
     Attributes:
-        pairs: stream ids and events, in order.
-        given: the events that have ids of their own, by these.
+        streams: the stream of each event, in order.
+        columns: of the fields of `EncodedEvent`.
+        given: the ids that events were given.
+
+    Raises:
+        EslabError: as `AppendRequest`.
     """
 
-    pairs: list[tuple[str, EncodedEvent]]
-    given: dict[uuid.UUID, EncodedEvent]
+    def __init__(self, pairs: Iterator[tuple[str, AnyEvent]], *, most: int) -> None:
+        stream_ids: list[str] = []
+        self.columns: list[list[Any]] = [[] for _ in EncodedEvent._fields]
+        size = 0
+        while size < MAX_BATCH_SIZE and (left := most - len(stream_ids)):
+            # Bit by bit, so that only their columns are in memory, and large ones are noticed.
+            if not (some := list(islice(pairs, min(BIT, left)))):
+                break
+            streams, events = _unzipped(some)
+            stream_ids += streams
+            for column, more in zip(self.columns, encode_all(events), strict=True):
+                column.extend(more)
+            size += sum(map(len, self.columns[4][-len(some) :]))
+        self._complete(stream_ids)
+        for stream_id in self.streams.names:
+            check_stream_id(stream_id)
+        if len(set(self.given)) < len(self.given):
+            given: dict[uuid.UUID, EncodedEvent] = {}
+            for event in self.events():
+                if event.event_id is not None:
+                    _give(given, event.event_id, event)
 
-    @classmethod
-    def of(cls, pairs: Iterable[tuple[str, NewEvent | EncodedEvent]]) -> ImportRequest:
-        """Check all that can be checked without a look at the store.
+    def __len__(self) -> int:
+        return len(self.streams)
 
-        Raises:
-            EslabError: as `AppendRequest.of`; the size of a batch has no limit but its events'.
-        """
-        checked: set[str] = set()
-        given: dict[uuid.UUID, EncodedEvent] = {}
-        encoded = []
-        for pair in pairs:
-            try:
-                stream_id, event = pair
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"an import takes pairs of a stream id and an event, not {pair!r:.200}"
-                ) from None
-            if stream_id not in checked:
-                checked.add(check_stream_id(stream_id))
-            if type(event) is not EncodedEvent:
-                event = _encoded(event)
-            if event.event_id is not None:
-                _give(given, event.event_id, event)
-            encoded.append((stream_id, event))
-        return cls(encoded, given)
+    def _complete(self, stream_ids: Iterable[str]) -> None:
+        self.streams = StreamColumn(stream_ids)
+        self.given = [id for id in self.columns[2] if id is not None]
+
+    def events(self) -> Iterator[EncodedEvent]:
+        """Yield the encoded events."""
+        return map(EncodedEvent, *self.columns)
+
+    def keep(self, wanted: Sequence[bool]) -> None:
+        """Leave out the events that are not wanted."""
+        self.columns = [list(compress(column, wanted)) for column in self.columns]
+        self._complete(compress(self.streams, wanted))
+
+
+def _unzipped(pairs: list[tuple[str, AnyEvent]]) -> tuple[Sequence[str], Sequence[AnyEvent]]:
+    with suppress(TypeError, ValueError):
+        stream_ids, events = zip(*pairs, strict=True)
+        if set(map(type, stream_ids)) == {str}:
+            return stream_ids, events
+    for pair in pairs:
+        try:
+            stream_id, _ = pair
+        except (TypeError, ValueError):
+            raise InputError(
+                f"an import takes pairs of a stream id and an event, not {pair!r:.200}"
+            ) from None
+        check_stream_id(stream_id)
+    return [stream_id for stream_id, _ in pairs], [event for _, event in pairs]
 
 
 def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: EncodedEvent) -> None:
@@ -153,26 +187,9 @@ def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: Enco
     given[event_id] = event
 
 
-def _stream_request(
-    stream_id: str, events: Sequence[NewEvent | EncodedEvent], expected: Expected
-) -> StreamRequest:
-    check_stream_id(stream_id)
-    if (type(expected) is not int or expected < 0) and type(expected) is not ExpectedVersion:
-        raise InputError(
-            f"expected_version must be ANY, NO_STREAM, STREAM_EXISTS or a version from 0, not "
-            f"{expected!r}"
-        )
-    if type(events) is not list and not _is_list_like(events):
-        raise InputError(f"events must be a list of NewEvent, not {events!r:.200}")
-    events = tuple(events)
-    if len(events) > MAX_EVENTS:
-        raise LimitError(f"an append holds at most {MAX_EVENTS:,} events, not {len(events):,}")
-    return StreamRequest(stream_id, tuple(map(_encoded, events)), expected)
-
-
 def _is_list_like(events: object) -> bool:
     return isinstance(events, Iterable) and not isinstance(
-        events, (NewEvent, EncodedEvent, str, Mapping)
+        events, (Event, NewEvent, EncodedEvent, str, Mapping)
     )
 
 
@@ -196,7 +213,3 @@ def _check_size(request: AppendRequest) -> None:
         raise LimitError(
             f"an append holds at most {MAX_APPEND_BYTES >> 20} MiB of JSON, not {size:,} bytes"
         )
-
-
-def _encoded(event: NewEvent | EncodedEvent) -> EncodedEvent:
-    return event if type(event) is EncodedEvent else encode_new(event)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ from eslab.interop.flights import (
     year_source,
 )
 from eslab.interop.flights.timeline import DERIVED_FROM, NAMESPACE, Timeline
-from eslab.schema import EventRegistry, encode, encode_new
+from eslab.schema import EventRegistry, encode, encoded
 from eslab.store import EventStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,7 +189,7 @@ def test_every_event_fits_its_class_and_is_what_the_class_writes(
             seen.add(event.type)
             bare = NewEvent(event.type, event.data, event.event_id, (), event.occurred_at)
             again = encode(model, event_id=event.event_id, occurred_at=event.occurred_at)
-            assert again == encode_new(bare)
+            assert again == encoded(bare)
     assert seen == set(classes)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
-from eslab.clock import minted_position
+from eslab.clock import IdSource, minted_position
 from eslab.events import Query
+from eslab.store.columns import LogColumns
 from eslab.store.duckdb.database import Database
-from eslab.store.duckdb.hot import GivenIds, Heads, Hot, is_minted
+from eslab.store.duckdb.hot import GivenIds, Heads, Hot
 from eslab.store.requests import AppendRequest
 from eslab.store.rows import LogRow, Selection
 
@@ -24,9 +25,9 @@ class Flushed:
         self._database = database
         self._given = given
 
-    def add(self, rows: Iterable[LogRow]) -> None:
+    def add(self, rows: LogColumns) -> None:
         """Take note of rows that are in the database now."""
-        self._given.add([row.event_id for row in rows if not is_minted(row)])
+        self._given.add(rows)
 
     def look_up(self, request: AppendRequest, until: int) -> None:
         """Look up what a decision will ask, before others have to wait for it."""
@@ -62,20 +63,20 @@ class Accepted:
         heads: the committed heads.
         hot: what else is known at the beginning; nobody else commits while the group is decided.
         flushed: the rest of the log.
-        mint: gives the id of the event at a position.
+        ids: where the ids of events come from that were given none.
+        epoch: for which they are.
     """
 
     _noted = 0
 
-    def __init__(
-        self, heads: Heads, hot: Hot, flushed: Flushed, mint: Callable[[int], uuid.UUID]
-    ) -> None:
+    def __init__(self, heads: Heads, hot: Hot, flushed: Flushed, ids: IdSource, epoch: int) -> None:
         self.rows: list[LogRow] = []
         self._heads = heads
         self._hot = hot
         self._flushed = flushed
         self._versions: dict[str, tuple[int, int]] = {}
-        self.mint = mint
+        self._ids = ids
+        self._epoch = epoch
 
     def last(self) -> tuple[int, datetime | None]:
         """Return the last position, and when it was recorded; 0 and None when there is none."""
@@ -83,6 +84,14 @@ class Accepted:
         if last is None:
             return self._hot.head, self._hot.recorded_at
         return last.position, last.recorded_at
+
+    def mint(self, position: int) -> uuid.UUID:
+        """Return the id of the event at a position that was given none."""
+        return self._ids.mint(position, epoch=self._epoch)
+
+    def mint_all(self, first: int, count: int) -> bytes:
+        """Return the ids of the events from a position on, 16 bytes each."""
+        return self._ids.mint_all(first, count, epoch=self._epoch)
 
     def stream_head(self, stream_id: str) -> tuple[int, int]:
         """Return a stream's version and the position of its last event, or zeros."""

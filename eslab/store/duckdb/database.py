@@ -22,14 +22,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import numpy as np
 
 # The first Arrow table would import it: on the flusher's thread, or while the interpreter ends,
 # when that fails; and if Ctrl-C hits an import, others may wait for its lock for ever.
 import pandas as pd  # noqa: F401
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import category_of
+from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import commit, lent
 from eslab.store.duckdb.hot import Heads
 from eslab.store.duckdb.journal import Identity
@@ -309,25 +312,22 @@ class Database:
 
     # Writing; on one thread at a time.
 
-    def write(self, rows: Sequence[LogRow], numbers: Sequence[int], *, journal: int | None) -> None:
+    def write(self, rows: LogColumns, numbers: NDArray[np.int32], *, journal: int | None) -> None:
         """Add rows to the log in one transaction.
 
         Args:
             rows: in order, behind the last position.
-            numbers: of the stream of each.
+            numbers: of their streams.
             journal: the number of the first segment that is still needed, of a file store.
 
         Raises:
             StoreError: nothing was written; or it is not known, if the commit itself failed.
         """
-        created = {
-            row.stream_id: number
-            for row, number in zip(rows, numbers, strict=True)
-            if row.version == 1
-        }
+        begun = rows.streams.codes[rows.versions == 1]
+        created = [rows.streams.names[code] for code in begun.tolist()]
         streams = pa.table(
             {
-                "stream_id": pa.array(created.values(), pa.int32()),
+                "stream_id": pa.array(numbers[begun]),
                 "name": pa.array(created, pa.string()),
                 "category": pa.array(map(category_of, created), pa.string()),
             }
@@ -629,25 +629,32 @@ def _interrupts() -> Iterator[None]:
         raise KeyboardInterrupt from error
 
 
-def _log_table(rows: Sequence[LogRow], numbers: Sequence[int]) -> pa.Table:
-    instant = pa.timestamp("us", "UTC")
-    columns = list(zip(*rows, strict=True))
-    ids = pa.array([id.bytes for id in columns[5]], pa.binary(16))
+def _log_table(rows: LogColumns, numbers: NDArray[np.int32]) -> pa.Table:
+    ids = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), len(rows), [None, pa.py_buffer(rows.event_ids)]
+    )
     return pa.table(
         {
-            "position": pa.array(columns[0], pa.int64()),
-            "stream_id": pa.array(numbers, pa.int32()),
-            "version": pa.array(columns[2], pa.int32()),
-            "type": pa.array(columns[3], pa.string()),
-            "schema_version": pa.array(columns[4], pa.int32()),
+            "position": pa.array(np.arange(rows.first, rows.first + len(rows))),
+            "stream_id": pa.array(numbers[rows.streams.codes]),
+            "version": pa.array(rows.versions),
+            "type": _array(rows.types, pa.string()),
+            "schema_version": _array(rows.schema_versions, pa.int32()),
             "event_id": pa.ExtensionArray.from_storage(pa.uuid(), ids),
-            "tags": pa.array(columns[6], pa.list_(pa.string())),
-            "data": pa.array(columns[7], pa.string()),
-            "metadata": pa.array(columns[8], pa.string()),
-            "occurred_at": pa.array(columns[9], instant),
-            "recorded_at": pa.array(columns[10], instant),
+            "tags": _array(rows.tags, pa.list_(pa.string())),
+            "data": pa.array(rows.data, pa.string()),
+            "metadata": _array(rows.metadata, pa.string()),
+            "occurred_at": _array(rows.occurred_at, pa.timestamp("us", "UTC")),
+            "recorded_at": _array(rows.recorded_at, pa.timestamp("us", "UTC")),
         }
     )
+
+
+def _array(values: Sequence[Any], type: pa.DataType) -> pa.Array:
+    """Return a column; quickly, where one value is repeated."""
+    if values.count(values[0]) == len(values):
+        return pa.array(values[:1], type).take(pa.array(np.zeros(len(values), np.int32)))
+    return pa.array(values, type)
 
 
 def _position(row: tuple[Any, ...]) -> int:

@@ -15,6 +15,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import count
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eslab.clock import minted_position
+from eslab.store.columns import Head, LogColumns
 from eslab.store.rows import LogRow
 
 __all__ = ["GivenIds", "Heads", "Hot", "Tail", "is_minted"]
@@ -69,21 +71,11 @@ class Heads:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def numbers(self, rows: Iterable[LogRow]) -> list[int]:
-        """Return the number of each row's stream; streams that begin here get the next ones."""
-        new: dict[str, int] = {}
-        following = len(self._versions)
-        found = []
-        for row in rows:
-            number = self._numbers.get(row.stream_id)
-            if number is None:
-                number = new.setdefault(row.stream_id, following + len(new))
-            found.append(number)
-        return found
-
-    def number_of(self, row: LogRow) -> int:
-        """Return the number of the stream of a row that is known."""
-        return self._numbers[row.stream_id]
+    def numbers(self, stream_ids: Sequence[str]) -> NDArray[np.int32]:
+        """Return the numbers of different streams; those that begin here get the next ones."""
+        following = count(len(self._versions))
+        numbers = (self._numbers.get(stream_id) or next(following) for stream_id in stream_ids)
+        return np.fromiter(numbers, np.int32, len(stream_ids))
 
     def number(self, stream_id: str) -> int:
         """Return the number of a stream; 0 when there is none."""
@@ -94,7 +86,7 @@ class Heads:
         number = self._numbers.get(stream_id, 0)
         return self._versions[number], self._positions[number]
 
-    def advance(self, rows: Iterable[LogRow]) -> None:
+    def advance(self, rows: Iterable[LogRow | Head]) -> None:
         """Take note of rows that were appended."""
         numbers, versions, positions = self._numbers, self._versions, self._positions
         for row in rows:
@@ -124,11 +116,14 @@ class GivenIds:
     def __len__(self) -> int:
         return sum(map(len, self._runs))
 
-    def add(self, ids: Sequence[uuid.UUID]) -> None:
-        """Take note of ids that are in the database now."""
-        if not ids:
+    def add(self, rows: LogColumns) -> None:
+        """Take note of the ids of rows that are in the database now."""
+        words = np.frombuffer(rows.event_ids, ">u8").reshape(-1, 2)
+        positions = np.arange(rows.first, rows.first + len(rows), dtype=np.uint64)
+        given = words[:, 0] >> 12 != positions << 4 | 8  # as `is_minted` says it
+        run = np.sort(words[given, 1].astype(np.uint64))
+        if not len(run):
             return
-        run = np.sort(np.fromiter((id.int & LOW for id in ids), np.uint64, len(ids)))
         # Runs of like size are merged, so that they stay few; the largest are left alone, so that
         # merging never takes much more memory than what it is for.
         runs = list(self._runs)

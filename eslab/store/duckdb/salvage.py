@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eslab.errors import StoreOpenError
+from eslab.store.columns import LogColumns
 from eslab.store.duckdb.database import Database, sniff
 from eslab.store.duckdb.journal import SIDES, JournalError, read_segment, segments_of
 from eslab.store.duckdb.lock import FileLock
@@ -93,9 +94,10 @@ def salvage(path: Path, *, write: bool = False) -> Salvage:
         if trouble or missing:
             epoch += 1
             if write:
-                numbers = heads.numbers(rows)
                 if rows:
-                    database.write(rows, numbers, journal=database.journal)
+                    columns = LogColumns.of(rows)
+                    numbers = heads.numbers(columns.streams.names)
+                    database.write(columns, numbers, journal=database.journal)
                 database.mark(None, epoch=epoch)
                 _set_aside(path)
     return Salvage(path, last, len(rows), trouble, missing, epoch, write)

@@ -49,13 +49,6 @@ class Ticket:
         if alone:
             self.alone = True
 
-    def answer(self) -> Decision:
-        """Return the decision, or raise what it failed with."""
-        if self.error is not None:
-            raise self.error
-        assert self.decision is not None
-        return self.decision
-
 
 class Sequencer:
     """A queue of appends, and the right to commit them.
@@ -79,7 +72,10 @@ class Sequencer:
             AppendOutcomeUnknownError: the commit of the group failed on another thread.
         """
         self._in_turn(ticket, [ticket], self._commit)
-        return ticket.answer()
+        if ticket.error is not None:
+            raise ticket.error
+        assert ticket.decision is not None
+        return ticket.decision
 
     def alone(self, work: Callable[[], T]) -> T:
         """Run `work` while nobody commits, and return what it returns."""
@@ -97,7 +93,16 @@ class Sequencer:
         committed = False
         interrupt: KeyboardInterrupt | None = None
         try:
-            if self._wait_to_lead(ticket):
+            with self._mutex:
+                if self._leader is None:
+                    self._leader = ticket
+                else:
+                    ticket.gate = threading.Lock()
+                    ticket.gate.acquire()
+                    self._queue.append(ticket)
+            if ticket.gate is not None:  # it opens when the ticket leads, or was answered
+                ticket.gate.acquire()
+            if not ticket.done:
                 if self._queue and group:
                     self._gather(group)
                 work(group)
@@ -111,18 +116,6 @@ class Sequencer:
                     interrupt = error
         if interrupt is not None:
             raise interrupt
-
-    def _wait_to_lead(self, ticket: Ticket) -> bool:
-        """Wait until the ticket leads, or was answered by another leader; say whether it leads."""
-        with self._mutex:
-            if self._leader is None:
-                self._leader = ticket
-                return True
-            ticket.gate = threading.Lock()
-            ticket.gate.acquire()
-            self._queue.append(ticket)
-        ticket.gate.acquire()
-        return not ticket.done
 
     def _gather(self, group: list[Ticket]) -> None:
         """Add those that wait, up to one that wants everybody's turn to end."""

@@ -40,6 +40,7 @@ from eslab.errors import (
 )
 from eslab.schema import EventRegistry
 from eslab.store.adapter import StoreAdapter
+from eslab.store.columns import LogColumns
 from eslab.store.decision import Decision, decide, decide_import
 from eslab.store.duckdb.accepted import Accepted, Flushed
 from eslab.store.duckdb.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
@@ -200,15 +201,12 @@ class DuckDBStore(StoreAdapter):
     # Appending.
 
     def _submit(self, request: AppendRequest) -> Decision:
-        if self.read_only:
+        if self._forked or self.read_only:
             self._require_writable()
         if request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE:
             return self._submit_surely(request, self._decide_at_once)
         decision = self._submit_surely(request, self._decide_in_a_group)
-        tail = self._hot.tail
-        if len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE:
-            self._flusher.notice(urgent=True)
-        elif self._lock is not None:
+        if self._lock is not None:
             self._flusher.notice(urgent=False)
         return decision
 
@@ -252,6 +250,8 @@ class DuckDBStore(StoreAdapter):
 
     def _decide_in_a_group(self, ticket: Ticket) -> Decision:
         _, flushed, tail, _ = self._hot
+        if len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE:
+            self._flusher.notice(urgent=True)
         if len(tail.rows) >= FULL_EVENTS or tail.size >= FULL_SIZE:
             self._make_room(tail)
         request = ticket.request
@@ -270,8 +270,8 @@ class DuckDBStore(StoreAdapter):
 
     def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
         def decision(accepted: Accepted) -> Decision:
-            found = self._flushed.find(list(request.given), self._hot.flushed)
-            return Decision(decide_import(request, found, accepted, self.clock.now()), [])
+            found = self._flushed.find(request.given, self._hot.flushed)
+            return decide_import(request, found, accepted, self.clock.now())
 
         return self._write_alone(ticket, decision)
 
@@ -280,10 +280,10 @@ class DuckDBStore(StoreAdapter):
 
         def write() -> Decision:
             self._flush()  # of those who came in between
-            accepted = Accepted(self._heads, self._hot, self._flushed, self._mint)
+            accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, self.epoch)
             ticket.decision = decide(accepted)
-            if ticket.decision.rows:
-                self._write(ticket.decision.rows)
+            if rows := ticket.decision.rows:
+                self._write(rows if isinstance(rows, LogColumns) else LogColumns.of(rows))
             return ticket.decision
 
         with self._flushing:
@@ -308,7 +308,7 @@ class DuckDBStore(StoreAdapter):
             super()._require_open()
         if self._unsure:
             raise AppendOutcomeUnknownError("the commit before it failed")
-        accepted = Accepted(self._heads, self._hot, self._flushed, self._mint)
+        accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, self.epoch)
         now = self.clock.now()
         size = 0
         for ticket in group:
@@ -331,7 +331,8 @@ class DuckDBStore(StoreAdapter):
                 _, flushed, tail, _ = self._hot
                 self._heads.advance(rows)
                 tail.extend(rows, size)
-                self._hot = Hot(rows[-1].position, flushed, tail, rows[-1].recorded_at)
+                last = rows[-1]
+                self._hot = tuple.__new__(Hot, (last.position, flushed, tail, last.recorded_at))
         except BaseException:
             # Also an interrupt, between the commit and what is known of it here: nobody knows
             # whether it happened, and whoever comes next reads it again.
@@ -352,15 +353,15 @@ class DuckDBStore(StoreAdapter):
             self._database.mark(self._journal.number)
         return self._journal
 
-    def _write(self, rows: Sequence[LogRow]) -> None:
+    def _write(self, rows: LogColumns) -> None:
         head = self._hot.head
         try:
-            numbers = self._heads.numbers(rows)
+            numbers = self._heads.numbers(rows.streams.names)
             self._database.write(rows, numbers, journal=self._database.journal)
             self._flushed.add(rows)
-            last = rows[-1]
+            last, heads = rows[-1], rows.heads()
             with self._mutex:
-                self._heads.advance(rows)
+                self._heads.advance(heads)
                 self._hot = Hot(last.position, last.position, Tail(last.position), last.recorded_at)
         except BaseException as error:
             nothing_written = False
@@ -372,9 +373,6 @@ class DuckDBStore(StoreAdapter):
             if nothing_written or not isinstance(error, StoreError):
                 raise
             raise AppendOutcomeUnknownError(str(error)) from error
-
-    def _mint(self, position: int) -> uuid.UUID:
-        return self.ids.mint(position, epoch=self._database.identity.epoch)
 
     # What an interrupted or failed commit left.
 
@@ -481,13 +479,14 @@ class DuckDBStore(StoreAdapter):
         head, flushed, tail, _ = self._hot
         if head == flushed:
             return
-        rows = tail.between(flushed, head)
+        rows = LogColumns.of(tail.between(flushed, head))
         journal = self._journal
         needed = self._database.journal
         if journal is not None and needed is not None and journal.base <= head:
             needed = journal.number
         try:
-            self._database.write(rows, list(map(self._heads.number_of, rows)), journal=needed)
+            numbers = self._heads.numbers(rows.streams.names)
+            self._database.write(rows, numbers, journal=needed)
             self._flushed.add(rows)
             with self._mutex:
                 last, _, tail, recorded_at = self._hot
@@ -682,6 +681,7 @@ class DuckDBStore(StoreAdapter):
         self._settle()
 
     def _require_writable(self) -> None:
+        self._require_open()
         if self.read_only:
             raise StoreReadOnlyError(
                 f"{self.path} is a copy that was opened to look at it: append to the store itself"
