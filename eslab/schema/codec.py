@@ -234,17 +234,17 @@ def _encode_plain(cls: type, events: Sequence[Event]) -> list[Sequence[Any]] | N
             return None
     try:
         # One call for all, taken apart where one ends and the next begins; unless a text looks
-        # like such a place.
-        data = to_json(values).decode()[2:-2].split("},{")
+        # like such a place. A line break is none: in JSON it is written in another way.
+        text = to_json(values)[1:-1].replace(b"},{", b"}\n{").decode()
     except PydanticSerializationError:
         return None
-    if len(data) != len(events):
-        return None
     count = len(events)
-    data = [f"{{{text}}}" for text in data]
-    if max(map(len, data)) > SURELY_WITHIN:
-        for text in data:
-            _within_limit(text, name)
+    data = text.split("\n")
+    if len(data) != count:
+        return None
+    if len(text) > SURELY_WITHIN:
+        for part in data:
+            _within_limit(part, name)
     tags: Sequence[tuple[str, ...]] = ((),) * count
     if tagged:
         tags = [_checked_tags(event.event_tags(), name) for event in events]

@@ -144,7 +144,7 @@ def decide_import(
         tags,
         data,
         metadata,
-        [moment or now for moment in occurred_at],
+        [moment or now for moment in occurred_at] if any(occurred_at) else [now] * len(streams),
         [recorded_at] * len(streams),
     )
     return Decision(rows, [])

@@ -28,7 +28,7 @@ __all__ = ["MAX_BATCH", "AppendRequest", "ImportRequest", "StreamRequest"]
 MAX_EVENTS: Final = 100_000
 MAX_BATCH: Final = 1_000_000
 MAX_BATCH_SIZE: Final = 256 << 20
-BIT: Final = 4_096
+BIT: Final = 1_024
 MAX_APPEND_BYTES: Final = 64 << 20
 SURELY_WITHIN: Final = MAX_APPEND_BYTES // 4  # characters: one takes up to four bytes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -21,7 +21,7 @@ from eslab import (
     open_store,
 )
 from eslab.aggregates import Repository
-from eslab.schema import EventRegistry, encode
+from eslab.schema import EventRegistry
 from eslab.store import EventStore
 
 Work = Callable[[], object]
@@ -92,7 +92,8 @@ def save_in_memory(count: int, place: Path) -> Work:
 
 
 def save_duckdb(count: int, place: Path) -> Work:
-    return _save(open_store(), count)
+    _opened.append(open_store())
+    return _save(_opened[-1], count)
 
 
 _opened: list[EventStore] = []
@@ -107,7 +108,7 @@ def open_file(place: Path) -> EventStore:
 
 
 def close_all() -> None:
-    """Close what was opened, before its folder is removed."""
+    """Close what was opened, before its folder is removed and others are measured."""
     while _opened:
         _opened.pop().close()
 
@@ -144,25 +145,21 @@ def import_file(count: int, place: Path) -> Work:
     store = open_file(place)
 
     def work() -> None:
-        events = (
-            (f"dog-{number // 10}", encode(Named(name=f"name {number % 50}")))
-            for number in range(count)
-        )
-        store.import_events(events, progress=False)
+        store.import_events(_named(count), progress=False)
 
     return work
 
 
+def _named(count: int) -> Iterator[tuple[str, Named]]:
+    for number in range(count):
+        yield f"dog-{number // 10}", Named(name=f"name {number % 50}")
+
+
 def _filled(count: int) -> Lab:
     lab = Lab(seed=7)
+    _opened.append(lab.store)
     lab.register(Named)
-    lab.store.import_events(
-        (
-            (f"dog-{number // 10}", encode(Named(name=f"name {number % 50}")))
-            for number in range(count)
-        ),
-        progress=False,
-    )
+    lab.store.import_events(_named(count), progress=False)
     return lab
 
 

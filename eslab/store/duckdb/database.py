@@ -642,12 +642,17 @@ def _log_table(rows: LogColumns, numbers: NDArray[np.int32]) -> pa.Table:
             "schema_version": _array(rows.schema_versions, pa.int32()),
             "event_id": pa.ExtensionArray.from_storage(pa.uuid(), ids),
             "tags": _array(rows.tags, pa.list_(pa.string())),
-            "data": pa.array(rows.data, pa.string()),
-            "metadata": _array(rows.metadata, pa.string()),
+            "data": _json(pa.array(rows.data, pa.string())),
+            "metadata": _json(_array(rows.metadata, pa.string())),
             "occurred_at": _array(rows.occurred_at, pa.timestamp("us", "UTC")),
             "recorded_at": _array(rows.recorded_at, pa.timestamp("us", "UTC")),
         }
     )
+
+
+def _json(texts: pa.Array) -> pa.Array:
+    # DuckDB would parse mere text again, to see whether it is JSON.
+    return pa.ExtensionArray.from_storage(pa.json_(), texts)
 
 
 def _array(values: Sequence[Any], type: pa.DataType) -> pa.Array:

@@ -213,6 +213,8 @@ class DuckDBStore(StoreAdapter):
     def _submit_import(self, request: ImportRequest) -> int:
         self._require_writable()
         decision = self._submit_surely(AppendRequest(()), partial(self._decide_import, request))
+        if self._lock is not None:
+            self._flusher.notice(urgent=False)
         return len(decision.rows)
 
     def _submit_surely(
