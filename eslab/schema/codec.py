@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
@@ -213,13 +213,23 @@ def encode_all(events: Sequence[AnyEvent]) -> list[Sequence[Any]]:
         >>> encode_all([OrderPlaced(amount=3), OrderPlaced(amount=4)])[4]
         ['{"amount":3}', '{"amount":4}']
     """
-    kinds = set(map(type, events))
-    columns = _encode_plain(kinds.pop(), events) if len(kinds) == 1 else None  # type: ignore[arg-type]
-    return columns or list(zip(*map(encoded, events), strict=True))
+    kinds: defaultdict[type, list[AnyEvent]] = defaultdict(list)
+    for event in events:
+        kinds[type(event)].append(event)
+    columns = {kind: _encode_kind(kind, some) for kind, some in kinds.items()}
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    rows = {kind: zip(*some, strict=True) for kind, some in columns.items()}
+    return list(zip(*[next(rows[type(event)]) for event in events], strict=True))
+
+
+def _encode_kind(kind: type, events: Sequence[Any]) -> list[Sequence[Any]]:
+    """Return the columns of events of one class."""
+    return _encode_plain(kind, events) or list(zip(*map(encoded, events), strict=True))
 
 
 def _encode_plain(cls: type, events: Sequence[Event]) -> list[Sequence[Any]] | None:
-    """Return the columns of events of one class, if all of their values are plain."""
+    """Return the columns of events of one class of events, if all of their values are plain."""
     shape = _shape(cls)
     if shape is None:
         return None

@@ -98,9 +98,23 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
         if expected != version and not (expected is ANY or (expected is STREAM_EXISTS and version)):
             raise ConcurrencyError(stream_id, expected=expected, actual=version)
         for event in events:
+            name, schema_version, id, tags, data, metadata, occurred_at = event
             version += 1
             at = position = position + 1
-            rows.append(_row(position, stream_id, version, event, log, now, recorded_at))
+            row = (
+                position,
+                stream_id,
+                version,
+                name,
+                schema_version,
+                log.mint(position) if id is None else _given_id(id, position, name, log),
+                tags,
+                data,
+                metadata if recorded_at is now else _clamped(metadata, now),
+                occurred_at or now,
+                recorded_at,
+            )
+            rows.append(new(LogRow, row))
         heads[stream_id] = version, at
         results.append(new(AppendResult, (stream_id, version, at, False)))
     return new(Decision, (rows, results))
@@ -216,34 +230,6 @@ def _require_same(event: EncodedEvent, there: LogRow, stream_id: str) -> None:
 
 def _not_before(last: datetime | None, now: datetime) -> datetime:
     return now if last is None or now >= last else last
-
-
-def _row(  # noqa: PLR0917 - called for every event: keywords take time
-    position: int,
-    stream_id: str,
-    version: int,
-    event: EncodedEvent,
-    log: LogView,
-    now: datetime,
-    recorded_at: datetime,
-) -> LogRow:
-    name, schema_version, id, tags, data, metadata, occurred_at = event
-    return new(
-        LogRow,
-        (
-            position,
-            stream_id,
-            version,
-            name,
-            schema_version,
-            log.mint(position) if id is None else _given_id(id, position, name, log),
-            tags,
-            data,
-            metadata if recorded_at is now else _clamped(metadata, now),
-            occurred_at or now,
-            recorded_at,
-        ),
-    )
 
 
 def _given_id(id: uuid.UUID, position: int, type: str, log: LogView) -> uuid.UUID:

@@ -96,7 +96,7 @@ class AppendRequest:
                 if event.event_id is not None:
                     _give(given, event.event_id, event)
             count += len(kept)
-            items.append(StreamRequest(stream_id, kept, expected))
+            items.append(tuple.__new__(StreamRequest, (stream_id, kept, expected)))
         self.items = items
         self.events, self.size = count, size
         if given:

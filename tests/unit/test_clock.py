@@ -83,6 +83,21 @@ def test_seeded_ids_repeat_and_others_do_not() -> None:
     assert minted_position(uuid.uuid4()) is None
 
 
+@given(st.integers(0, 2**47), st.integers(0, 40), st.integers(1, 9))
+def test_many_ids_at_once_are_those_that_are_minted_one_by_one(
+    first: int, count: int, epoch: int
+) -> None:
+    places = range(first, first + count)
+    seeded, random = SeededIds(7), RandomIds()
+    minted = b"".join(seeded.mint(place, epoch=epoch).bytes for place in places)
+    assert seeded.mint_all(first, count, epoch=epoch) == minted
+    block = random.mint_all(first, count, epoch=epoch)
+    ids = [uuid.UUID(bytes=block[at : at + 16]) for at in range(0, len(block), 16)]
+    assert list(map(minted_position, ids)) == list(places)
+    assert {(id.version, id.variant) for id in ids} <= {(8, uuid.RFC_4122)}
+    assert len({id.int & (1 << 62) - 1 for id in ids}) == count
+
+
 @given(st.lists(st.integers(0, 5)))
 def test_work_runs_by_due_time_and_then_in_the_order_of_scheduling(delays: list[int]) -> None:
     scheduler = Scheduler(VirtualClock())

@@ -29,7 +29,9 @@ from pydantic import (
 from eslab import (
     Event,
     InputError,
+    LimitError,
     MemoryStore,
+    NewEvent,
     RegistrationError,
     SchemaError,
     UnknownEventTypeError,
@@ -42,6 +44,8 @@ from eslab.schema import (
     columns_of,
     decode,
     encode,
+    encode_all,
+    encoded,
     event_handlers,
     marker,
     parse_json,
@@ -534,3 +538,48 @@ def test_a_serializer_of_ones_own_is_not_passed_by(event: Event, data: dict[str,
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(InputError, match="surrogates"):
         encode(Simple(b="\ud800"))
+
+
+class Tagged(Event, tags=("b",)):
+    b: str
+
+
+class Bare(Event):
+    pass
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(
+                Simple, b=TEXT | st.sampled_from(["},{", "a\nb", '"},{"']), number=st.integers()
+            ),
+            st.builds(Tagged, b=st.text("abc")),
+            st.builds(
+                Odd,
+                sum=st.decimals(allow_nan=False, allow_infinity=False),
+                words=st.just({"a", "b"}),
+            ),
+            st.builds(Bare),
+            st.builds(NewEvent, st.just("New"), st.dictionaries(TEXT, st.integers())),
+            st.builds(encode, st.builds(Bare)),
+        ),
+        min_size=1,
+    )
+)
+def test_many_events_are_encoded_as_each_of_them_is(events: list[Any]) -> None:
+    assert list(zip(*encode_all(events), strict=True)) == list(map(encoded, events))
+
+
+def test_an_event_whose_values_are_in_another_order_is_written_in_the_order_of_names() -> None:
+    events = [Simple(b="x"), Simple.model_construct(yes=False, number=1, a="a", b="x")]
+    assert encode_all(events)[4] == [encode(event).data for event in events]
+
+
+def test_of_many_events_the_one_that_is_wrong_is_named() -> None:
+    with pytest.raises(LimitError, match="Simple has 1,2"):
+        encode_all([Simple(b="x"), Simple(b="y" * 1_200_000)])
+    with pytest.raises(InputError, match="surrogates"):
+        encode_all([Simple(b="x"), Simple(b="\ud800")])
+    with pytest.raises(InputError, match="not int: 7"):
+        encode_all([Simple(b="x"), 7])  # type: ignore[list-item]

@@ -282,7 +282,7 @@ class DuckDBStore(StoreAdapter):
 
         def write() -> Decision:
             self._flush()  # of those who came in between
-            accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, self.epoch)
+            accepted = self._accepted()
             ticket.decision = decide(accepted)
             if rows := ticket.decision.rows:
                 self._write(rows if isinstance(rows, LogColumns) else LogColumns.of(rows))
@@ -310,7 +310,7 @@ class DuckDBStore(StoreAdapter):
             super()._require_open()
         if self._unsure:
             raise AppendOutcomeUnknownError("the commit before it failed")
-        accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, self.epoch)
+        accepted = self._accepted()
         now = self.clock.now()
         size = 0
         for ticket in group:
@@ -324,6 +324,10 @@ class DuckDBStore(StoreAdapter):
                     size += ticket.request.size
         if accepted.rows:
             self._commit(accepted.rows, size)
+
+    def _accepted(self) -> Accepted:
+        epoch = self._database.identity.epoch
+        return Accepted(self._heads, self._hot, self._flushed, self.ids, epoch)
 
     def _commit(self, rows: Sequence[LogRow], size: int) -> None:
         try:
