@@ -17,6 +17,7 @@ import pytest
 from soak import scaled
 
 from eslab import EventStore, open_store
+from eslab.store.port import BATCH
 
 PROGRAM = Path(crashing.__file__)
 
@@ -77,6 +78,40 @@ def test_what_was_acknowledged_survives_any_number_of_kills(tmp_path: Path) -> N
     assert len(told) > 100
     left = {file.name for file in tmp_path.iterdir()}
     assert left == {"shop.duckdb", "shop.duckdb.lock"}
+
+
+IMPORT = """
+import sys
+from eslab import NewEvent, open_store
+store = open_store(sys.argv[1])
+first = store.head()
+store.listen(lambda: print(store.head(), flush=True))
+store.import_events(
+    ((f"s-{n // 10}", NewEvent("A", {"n": n})) for n in range(first, first + 5_000_000)),
+    progress=False,
+)
+"""
+
+
+@pytest.mark.soak
+def test_an_import_that_is_killed_leaves_whole_batches(tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    chance = random.Random("import")
+    head = 0
+    for _ in range(scaled(2, 20)):
+        with subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", IMPORT, path], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            told = [child.stdout.readline()]
+            time.sleep(chance.uniform(0, 1.5))  # DuckDB writes about a third of the time
+            child.kill()
+            told += child.stdout.readlines()
+        with open_store(path) as store:
+            assert store.verify().ok, store.verify()
+            before, head = head, store.head()
+            assert head >= int(told[-1])
+            assert (head - before) % BATCH == 0
 
 
 def test_the_check_can_fail(tmp_path: Path) -> None:
