@@ -46,6 +46,7 @@ __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
 
 FORMAT: Final = 2
 PAGE: Final = 20_000
+COMPACT_ROWS: Final = 1_000_000
 MEMORY: Final = ":memory:"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -148,6 +149,7 @@ class Database:
         self._connection = _connect(path)
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._lent: set[duckdb.DuckDBPyConnection] = set()
+        self._uncompacted = 0
         self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
         self._closed = False
         try:
@@ -343,6 +345,9 @@ class Database:
             if journal != self.journal:
                 own.execute("update eslab.store_info set journal = ?", [journal])
         self.journal = journal
+        self._uncompacted += len(rows)
+        if self._uncompacted >= COMPACT_ROWS:
+            self.compact()
 
     def ends_at(self, position: int) -> bool:
         """Say whether this is the last position of the log, if it can be read at all."""
@@ -390,9 +395,15 @@ class Database:
         self.identity = Identity(self.identity.store_id, epoch)
 
     def compact(self) -> None:
-        """Move DuckDB's write-ahead log into the file, unless a transaction is open."""
-        with suppress(duckdb.Error), self._own() as own:
-            own.execute("checkpoint")
+        """Move DuckDB's write-ahead log into the file, unless a transaction is open.
+
+        What memory that frees goes back to the system.
+        """
+        self._uncompacted = 0
+        for statement in ("checkpoint", "reset memory_limit"):
+            # The limit does not change; but when it is set DuckDB gives back what it holds free.
+            with suppress(duckdb.Error), self._own() as own:
+                own.execute(statement)
 
     def copy_to(self, path: Path) -> None:
         """Write all tables to a new file, which is marked as a copy.
