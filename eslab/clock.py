@@ -16,8 +16,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final, Protocol
 
-import numpy as np
-
 from eslab.errors import ClockError, InputError
 
 __all__ = [
@@ -184,6 +182,8 @@ def _uuid(number: int) -> uuid.UUID:
 
 def _minted(first: int, bits: bytes) -> bytes:
     """Return the ids from a position on: of each its position, and ten bytes of `bits`."""
+    import numpy as np  # it takes time
+
     ids = np.empty((len(bits) // 10, 16), np.uint8)
     positions = np.arange(first, first + len(ids), dtype=">u8")
     ids[:, :6] = positions.view(np.uint8).reshape(-1, 8)[:, 2:]

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tqdm.auto import tqdm
 
 from eslab.clock import Clock, IdSource, as_utc
-from eslab.errors import InputError, LimitError, StoreClosedError
+from eslab.errors import InputError, StoreClosedError
 from eslab.events import (
     ANY,
     AppendCondition,
@@ -33,8 +33,11 @@ from eslab.schema import AnyEvent
 from eslab.store.bell import Bell
 from eslab.store.decision import Decision
 from eslab.store.port import BATCH, AppendResult, Direction, ImportReport, StreamAppend
-from eslab.store.requests import MAX_BATCH, AppendRequest, ImportRequest
+from eslab.store.requests import AppendRequest
 from eslab.store.rows import LogRow, Selection
+
+if TYPE_CHECKING:
+    from eslab.store.importing import ImportRequest
 
 __all__ = ["StoreAdapter"]
 
@@ -136,8 +139,9 @@ class StoreAdapter(ABC):
         description: str = "importing",
     ) -> ImportReport:
         """Append many events of many streams; see `eslab.store.EventStore.import_events`."""
-        if not 1 <= batch <= MAX_BATCH:
-            raise LimitError(f"a batch holds 1 to {MAX_BATCH:,} events, not {batch:,}")
+        from eslab.store.importing import ImportRequest  # it needs numpy, which takes time
+
+        _check_number(batch, "batch")
         appended = duplicates = 0
         source = iter(events)
         with _Bar(

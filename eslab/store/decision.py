@@ -7,11 +7,9 @@ The rules are here alone, free of locks, files and databases. An adapter shows t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from eslab.clock import minted_position
 from eslab.errors import (
@@ -22,15 +20,25 @@ from eslab.errors import (
 )
 from eslab.events import ANY, STREAM_EXISTS
 from eslab.schema import EncodedEvent, canonical_json, parse_json
-from eslab.store.columns import LogColumns
 from eslab.store.port import AppendResult
-from eslab.store.requests import AppendRequest, ImportRequest, StreamRequest
+from eslab.store.requests import AppendRequest, StreamRequest
 from eslab.store.rows import LogRow
+
+if TYPE_CHECKING:
+    from eslab.store.columns import LogColumns
 
 # A named tuple from a tuple; its own class, which takes the fields as arguments, is half as fast.
 new: Final = tuple.__new__
 
-__all__ = ["Decision", "LogView", "decide", "decide_import"]
+__all__ = [
+    "Decision",
+    "LogView",
+    "checked_id",
+    "clamped",
+    "decide",
+    "not_before",
+    "require_same",
+]
 
 
 class LogView(Protocol):
@@ -89,7 +97,7 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
         if position is not None:
             raise AppendConditionError(position, after=request.condition.after)
     position, last = log.last()
-    recorded_at = _not_before(last, now)
+    recorded_at = not_before(last, now)
     heads: dict[str, tuple[int, int]] = {}
     rows: list[LogRow] = []
     results = []
@@ -107,10 +115,10 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
                 version,
                 name,
                 schema_version,
-                log.mint(position) if id is None else _given_id(id, position, name, log),
+                log.mint(position) if id is None else checked_id(id, position, name, log),
                 tags,
                 data,
-                metadata if recorded_at is now else _clamped(metadata, now),
+                metadata if recorded_at is now else clamped(metadata, now),
                 occurred_at or now,
                 recorded_at,
             )
@@ -118,68 +126,6 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
         heads[stream_id] = version, at
         results.append(new(AppendResult, (stream_id, version, at, False)))
     return new(Decision, (rows, results))
-
-
-def decide_import(
-    request: ImportRequest, found: Mapping[uuid.UUID, LogRow], log: LogView, now: datetime
-) -> Decision:
-    """Decide one batch of an import: what is there already is left out.
-
-    Args:
-        request: what is asked.
-        found: the rows that are in the log already of the ids that it gives.
-        log: what there is.
-        now: the time by the store's clock.
-
-    Raises:
-        IdempotencyError: an event id was used before, for something else.
-    """
-    if found:
-        for stream_id, event in zip(request.streams, request.events(), strict=True):
-            if event.event_id is not None and event.event_id in found:
-                _require_same(event, found[event.event_id], stream_id)
-        request.keep([id not in found for id in request.columns[2]])
-        if not len(request):
-            return Decision([], [])
-    position, last = log.last()
-    recorded_at = _not_before(last, now)
-    streams = request.streams
-    before = np.array([log.stream_head(name)[0] for name in streams.names], np.int32)
-    types, schema_versions, ids, tags, data, metadata, occurred_at = request.columns
-    if recorded_at is not now:
-        metadata = [_clamped(text, now) for text in metadata]
-    rows = LogColumns(
-        position + 1,
-        streams,
-        before[streams.codes] + streams.places() + 1,
-        types,
-        schema_versions,
-        _ids(request, ids, position + 1, log),
-        tags,
-        data,
-        metadata,
-        [moment or now for moment in occurred_at] if any(occurred_at) else [now] * len(streams),
-        [recorded_at] * len(streams),
-    )
-    return Decision(rows, [])
-
-
-def _ids(
-    request: ImportRequest, ids: Sequence[uuid.UUID | None], first: int, log: LogView
-) -> bytes:
-    """Return the ids of a batch, 16 bytes each: those that were given, and minted ones."""
-    if not request.given:
-        return log.mint_all(first, len(ids))
-    places = np.array([place for place, id in enumerate(ids) if id is not None])
-    given = np.frombuffer(b"".join([id.bytes for id in request.given]), np.uint8).reshape(-1, 16)
-    if len(given) == len(ids):
-        found = given
-    else:
-        found = np.frombuffer(log.mint_all(first, len(ids)), np.uint8).reshape(-1, 16).copy()
-        found[places] = given
-    for place in places[given[:, 6] >> 4 == 8].tolist():  # they may have been minted
-        _given_id(ids[place], first + place, request.columns[0][place], log)
-    return found.tobytes()
 
 
 def _duplicates(
@@ -202,7 +148,7 @@ def _duplicate(
     version, position = log.stream_head(item.stream_id)
     rows = [found[event.event_id] for event in item.events if event.event_id is not None]
     for index, (event, row) in enumerate(zip(item.events, rows, strict=True)):
-        _require_same(event, row, item.stream_id)
+        require_same(event, row, item.stream_id)
         if row.version != rows[0].version + index:
             raise IdempotencyError(
                 f"the events of this append are in stream {item.stream_id!r} already, but "
@@ -214,7 +160,12 @@ def _duplicate(
     return AppendResult(item.stream_id, version, position, duplicate=True)
 
 
-def _require_same(event: EncodedEvent, there: LogRow, stream_id: str) -> None:
+def require_same(event: EncodedEvent, there: LogRow, stream_id: str) -> None:
+    """Refuse an event whose id is in the log for something else.
+
+    Raises:
+        IdempotencyError: it is.
+    """
     if there.stream_id != stream_id:
         raise IdempotencyError(
             f"the event id {event.event_id} ({event.type}) is for stream {stream_id!r} here, but "
@@ -228,12 +179,17 @@ def _require_same(event: EncodedEvent, there: LogRow, stream_id: str) -> None:
         )
 
 
-def _not_before(last: datetime | None, now: datetime) -> datetime:
+def not_before(last: datetime | None, now: datetime) -> datetime:
+    """Return when an event is recorded: now, and never before the last one."""
     return now if last is None or now >= last else last
 
 
-def _given_id(id: uuid.UUID, position: int, type: str, log: LogView) -> uuid.UUID:
-    """Return the id that an event was given, unless it stands for another position here."""
+def checked_id(id: uuid.UUID, position: int, type: str, log: LogView) -> uuid.UUID:
+    """Return the id that an event was given, unless it stands for another position here.
+
+    Raises:
+        IdempotencyError: the log mints it for another position.
+    """
     place = minted_position(id)
     if place is not None and place != position and log.mint(place) == id:
         # A store with the same seed minted it; here that position will have, or had, its own.
@@ -245,6 +201,6 @@ def _given_id(id: uuid.UUID, position: int, type: str, log: LogView) -> uuid.UUI
     return id
 
 
-def _clamped(metadata: str, now: datetime) -> str:
+def clamped(metadata: str, now: datetime) -> str:
     """Return the metadata with the clock's word, where recorded_at had to be another."""
-    return canonical_json({**parse_json(metadata), "recorded_at_clamped_from": now.isoformat()})
+    return canonical_json({**parse_json(metadata), "recorded_atclamped_from": now.isoformat()})

@@ -9,14 +9,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from eslab.clock import Clock, IdSource, RandomIds, SystemClock
 from eslab.store.adapter import StoreAdapter
-from eslab.store.decision import Decision, decide, decide_import
-from eslab.store.requests import AppendRequest, ImportRequest
+from eslab.store.decision import Decision, decide
+from eslab.store.requests import AppendRequest
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.verification import Check, Verification
 from eslab.words import counted
+
+if TYPE_CHECKING:
+    from eslab.store.importing import ImportRequest
 
 __all__ = ["MemoryStore"]
 
@@ -78,6 +82,8 @@ class MemoryStore(StoreAdapter):
         return decision
 
     def _submit_import(self, request: ImportRequest) -> int:
+        from eslab.store.importing import decide_import
+
         with self._lock:
             self._require_open()
             self._index()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from itertools import compress, islice
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from eslab.errors import IdempotencyError, InputError, LimitError
 from eslab.events import (
@@ -19,16 +17,12 @@ from eslab.events import (
     Query,
     check_stream_id,
 )
-from eslab.schema import AnyEvent, EncodedEvent, encode_all, encoded
-from eslab.store.columns import StreamColumn
+from eslab.schema import AnyEvent, EncodedEvent, encoded
 from eslab.store.rows import LogRow
 
-__all__ = ["MAX_BATCH", "AppendRequest", "ImportRequest", "StreamRequest"]
+__all__ = ["AppendRequest", "StreamRequest", "give"]
 
 MAX_EVENTS: Final = 100_000
-MAX_BATCH: Final = 1_000_000
-MAX_BATCH_SIZE: Final = 256 << 20
-BIT: Final = 1_024
 MAX_APPEND_BYTES: Final = 64 << 20
 SURELY_WITHIN: Final = MAX_APPEND_BYTES // 4  # characters: one takes up to four bytes
 
@@ -94,7 +88,7 @@ class AppendRequest:
             for event in kept:
                 size += len(event.data) + len(event.metadata)
                 if event.event_id is not None:
-                    _give(given, event.event_id, event)
+                    give(given, event.event_id, event)
             count += len(kept)
             items.append(tuple.__new__(StreamRequest, (stream_id, kept, expected)))
         self.items = items
@@ -107,78 +101,12 @@ class AppendRequest:
             _check_size(self)
 
 
-class ImportRequest:
-    """One batch of an import, column by column, checked as an append is.
-
-    Args:
-        pairs: stream ids and events.
-        most: how many of them to take; fewer, if they are large.
-
-    Attributes:
-        streams: the stream of each event, in order.
-        columns: of the fields of `EncodedEvent`.
-        given: the ids that events were given.
+def give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: EncodedEvent) -> None:
+    """Note an id that was given to an event.
 
     Raises:
-        EslabError: as `AppendRequest`.
+        IdempotencyError: it is given to another one as well.
     """
-
-    def __init__(self, pairs: Iterator[tuple[str, AnyEvent]], *, most: int) -> None:
-        stream_ids: list[str] = []
-        self.columns: list[list[Any]] = [[] for _ in EncodedEvent._fields]
-        size = 0
-        while size < MAX_BATCH_SIZE and (left := most - len(stream_ids)):
-            # Bit by bit, so that only their columns are in memory, and large ones are noticed.
-            if not (some := list(islice(pairs, min(BIT, left)))):
-                break
-            streams, events = _unzipped(some)
-            stream_ids += streams
-            for column, more in zip(self.columns, encode_all(events), strict=True):
-                column.extend(more)
-            size += sum(map(len, self.columns[4][-len(some) :]))
-        self._complete(stream_ids)
-        for stream_id in self.streams.names:
-            check_stream_id(stream_id)
-        if len(set(self.given)) < len(self.given):
-            given: dict[uuid.UUID, EncodedEvent] = {}
-            for event in self.events():
-                if event.event_id is not None:
-                    _give(given, event.event_id, event)
-
-    def __len__(self) -> int:
-        return len(self.streams)
-
-    def _complete(self, stream_ids: Iterable[str]) -> None:
-        self.streams = StreamColumn(stream_ids)
-        self.given = [id for id in self.columns[2] if id is not None]
-
-    def events(self) -> Iterator[EncodedEvent]:
-        """Yield the encoded events."""
-        return map(EncodedEvent, *self.columns)
-
-    def keep(self, wanted: Sequence[bool]) -> None:
-        """Leave out the events that are not wanted."""
-        self.columns = [list(compress(column, wanted)) for column in self.columns]
-        self._complete(compress(self.streams, wanted))
-
-
-def _unzipped(pairs: list[tuple[str, AnyEvent]]) -> tuple[Sequence[str], Sequence[AnyEvent]]:
-    with suppress(TypeError, ValueError):
-        stream_ids, events = zip(*pairs, strict=True)
-        if set(map(type, stream_ids)) == {str}:
-            return stream_ids, events
-    for pair in pairs:
-        try:
-            stream_id, _ = pair
-        except (TypeError, ValueError):
-            raise InputError(
-                f"an import takes pairs of a stream id and an event, not {pair!r:.200}"
-            ) from None
-        check_stream_id(stream_id)
-    return [stream_id for stream_id, _ in pairs], [event for _, event in pairs]
-
-
-def _give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: EncodedEvent) -> None:
     if event_id in given:
         raise IdempotencyError(
             f"two events of one append have the id {event_id}: {given[event_id].type} and "

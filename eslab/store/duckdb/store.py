@@ -41,7 +41,7 @@ from eslab.errors import (
 from eslab.schema import EventRegistry
 from eslab.store.adapter import StoreAdapter
 from eslab.store.columns import LogColumns
-from eslab.store.decision import Decision, decide, decide_import
+from eslab.store.decision import Decision, decide
 from eslab.store.duckdb.accepted import Accepted, Flushed
 from eslab.store.duckdb.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
 from eslab.store.duckdb.flusher import Flusher
@@ -51,7 +51,8 @@ from eslab.store.duckdb.lock import FileLock
 from eslab.store.duckdb.recovery import Recovered, recover, remove_all
 from eslab.store.duckdb.sequencer import Sequencer, Ticket
 from eslab.store.duckdb.typed import TypedTables
-from eslab.store.requests import AppendRequest, ImportRequest
+from eslab.store.importing import ImportRequest, decide_import
+from eslab.store.requests import AppendRequest
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, selected
 from eslab.store.verification import Check, Verification
