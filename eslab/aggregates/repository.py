@@ -56,7 +56,8 @@ class Repository:
 
     def find(self, cls: type[A], id: str, *, version: int | None = None) -> A:
         """Rebuild an aggregate from its events; a new one if it has none."""
-        self._register(cls)
+        if cls not in self._known:
+            self._register(cls)
         aggregate = cls(id)
         recorded = self._store.read(aggregate.stream_id, to_version=version)
         return aggregate.rebuild(map(self._registry.decode, recorded))
@@ -67,7 +68,8 @@ class Repository:
         Raises:
             ConcurrencyError: the stream has changed since; the events stay uncommitted.
         """
-        self._register(type(aggregate))
+        if type(aggregate) not in self._known:
+            self._register(type(aggregate))
         events = [encode(event, metadata=metadata) for event in aggregate.uncommitted]
         result = self._store.append(
             aggregate.stream_id, events, expected_version=aggregate.version - len(events)
@@ -76,8 +78,6 @@ class Repository:
         return result
 
     def _register(self, cls: type[Aggregate]) -> None:
-        if cls in self._known:
-            return
         for event in cls.event_classes.values():
             self._registry.register(event)
         self._known.add(cls)

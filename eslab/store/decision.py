@@ -203,4 +203,4 @@ def checked_id(id: uuid.UUID, position: int, type: str, log: LogView) -> uuid.UU
 
 def clamped(metadata: str, now: datetime) -> str:
     """Return the metadata with the clock's word, where recorded_at had to be another."""
-    return canonical_json({**parse_json(metadata), "recorded_atclamped_from": now.isoformat()})
+    return canonical_json({**parse_json(metadata), "recorded_at_clamped_from": now.isoformat()})

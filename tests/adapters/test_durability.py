@@ -241,6 +241,8 @@ def test_appends_wait_for_the_database_and_are_refused_when_it_fails(
     store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eslab.store.duckdb.store.FULL_EVENTS", 5)
+    monkeypatch.setattr("eslab.store.duckdb.store.FLUSH_EVENTS", 4)
+    monkeypatch.setattr(store._flusher, "notice", lambda *, urgent: None)
     for number in range(5):
         store.append("a-1", [event(number)])
     connection = store._database._connection

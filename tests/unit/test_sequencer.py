@@ -57,7 +57,7 @@ class Scene:
     def play(self, work: Callable[[Scene], object], place: int) -> Interrupt:
         self.over = threading.Event()
         self.threads[0].start()
-        while self.sequencer._leader is None:
+        while not self.sequencer._lead:
             self.over.wait(0.0002)
         director = threading.Thread(target=self.come, daemon=True)
         director.start()
@@ -89,7 +89,7 @@ def test_an_interrupt_at_any_place_leaves_nobody_waiting(work: Callable[[Scene],
         answered = [scene.tickets[0], *scene.tickets[2:]]
         refused = sum(isinstance(answer, Exception) for answer in scene.answers)
         assert sum(ticket in scene.committed for ticket in answered) >= 3 - refused
-        assert scene.sequencer._leader is None
+        assert not scene.sequencer._lead
         assert not scene.sequencer._queue
         assert in_time(lambda scene=scene: scene.sequencer.alone(lambda: 5)) == 5
         if interrupt.raised is None:

@@ -80,9 +80,9 @@ class Accepted:
 
     def last(self) -> tuple[int, datetime | None]:
         """Return the last position, and when it was recorded; 0 and None when there is none."""
-        last = self.rows[-1] if self.rows else None
-        if last is None:
+        if not self.rows:
             return self._hot.head, self._hot.recorded_at
+        last = self.rows[-1]
         return last.position, last.recorded_at
 
     def mint(self, position: int) -> uuid.UUID:
@@ -95,6 +95,8 @@ class Accepted:
 
     def stream_head(self, stream_id: str) -> tuple[int, int]:
         """Return a stream's version and the position of its last event, or zeros."""
+        if not self.rows:
+            return self._heads.get(stream_id)
         if self._noted < len(self.rows):
             for row in self.rows[self._noted :]:
                 self._versions[row.stream_id] = row.version, row.position

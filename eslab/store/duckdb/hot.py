@@ -82,6 +82,10 @@ class Heads:
         """Return the number of a stream; 0 when there is none."""
         return self._numbers.get(stream_id, 0)
 
+    def version(self, stream_id: str) -> int:
+        """Return the version of a stream; 0 when there is none. Any thread may ask for it."""
+        return self._versions[self._numbers.get(stream_id, 0)]
+
     def get(self, stream_id: str) -> tuple[int, int]:
         """Return the version of a stream and the position of its last event, or zeros."""
         number = self._numbers.get(stream_id, 0)
@@ -92,10 +96,11 @@ class Heads:
         numbers, versions, positions = self._numbers, self._versions, self._positions
         for row in rows:
             number = numbers.get(row.stream_id)
-            if number is None:
-                numbers[row.stream_id] = len(versions)
+            if number is None:  # others find it when the rest is there
+                number = len(versions)
                 versions.append(row.version)
                 positions.append(row.position)
+                numbers[row.stream_id] = number
             else:
                 versions[number] = row.version
                 positions[number] = row.position

@@ -24,6 +24,7 @@ __all__ = ["Sequencer", "Ticket"]
 
 T = TypeVar("T")
 
+LEAD: Final = None
 _NOTHING: Final = AppendRequest(())
 
 
@@ -60,9 +61,10 @@ class Sequencer:
 
     def __init__(self, commit: Callable[[Sequence[Ticket]], None]) -> None:
         self._commit = commit
-        self._mutex = threading.Lock()
+        # Who leads, at LEAD: whoever puts itself there with `setdefault`, which is one step.
+        self._lead: dict[None, Ticket] = {}
         self._queue: deque[Ticket] = deque()
-        self._leader: Ticket | None = None
+        self._mutex = threading.Lock()  # for the queue, and for handing the lead on to it
 
     def submit(self, ticket: Ticket) -> Decision:
         """Return the decision on a ticket's request, when it is committed.
@@ -74,8 +76,7 @@ class Sequencer:
         self._in_turn(ticket, [ticket], self._commit)
         if ticket.error is not None:
             raise ticket.error
-        assert ticket.decision is not None
-        return ticket.decision
+        return ticket.decision  # type: ignore[return-value]  # it has one, if it has no error
 
     def alone(self, work: Callable[[], T]) -> T:
         """Run `work` while nobody commits, and return what it returns."""
@@ -93,15 +94,8 @@ class Sequencer:
         committed = False
         interrupt: KeyboardInterrupt | None = None
         try:
-            with self._mutex:
-                if self._leader is None:
-                    self._leader = ticket
-                else:
-                    ticket.gate = threading.Lock()
-                    ticket.gate.acquire()
-                    self._queue.append(ticket)
-            if ticket.gate is not None:  # it opens when the ticket leads, or was answered
-                ticket.gate.acquire()
+            if self._lead.setdefault(LEAD, ticket) is not ticket:
+                self._wait(ticket)
             if not ticket.done:
                 if self._queue and group:
                     self._gather(group)
@@ -117,6 +111,18 @@ class Sequencer:
         if interrupt is not None:
             raise interrupt
 
+    def _wait(self, ticket: Ticket) -> None:
+        """Wait until the ticket leads, or was answered by another leader."""
+        with self._mutex:
+            ticket.gate = threading.Lock()
+            ticket.gate.acquire()
+            self._queue.append(ticket)
+            # Who leaves looks at the queue behind that, and who comes at the lead behind this.
+            if self._lead.setdefault(LEAD, ticket) is ticket:
+                self._queue.remove(ticket)
+                return
+        ticket.gate.acquire()
+
     def _gather(self, group: list[Ticket]) -> None:
         """Add those that wait, up to one that wants everybody's turn to end."""
         with self._mutex:
@@ -125,25 +131,43 @@ class Sequencer:
                 del self._queue[0]
 
     def _leave(self, ticket: Ticket, group: list[Ticket], *, committed: bool) -> None:
-        """Hand the lead on, if the ticket has it, and let its group go; else stop waiting."""
+        """Let the group of a ticket that leads go, and give the lead up; else stop waiting."""
+        if self._lead.get(LEAD) is ticket:
+            for member in group:
+                if not committed:
+                    member.error = AppendOutcomeUnknownError()
+                member.done = True
+                if member.gate is not None:
+                    _open_gate(member)
+            if not self._queue:
+                del self._lead[LEAD]
+                if not self._queue:
+                    return
+        self._hand_on(ticket)
+
+    def _hand_on(self, ticket: Ticket) -> None:
+        """Let the first of those that wait lead, unless there is a leader, and it goes on.
+
+        The ticket leads and waits no longer. Whoever was interrupted here comes again: so the
+        leader's gate is opened in every case.
+        """
         with self._mutex:
-            if self._leader is ticket:
-                for member in group:
-                    if not committed:
-                        member.error = AppendOutcomeUnknownError()
-                    member.done = True
-                    if member.gate is not None:
-                        _open_gate(member)
-                while self._queue and self._queue[0].done:  # gathering was interrupted
-                    del self._queue[0]
-                self._leader = self._queue[0] if self._queue else None
-            elif not ticket.done and ticket in self._queue:
+            if ticket in self._queue:
                 self._queue.remove(ticket)
-            # In every case: whoever was interrupted here comes again, and leads no longer.
-            if self._leader is not None:
-                if self._queue and self._queue[0] is self._leader:
+            while self._queue and self._queue[0].done:  # gathering was interrupted
+                del self._queue[0]
+            if self._lead.get(LEAD) is ticket:
+                if self._queue:
+                    self._lead[LEAD] = self._queue[0]
+                else:
+                    del self._lead[LEAD]
+            elif self._queue:
+                self._lead.setdefault(LEAD, self._queue[0])
+            leader = self._lead.get(LEAD)
+            if leader is not None:
+                if self._queue and self._queue[0] is leader:
                     del self._queue[0]
-                _open_gate(self._leader)
+                _open_gate(leader)
 
 
 def _open_gate(ticket: Ticket) -> None:

@@ -5,7 +5,8 @@ are durable in the journal and known in the *tail*. The tail is moved to DuckDB 
 others append, before SQL is run, before a projection's transaction, and on close. What is read
 comes from DuckDB up to the position that was flushed, and from the tail behind it.
 
-Locks are taken in this order: `_flushing`, then the sequencer's lead, then `_mutex`.
+Only who leads in the sequencer changes what is known. Locks are taken in this order: `_flushing`,
+then the lead.
 """
 
 from __future__ import annotations
@@ -107,8 +108,8 @@ class DuckDBStore(StoreAdapter):
         self.read_only = read_only
         self._forked = False
         self._unsure = False
+        self._publishing = False
         self._flushing = threading.RLock()
-        self._mutex = threading.Lock()
         self._sequencer = Sequencer(self._commit_group)
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
@@ -204,40 +205,49 @@ class DuckDBStore(StoreAdapter):
     def _submit(self, request: AppendRequest) -> Decision:
         if self._forked or self.read_only:
             self._require_writable()
-        if request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE:
-            return self._submit_surely(request, self._decide_at_once)
-        decision = self._submit_surely(request, self._decide_in_a_group)
+        large = request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE
+        submit = self._decide_at_once if large else self._decide_in_a_group
+        ticket = Ticket(request)
+        try:
+            decision = submit(ticket)
+        except (AppendOutcomeUnknownError, JournalError) as error:
+            decision = self._find_out(ticket, error, submit)
         if self._lock is not None:
             self._flusher.notice(urgent=False)
         return decision
 
     def _submit_import(self, request: ImportRequest) -> int:
         self._require_writable()
-        decision = self._submit_surely(AppendRequest(()), partial(self._decide_import, request))
+        submit = partial(self._decide_import, request)
+        ticket = Ticket(AppendRequest(()))
+        try:
+            decision = submit(ticket)
+        except (AppendOutcomeUnknownError, JournalError) as error:
+            decision = self._find_out(ticket, error, submit)
         if self._lock is not None:
             self._flusher.notice(urgent=False)
         return len(decision.rows)
 
-    def _submit_surely(
-        self, request: AppendRequest, submit: Callable[[Ticket], Decision]
+    def _find_out(
+        self, ticket: Ticket, failure: StoreError, submit: Callable[[Ticket], Decision]
     ) -> Decision:
-        """Submit a request, and find out what became of it if the commit fails.
+        """Find out what became of a request whose commit failed; submit it again if nothing did.
 
         Raises:
             AppendOutcomeUnknownError: that cannot be found out now.
             StoreError: nothing was written.
         """
         for _ in range(TRIES):
-            ticket = Ticket(request)
+            if self._happened(ticket, failure):
+                assert ticket.decision is not None
+                return ticket.decision
+            if isinstance(failure, JournalError):
+                break
+            ticket = Ticket(ticket.request)
             try:
                 return submit(ticket)
             except (AppendOutcomeUnknownError, JournalError) as error:
                 failure = error
-                if self._happened(ticket, error):
-                    assert ticket.decision is not None
-                    return ticket.decision
-                if isinstance(error, JournalError):
-                    break
         raise StoreError(f"the append failed, and nothing was written: {failure}") from failure
 
     def _happened(self, ticket: Ticket, error: StoreError) -> bool:
@@ -255,8 +265,8 @@ class DuckDBStore(StoreAdapter):
         _, flushed, tail, _ = self._hot
         if len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE:
             self._flusher.notice(urgent=True)
-        if len(tail.rows) >= FULL_EVENTS or tail.size >= FULL_SIZE:
-            self._make_room(tail)
+            if len(tail.rows) >= FULL_EVENTS or tail.size >= FULL_SIZE:
+                self._make_room(tail)
         request = ticket.request
         if request.given or request.condition is not None:
             self._flushed.look_up(request, flushed)
@@ -283,7 +293,8 @@ class DuckDBStore(StoreAdapter):
 
         def write() -> Decision:
             self._flush()  # of those who came in between
-            accepted = self._accepted()
+            epoch = self._database.identity.epoch
+            accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, epoch)
             ticket.decision = decide(accepted)
             if rows := ticket.decision.rows:
                 self._write(rows if isinstance(rows, LogColumns) else LogColumns.of(rows))
@@ -311,7 +322,8 @@ class DuckDBStore(StoreAdapter):
             super()._require_open()
         if self._unsure:
             raise AppendOutcomeUnknownError("the commit before it failed")
-        accepted = self._accepted()
+        epoch = self._database.identity.epoch
+        accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, epoch)
         now = self.clock.now()
         size = 0
         for ticket in group:
@@ -326,20 +338,17 @@ class DuckDBStore(StoreAdapter):
         if accepted.rows:
             self._commit(accepted.rows, size)
 
-    def _accepted(self) -> Accepted:
-        epoch = self._database.identity.epoch
-        return Accepted(self._heads, self._hot, self._flushed, self.ids, epoch)
-
     def _commit(self, rows: Sequence[LogRow], size: int) -> None:
         try:
             if self._lock is not None:
                 self._journal_for_writing().write(rows)
-            with self._mutex:
-                _, flushed, tail, _ = self._hot
-                self._heads.advance(rows)
-                tail.extend(rows, size)
-                last = rows[-1]
-                self._hot = tuple.__new__(Hot, (last.position, flushed, tail, last.recorded_at))
+            self._publishing = True
+            _, flushed, tail, _ = self._hot
+            self._heads.advance(rows)
+            tail.extend(rows, size)
+            last = rows[-1]
+            self._hot = tuple.__new__(Hot, (last.position, flushed, tail, last.recorded_at))
+            self._publishing = False
         except BaseException:
             # Also an interrupt, between the commit and what is known of it here: nobody knows
             # whether it happened, and whoever comes next reads it again.
@@ -367,9 +376,10 @@ class DuckDBStore(StoreAdapter):
             self._database.write(rows, numbers, journal=self._database.journal)
             self._flushed.add(rows)
             last, heads = rows[-1], rows.heads()
-            with self._mutex:
-                self._heads.advance(heads)
-                self._hot = Hot(last.position, last.position, Tail(last.position), last.recorded_at)
+            self._publishing = True
+            self._heads.advance(heads)
+            self._hot = Hot(last.position, last.position, Tail(last.position), last.recorded_at)
+            self._publishing = False
         except BaseException as error:
             nothing_written = False
             try:
@@ -434,9 +444,9 @@ class DuckDBStore(StoreAdapter):
             recorded_at = found.rows[-1].recorded_at
         cold = Flushed(self._database, GivenIds(self._database.given_ids()))
         head = flushed + len(found.rows)
-        with self._mutex:
-            self._heads, self._flushed = heads, cold
-            self._hot = Hot(head, flushed, Tail(flushed, found.rows), recorded_at)
+        self._heads, self._flushed = heads, cold
+        self._hot = Hot(head, flushed, Tail(flushed, found.rows), recorded_at)
+        self._publishing = False
         return found.relaxed
 
     def _tidy(self, *, epoch: int) -> None:
@@ -465,7 +475,7 @@ class DuckDBStore(StoreAdapter):
             self._require_open()
             if self._journal is not None and self._journal.worn:
                 self._rotate(self._journal)
-            self._flush()
+            self._flush(leading=False)
 
     def _rotate(self, journal: Journal) -> None:
         try:
@@ -482,22 +492,28 @@ class DuckDBStore(StoreAdapter):
 
         self._alone(rotate)
 
-    def _flush(self) -> None:
+    def _flush(self, *, leading: bool = True) -> None:
         head, flushed, tail, _ = self._hot
         if head == flushed:
             return
         rows = LogColumns.of(tail.between(flushed, head))
         journal = self._journal
         needed = self._database.journal
+
+        def publish() -> None:
+            last, _, tail, recorded_at = self._hot  # others append meanwhile
+            self._hot = Hot(last, head, Tail(head, tail.between(head, last)), recorded_at)
+
         if journal is not None and needed is not None and journal.base <= head:
             needed = journal.number
         try:
             numbers = self._heads.numbers(rows.streams.names)
             self._database.write(rows, numbers, journal=needed)
             self._flushed.add(rows)
-            with self._mutex:
-                last, _, tail, recorded_at = self._hot
-                self._hot = Hot(last, head, Tail(head, tail.between(head, last)), recorded_at)
+            if leading:
+                publish()
+            else:
+                self._sequencer.alone(publish)
         except BaseException as error:
             nothing_written = False
             try:
@@ -521,8 +537,10 @@ class DuckDBStore(StoreAdapter):
         return self._hot.head
 
     def _stream_version(self, stream_id: str) -> int:
-        with self._mutex:
-            return self._heads.get(stream_id)[0]
+        version = self._heads.version(stream_id)
+        if self._publishing:  # nobody sees a version before the event that has it
+            return self._sequencer.alone(lambda: self._heads.version(stream_id))
+        return version
 
     def streams(self) -> int:
         """Return how many streams there are."""
@@ -734,7 +752,7 @@ class DuckDBStore(StoreAdapter):
     def leave_to_parent(self) -> None:
         """Make the store unusable in a process that was forked, and touch nothing of it."""
         self._forked = True
-        self._listening = self._mutex = threading.Lock()
+        self._listening = threading.Lock()
         self._database.leave_to_parent()
         if self._journal is not None:
             self._journal.leave_to_parent()
