@@ -136,9 +136,14 @@ class StoreFullError(StoreError):
 
 
 class AppendOutcomeUnknownError(StoreError):
-    """The commit of an append was interrupted: it is in the store as a whole, or not at all."""
+    """The commit of an append was interrupted: it is in the store as a whole, or not at all.
+
+    Attributes:
+        reason: why that is not known.
+    """
 
     def __init__(self, reason: str = "it was interrupted while it was committed") -> None:
+        self.reason = reason
         super().__init__(
             f"whether the append was recorded is not known: {reason}; read the stream again, or "
             f"retry with the same event ids, which is safe"

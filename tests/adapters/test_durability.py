@@ -25,8 +25,10 @@ from eslab import (
     VirtualClock,
 )
 from eslab.clock import SeededIds
+from eslab.store.decision import Decision
 from eslab.store.duckdb import DuckDBStore
 from eslab.store.duckdb.journal import segments_of
+from eslab.store.duckdb.sequencer import Ticket
 
 
 def event(number: int = 0, **options: Any) -> NewEvent:
@@ -253,6 +255,29 @@ def test_appends_wait_for_the_database_and_are_refused_when_it_fails(
     store._database._connection = connection
     assert store.append("a-1", [event(5)]).position == 6
     assert len(store._hot.tail.rows) == 1
+
+
+@pytest.mark.parametrize("which", [1, 2, 3, 4])
+def test_what_became_of_an_append_is_found_out_after_every_try(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    submit = store._sequencer.submit
+    tries: list[Ticket] = []
+
+    def fail(ticket: Ticket) -> Decision:
+        tries.append(ticket)
+        if len(tries) == which:
+            submit(ticket)
+        raise AppendOutcomeUnknownError("planted")
+
+    monkeypatch.setattr(store._sequencer, "submit", fail)
+    if which <= 3:
+        assert store.append("a-1", [event(1)]).position == 1
+    else:
+        with pytest.raises(StoreError, match="nothing was written: planted"):
+            store.append("a-1", [event(1)])
+    assert len(tries) == min(which, 3)
+    assert store.head() == (1 if which <= 3 else 0)
 
 
 # A killed process.

@@ -237,18 +237,21 @@ class DuckDBStore(StoreAdapter):
             AppendOutcomeUnknownError: that cannot be found out now.
             StoreError: nothing was written.
         """
-        for _ in range(TRIES):
-            if self._happened(ticket, failure):
-                assert ticket.decision is not None
-                return ticket.decision
-            if isinstance(failure, JournalError):
-                break
+        tries = 1
+        while not self._happened(ticket, failure):
+            if tries == TRIES or isinstance(failure, JournalError):
+                reason = getattr(failure, "reason", failure)
+                raise StoreError(
+                    f"the append failed, and nothing was written: {reason}"
+                ) from failure
+            tries += 1
             ticket = Ticket(ticket.request)
             try:
                 return submit(ticket)
             except (AppendOutcomeUnknownError, JournalError) as error:
                 failure = error
-        raise StoreError(f"the append failed, and nothing was written: {failure}") from failure
+        assert ticket.decision is not None
+        return ticket.decision
 
     def _happened(self, ticket: Ticket, error: StoreError) -> bool:
         """Say whether an append was written, whose commit failed here or on another thread."""
