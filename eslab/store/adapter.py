@@ -108,7 +108,10 @@ class StoreAdapter(ABC):
         expected_version: Expected = ANY,
     ) -> AppendResult:
         """Append events to one stream, all or none; see `eslab.store.EventStore.append`."""
-        return self._append(AppendRequest([(stream_id, events, expected_version)]))[0]
+        rows, results = self._submit(AppendRequest([(stream_id, events, expected_version)]))
+        if rows:
+            self._tell()
+        return results[0]
 
     def append_all(
         self, appends: Sequence[StreamAppend], *, condition: AppendCondition | None = None
@@ -121,11 +124,8 @@ class StoreAdapter(ABC):
             raise InputError(
                 f"append_all() takes StreamAppend(stream_id, events), not {wrong[0]!r:.200}"
             )
-        return self._append(AppendRequest(appends, condition=condition))
-
-    def _append(self, request: AppendRequest) -> list[AppendResult]:
-        rows, results = self._submit(request)
-        if rows and (self._bells or self._listeners):
+        rows, results = self._submit(AppendRequest(appends, condition=condition))
+        if rows:
             self._tell()
         return results
 
@@ -291,13 +291,10 @@ class StoreAdapter(ABC):
             with self._listening:
                 self._bells = tuple(held for held in self._bells if held is not bell)
 
-    def _ring(self) -> None:
-        for bell in self._bells:
-            bell.ring()
-
     def _tell(self) -> None:
         # Outside of all locks: a listener may append, or wait for a thread that does.
-        self._ring()
+        for bell in self._bells:
+            bell.ring()
         for callback in self._listeners:
             callback()
 
@@ -311,7 +308,8 @@ class StoreAdapter(ABC):
     def close(self) -> None:
         """Close the store; closing it again does nothing."""
         self._close()
-        self._ring()
+        for bell in self._bells:
+            bell.ring()
 
     def __enter__(self) -> Self:
         return self

@@ -338,10 +338,8 @@ class DuckDBStore(StoreAdapter):
                 if ticket.decision.rows:
                     accepted.rows += ticket.decision.rows
                     size += ticket.request.size
-        if accepted.rows:
-            self._commit(accepted.rows, size)
-
-    def _commit(self, rows: Sequence[LogRow], size: int) -> None:
+        if not (rows := accepted.rows):
+            return
         try:
             if self._lock is not None:
                 self._journal_for_writing().write(rows)
