@@ -206,7 +206,14 @@ class DuckDBStore(StoreAdapter):
         if self._forked or self.read_only:
             self._require_writable()
         large = request.events > FLUSH_EVENTS or request.size > FLUSH_SIZE
-        submit = self._decide_at_once if large else self._decide_in_a_group
+        return self._surely(request, self._decide_at_once if large else self._decide_in_a_group)
+
+    def _submit_import(self, request: ImportRequest) -> int:
+        self._require_writable()
+        decision = self._surely(AppendRequest(()), partial(self._decide_import, request))
+        return len(decision.rows)
+
+    def _surely(self, request: AppendRequest, submit: Callable[[Ticket], Decision]) -> Decision:
         ticket = Ticket(request)
         try:
             decision = submit(ticket)
@@ -215,18 +222,6 @@ class DuckDBStore(StoreAdapter):
         if self._lock is not None:
             self._flusher.notice(urgent=False)
         return decision
-
-    def _submit_import(self, request: ImportRequest) -> int:
-        self._require_writable()
-        submit = partial(self._decide_import, request)
-        ticket = Ticket(AppendRequest(()))
-        try:
-            decision = submit(ticket)
-        except (AppendOutcomeUnknownError, JournalError) as error:
-            decision = self._find_out(ticket, error, submit)
-        if self._lock is not None:
-            self._flusher.notice(urgent=False)
-        return len(decision.rows)
 
     def _find_out(
         self, ticket: Ticket, failure: StoreError, submit: Callable[[Ticket], Decision]
