@@ -137,12 +137,16 @@ class IdSource(Protocol):
     no index to find it again.
     """
 
-    def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:
-        """Return the id for the event at this position, in this epoch of the store."""
+    def mint(self, position: int) -> uuid.UUID:
+        """Return the id for the event at this position."""
         ...
 
-    def mint_all(self, first: int, count: int, *, epoch: int = 1) -> bytes:
+    def mint_all(self, first: int, count: int) -> bytes:
         """Return the ids for the events from this position on, 16 bytes each, in one go."""
+        ...
+
+    def in_epoch(self, epoch: int) -> IdSource:
+        """Return the source for an epoch of the store, where a position may be another event's."""
         ...
 
 
@@ -172,10 +176,10 @@ _put_number = vars(uuid.UUID)["int"].__set__
 _put_safety = vars(uuid.UUID)["is_safe"].__set__
 
 
-def _uuid(number: int) -> uuid.UUID:
-    """Return the UUID of a number that fits one."""
+def _minted_uuid(position: int, bits: int) -> uuid.UUID:
+    """Return the id of a position, with so many of the 80 bits as its version leaves free."""
     id = _new(uuid.UUID)
-    _put_number(id, number)
+    _put_number(id, position << 80 | bits & _FREE | _VERSION_8)
     _put_safety(id, _UNKNOWN)
     return id
 
@@ -196,19 +200,24 @@ def _minted(first: int, bits: bytes) -> bytes:
 
 # Not the module's own generator, which a notebook may seed; and another one in a forked process.
 _random = random.Random()  # noqa: S311 - ids are unique, not secret
+_bits: Final = _random.getrandbits
 os.register_at_fork(after_in_child=_random.seed)
 
 
 class RandomIds:
     """Ids that nobody else mints."""
 
-    def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:  # noqa: ARG002 - the port's
-        """Return an id that was never given out, whatever the epoch."""
-        return _uuid(position << 80 | _random.getrandbits(80) & _FREE | _VERSION_8)
+    def mint(self, position: int) -> uuid.UUID:
+        """Return an id for the event at this position that was never given out."""
+        return _minted_uuid(position, _bits(80))
 
-    def mint_all(self, first: int, count: int, *, epoch: int = 1) -> bytes:  # noqa: ARG002
+    def mint_all(self, first: int, count: int) -> bytes:
         """Return the ids for the events from this position on, 16 bytes each, in one go."""
         return _minted(first, _random.randbytes(10 * count))
+
+    def in_epoch(self, epoch: int) -> RandomIds:  # noqa: ARG002 - the port's
+        """Return this source: what it mints is new in every epoch."""
+        return self
 
     def __repr__(self) -> str:
         return "RandomIds()"
@@ -220,30 +229,37 @@ class SeededIds:
     Example:
         >>> SeededIds(7).mint(1) == SeededIds(7).mint(1)
         True
-        >>> SeededIds(7).mint(1) in (SeededIds(8).mint(1), SeededIds(7).mint(1, epoch=2))
+        >>> SeededIds(7).mint(1) in (SeededIds(8).mint(1), SeededIds(7, epoch=2).mint(1))
         False
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, epoch: int = 1) -> None:
         self.seed = seed
+        self.epoch = epoch
         self._key = hashlib.blake2b(str(seed).encode(), digest_size=32).digest()
 
-    def mint(self, position: int, *, epoch: int = 1) -> uuid.UUID:
-        """Return the id for the event at this position, in this epoch of the store."""
-        bits = int.from_bytes(self._digest(position, epoch))
-        return _uuid(position << 80 | bits & _FREE | _VERSION_8)
+    def mint(self, position: int) -> uuid.UUID:
+        """Return the id for the event at this position."""
+        return _minted_uuid(position, int.from_bytes(self._digest(position)))
 
-    def mint_all(self, first: int, count: int, *, epoch: int = 1) -> bytes:
+    def mint_all(self, first: int, count: int) -> bytes:
         """Return the ids for the events from this position on, 16 bytes each, in one go."""
-        positions = range(first, first + count)
-        return _minted(first, b"".join([self._digest(position, epoch) for position in positions]))
+        return _minted(first, b"".join(map(self._digest, range(first, first + count))))
 
-    def _digest(self, position: int, epoch: int) -> bytes:
-        number = (epoch << 64 | position).to_bytes(12)
+    def in_epoch(self, epoch: int) -> SeededIds:
+        """Return the source of the same seed for an epoch of the store."""
+        return SeededIds(self.seed, epoch=epoch)
+
+    def _digest(self, position: int) -> bytes:
+        number = (self.epoch << 64 | position).to_bytes(12)
         return hashlib.blake2b(number, key=self._key, digest_size=10).digest()
 
     def __repr__(self) -> str:
-        return f"SeededIds({self.seed})"
+        return (
+            f"SeededIds({self.seed})"
+            if self.epoch == 1
+            else f"SeededIds({self.seed}, epoch={self.epoch})"
+        )
 
 
 class Scheduler:

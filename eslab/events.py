@@ -42,6 +42,8 @@ def check_stream_id(stream_id: str) -> str:
         InputError: it is not a string, is empty, or holds a control character.
         LimitError: it is longer than 255 characters.
     """
+    if type(stream_id) is str and 0 < len(stream_id) <= MAX_STREAM_ID and stream_id.isprintable():
+        return stream_id
     if not isinstance(stream_id, str):
         raise InputError(f"a stream id must be a string, not {stream_id!r}")
     if not stream_id:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from eslab.clock import minted_position
+from eslab.clock import IdSource, minted_position
 from eslab.errors import (
     AppendConditionError,
     ConcurrencyError,
@@ -36,13 +36,17 @@ __all__ = [
     "checked_id",
     "clamped",
     "decide",
-    "not_before",
     "require_same",
 ]
 
 
 class LogView(Protocol):
     """The log as a decision sees it: what is committed, and what was accepted since."""
+
+    @property
+    def ids(self) -> IdSource:
+        """Where the ids of events come from that were given none, in this epoch of the store."""
+        ...
 
     def last(self) -> tuple[int, datetime | None]:
         """Return the last position, and when it was recorded; 0 and None when there is none."""
@@ -58,14 +62,6 @@ class LogView(Protocol):
 
     def first_match(self, request: AppendRequest) -> int | None:
         """Return the position of the first event that fails its condition, if there is one."""
-        ...
-
-    def mint(self, position: int) -> uuid.UUID:
-        """Return the id of the event at a position that was given none."""
-        ...
-
-    def mint_all(self, first: int, count: int) -> bytes:
-        """Return the ids of the events from a position on, 16 bytes each."""
         ...
 
 
@@ -97,7 +93,7 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
         if position is not None:
             raise AppendConditionError(position, after=request.condition.after)
     position, last = log.last()
-    recorded_at = not_before(last, now)
+    recorded_at = now if last is None or now >= last else last
     heads: dict[str, tuple[int, int]] = {}
     rows: list[LogRow] = []
     results = []
@@ -115,7 +111,7 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
                 version,
                 name,
                 schema_version,
-                log.mint(position) if id is None else checked_id(id, position, name, log),
+                log.ids.mint(position) if id is None else checked_id(id, position, name, log),
                 tags,
                 data,
                 metadata if recorded_at is now else clamped(metadata, now),
@@ -179,11 +175,6 @@ def require_same(event: EncodedEvent, there: LogRow, stream_id: str) -> None:
         )
 
 
-def not_before(last: datetime | None, now: datetime) -> datetime:
-    """Return when an event is recorded: now, and never before the last one."""
-    return now if last is None or now >= last else last
-
-
 def checked_id(id: uuid.UUID, position: int, type: str, log: LogView) -> uuid.UUID:
     """Return the id that an event was given, unless it stands for another position here.
 
@@ -191,7 +182,7 @@ def checked_id(id: uuid.UUID, position: int, type: str, log: LogView) -> uuid.UU
         IdempotencyError: the log mints it for another position.
     """
     place = minted_position(id)
-    if place is not None and place != position and log.mint(place) == id:
+    if place is not None and place != position and log.ids.mint(place) == id:
         # A store with the same seed minted it; here that position will have, or had, its own.
         raise IdempotencyError(
             f"the event id {id} ({type}) is the one that this store mints for position "

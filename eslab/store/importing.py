@@ -15,7 +15,7 @@ from eslab.errors import InputError, LimitError
 from eslab.events import check_stream_id
 from eslab.schema import AnyEvent, EncodedEvent, encode_all
 from eslab.store.columns import LogColumns, StreamColumn
-from eslab.store.decision import Decision, LogView, checked_id, clamped, not_before, require_same
+from eslab.store.decision import Decision, LogView, checked_id, clamped, require_same
 from eslab.store.requests import give
 from eslab.store.rows import LogRow
 
@@ -106,7 +106,7 @@ def decide_import(
         if not len(request):
             return Decision([], [])
     position, last = log.last()
-    recorded_at = not_before(last, now)
+    recorded_at = now if last is None or now >= last else last
     streams = request.streams
     before = np.array([log.stream_head(name)[0] for name in streams.names], np.int32)
     types, schema_versions, ids, tags, data, metadata, occurred_at = request.columns
@@ -149,13 +149,13 @@ def _ids(
 ) -> bytes:
     """Return the ids of a batch, 16 bytes each: those that were given, and minted ones."""
     if not request.given:
-        return log.mint_all(first, len(ids))
+        return log.ids.mint_all(first, len(ids))
     places = np.array([place for place, id in enumerate(ids) if id is not None])
     given = np.frombuffer(b"".join([id.bytes for id in request.given]), np.uint8).reshape(-1, 16)
     if len(given) == len(ids):
         found = given
     else:
-        found = np.frombuffer(log.mint_all(first, len(ids)), np.uint8).reshape(-1, 16).copy()
+        found = np.frombuffer(log.ids.mint_all(first, len(ids)), np.uint8).reshape(-1, 16).copy()
         found[places] = given
     for place in places[given[:, 6] >> 4 == 8].tolist():  # they may have been minted
         checked_id(ids[place], first + place, request.columns[0][place], log)

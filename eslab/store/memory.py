@@ -117,14 +117,6 @@ class MemoryStore(StoreAdapter):
         rows = self._rows(Selection(condition.after, len(self._log), condition.query, limit=1))
         return next((row.position for row in rows), None)
 
-    def mint(self, position: int) -> uuid.UUID:
-        """Return the id of the event at a position that was given none."""
-        return self.ids.mint(position, epoch=self.epoch)
-
-    def mint_all(self, first: int, count: int) -> bytes:
-        """Return the ids of the events from a position on, 16 bytes each."""
-        return self.ids.mint_all(first, count, epoch=self.epoch)
-
     # Reading.
 
     def _head(self) -> int:

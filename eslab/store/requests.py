@@ -31,7 +31,7 @@ class StreamRequest(NamedTuple):
     """The encoded events for one stream, and the version that it is expected to have."""
 
     stream_id: str
-    events: tuple[EncodedEvent, ...]
+    events: list[EncodedEvent]
     expected_version: Expected
 
 
@@ -84,11 +84,14 @@ class AppendRequest:
                 )
             if type(events) is not list and not _is_list_like(events):
                 raise InputError(f"events must be a list of events, not {events!r:.200}")
-            kept = tuple(map(encoded, events))
-            for event in kept:
-                size += len(event.data) + len(event.metadata)
-                if event.event_id is not None:
-                    give(given, event.event_id, event)
+            kept = []
+            for item in events:
+                event = item if type(item) is EncodedEvent else encoded(item)
+                _, _, event_id, _, data, metadata, _ = event
+                size += len(data) + len(metadata)
+                if event_id is not None:
+                    give(given, event_id, event)
+                kept.append(event)
             count += len(kept)
             items.append(tuple.__new__(StreamRequest, (stream_id, kept, expected)))
         self.items = items

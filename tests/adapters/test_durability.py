@@ -223,7 +223,7 @@ def test_an_import_that_is_interrupted_or_fails_is_resumed(
     store: DuckDBStore, statement: str, when: str, error: type[BaseException]
 ) -> None:
     ids = SeededIds(3)
-    pairs = [(f"s-{n % 3}", event(n, event_id=ids.mint(n, epoch=9))) for n in range(1, 10)]
+    pairs = [(f"s-{n % 3}", event(n, event_id=ids.in_epoch(9).mint(n))) for n in range(1, 10)]
     store.append("a-1", [event(0)])
     store.flush()
     plant_in_database(store, statement, when, error("planted"))

@@ -79,7 +79,7 @@ def test_seeded_ids_repeat_and_others_do_not() -> None:
     assert RandomIds().mint(1) != RandomIds().mint(1)
     assert {id.version for id in ids} == {8}
     assert list(map(minted_position, ids)) == list(range(1_000))
-    assert one.mint(5, epoch=2) not in ids
+    assert one.in_epoch(2).mint(5) not in ids
     assert minted_position(uuid.uuid4()) is None
 
 
@@ -88,10 +88,10 @@ def test_many_ids_at_once_are_those_that_are_minted_one_by_one(
     first: int, count: int, epoch: int
 ) -> None:
     places = range(first, first + count)
-    seeded, random = SeededIds(7), RandomIds()
-    minted = b"".join(seeded.mint(place, epoch=epoch).bytes for place in places)
-    assert seeded.mint_all(first, count, epoch=epoch) == minted
-    block = random.mint_all(first, count, epoch=epoch)
+    seeded, random = SeededIds(7, epoch=epoch), RandomIds().in_epoch(epoch)
+    minted = b"".join(seeded.mint(place).bytes for place in places)
+    assert seeded.mint_all(first, count) == minted
+    block = random.mint_all(first, count)
     ids = [uuid.UUID(bytes=block[at : at + 16]) for at in range(0, len(block), 16)]
     assert list(map(minted_position, ids)) == list(places)
     assert {(id.version, id.variant) for id in ids} <= {(8, uuid.RFC_4122)}

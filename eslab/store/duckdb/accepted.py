@@ -1,11 +1,10 @@
-"""The log as a group of appends sees it: what is committed, and what the group accepted so far."""
+"""The log as appends see it: what is committed, and what their group accepted so far."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
 
 from eslab.clock import IdSource, minted_position
 from eslab.events import Query
@@ -15,7 +14,7 @@ from eslab.store.duckdb.hot import GivenIds, Heads, Hot
 from eslab.store.requests import AppendRequest
 from eslab.store.rows import LogRow, Selection
 
-__all__ = ["Accepted", "Flushed"]
+__all__ = ["Accepted", "Committed", "Flushed"]
 
 
 class Flushed:
@@ -56,56 +55,31 @@ class Flushed:
         return next((row.position for row in rows), None)
 
 
-class Accepted:
-    """A `LogView` that grows with each decision of a group: `rows` are those accepted so far.
+class Committed:
+    """A `LogView` of what is committed.
+
+    Attributes:
+        hot: what the store published last; nobody else commits while an append is decided.
+        ids: where the ids of events come from that were given none, in this epoch.
 
     Args:
-        heads: the committed heads.
-        hot: what else is known at the beginning; nobody else commits while the group is decided.
-        flushed: the rest of the log.
-        ids: where the ids of events come from that were given none.
-        epoch: for which they are.
+        heads: of the streams.
+        flushed: the part of the log that is in the database.
     """
 
-    _noted = 0
-
-    def __init__(self, heads: Heads, hot: Hot, flushed: Flushed, ids: IdSource, epoch: int) -> None:
-        self.rows: list[LogRow] = []
-        self._heads = heads
-        self._hot = hot
+    def __init__(self, heads: Heads, flushed: Flushed, hot: Hot, ids: IdSource) -> None:
+        self.hot = hot
+        self.ids = ids
+        self.stream_head = heads.get
         self._flushed = flushed
-        self._versions: dict[str, tuple[int, int]] = {}
-        self._ids = ids
-        self._epoch = epoch
 
     def last(self) -> tuple[int, datetime | None]:
         """Return the last position, and when it was recorded; 0 and None when there is none."""
-        if not self.rows:
-            return self._hot.head, self._hot.recorded_at
-        last = self.rows[-1]
-        return last.position, last.recorded_at
-
-    def mint(self, position: int) -> uuid.UUID:
-        """Return the id of the event at a position that was given none."""
-        return self._ids.mint(position, epoch=self._epoch)
-
-    def mint_all(self, first: int, count: int) -> bytes:
-        """Return the ids of the events from a position on, 16 bytes each."""
-        return self._ids.mint_all(first, count, epoch=self._epoch)
-
-    def stream_head(self, stream_id: str) -> tuple[int, int]:
-        """Return a stream's version and the position of its last event, or zeros."""
-        if not self.rows:
-            return self._heads.get(stream_id)
-        if self._noted < len(self.rows):
-            for row in self.rows[self._noted :]:
-                self._versions[row.stream_id] = row.version, row.position
-            self._noted = len(self.rows)
-        return self._versions.get(stream_id) or self._heads.get(stream_id)
+        return self.hot.head, self.hot.recorded_at
 
     def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
-        hot = self._hot
+        hot = self.hot
         found = dict(request.found)
         missing = [id for id in request.given if id not in found]
         if hot.flushed > request.checked:  # some were flushed since they were looked up
@@ -114,16 +88,13 @@ class Accepted:
             for id in missing:
                 if (row := hot.tail.find(id, hot.head)) is not None:
                     found[id] = row
-        if self.rows:
-            wanted = set(missing)
-            found |= {row.event_id: row for row in self.rows if row.event_id in wanted}
         return found
 
     def first_match(self, request: AppendRequest) -> int | None:
         """Return the position of the first event that fails its condition, if there is one."""
         if request.match is not None:
             return request.match
-        condition, hot = request.condition, self._hot
+        condition, hot = request.condition, self.hot
         assert condition is not None
         after = max(condition.after, request.checked)
         if after < hot.flushed:  # some were flushed since they were looked up
@@ -131,8 +102,50 @@ class Accepted:
             if position is not None:
                 return position
         after = max(after, hot.flushed)
-        rows = chain(hot.tail.between(after, hot.head), self.rows)
-        return _first_match(rows, condition.query, after)
+        return _first_match(hot.tail.between(after, hot.head), condition.query, after)
+
+
+class Accepted:
+    """A `LogView` that grows with each decision of a group.
+
+    Args:
+        committed: the log without them.
+        rows: those that were accepted so far; whoever decides adds to them.
+    """
+
+    _noted = 0
+
+    def __init__(self, committed: Committed, rows: Sequence[LogRow]) -> None:
+        self.rows = rows
+        self.ids = committed.ids
+        self._committed = committed
+        self._versions: dict[str, tuple[int, int]] = {}
+
+    def last(self) -> tuple[int, datetime | None]:
+        """Return the last position, and when it was recorded; 0 and None when there is none."""
+        if not self.rows:
+            return self._committed.last()
+        last = self.rows[-1]
+        return last.position, last.recorded_at
+
+    def stream_head(self, stream_id: str) -> tuple[int, int]:
+        """Return a stream's version and the position of its last event, or zeros."""
+        for row in self.rows[self._noted :]:
+            self._versions[row.stream_id] = row.version, row.position
+        self._noted = len(self.rows)
+        return self._versions.get(stream_id) or self._committed.stream_head(stream_id)
+
+    def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+        """Return the rows that are in the log already of the ids that the request gives."""
+        here = {row.event_id: row for row in self.rows if row.event_id in request.given}
+        return {**here, **self._committed.find(request)}
+
+    def first_match(self, request: AppendRequest) -> int | None:
+        """Return the position of the first event that fails its condition, if there is one."""
+        position = self._committed.first_match(request)
+        if position is not None or request.condition is None:
+            return position
+        return _first_match(self.rows, request.condition.query, request.condition.after)
 
 
 def _first_match(rows: Iterable[LogRow], query: Query, after: int) -> int | None:

@@ -45,10 +45,8 @@ class Ticket:
     done = False
     gate: threading.Lock | None = None
 
-    def __init__(self, request: AppendRequest, *, alone: bool = False) -> None:
+    def __init__(self, request: AppendRequest) -> None:
         self.request = request
-        if alone:
-            self.alone = True
 
 
 class Sequencer:
@@ -81,7 +79,9 @@ class Sequencer:
     def alone(self, work: Callable[[], T]) -> T:
         """Run `work` while nobody commits, and return what it returns."""
         found: list[T] = []
-        self._in_turn(Ticket(_NOTHING, alone=True), [], lambda _: found.append(work()))
+        ticket = Ticket(_NOTHING)
+        ticket.alone = True
+        self._in_turn(ticket, [], lambda _: found.append(work()))
         return found[0]
 
     def _in_turn(

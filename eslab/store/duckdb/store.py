@@ -42,8 +42,8 @@ from eslab.errors import (
 from eslab.schema import EventRegistry
 from eslab.store.adapter import StoreAdapter
 from eslab.store.columns import LogColumns
-from eslab.store.decision import Decision, decide
-from eslab.store.duckdb.accepted import Accepted, Flushed
+from eslab.store.decision import Decision, decide, new
+from eslab.store.duckdb.accepted import Accepted, Committed, Flushed
 from eslab.store.duckdb.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
 from eslab.store.duckdb.flusher import Flusher
 from eslab.store.duckdb.hot import GivenIds, Heads, Hot, Tail
@@ -92,6 +92,7 @@ class DuckDBStore(StoreAdapter):
 
     _heads: Heads
     _flushed: Flushed
+    _committed: Committed
 
     def __init__(
         self,
@@ -129,6 +130,7 @@ class DuckDBStore(StoreAdapter):
             try:
                 relaxed = self._load()
                 self._tidy(epoch=self.epoch + relaxed)
+                self._committed.ids = ids.in_epoch(self.epoch)
             except StoreOpenError:
                 raise
             except StoreError as error:
@@ -273,27 +275,26 @@ class DuckDBStore(StoreAdapter):
     def _decide_at_once(self, ticket: Ticket) -> Decision:
         """Decide an append that is large enough to go to the database directly."""
 
-        def decision(accepted: Accepted) -> Decision:
+        def decision(log: Committed) -> Decision:
             self._flushed.look_up(ticket.request, self._hot.flushed)
-            return decide(ticket.request, accepted, self.clock.now())
+            return decide(ticket.request, log, self.clock.now())
 
         return self._write_alone(ticket, decision)
 
     def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
-        def decision(accepted: Accepted) -> Decision:
+        def decision(log: Committed) -> Decision:
             found = self._flushed.find(request.given, self._hot.flushed)
-            return decide_import(request, found, accepted, self.clock.now())
+            return decide_import(request, found, log, self.clock.now())
 
         return self._write_alone(ticket, decision)
 
-    def _write_alone(self, ticket: Ticket, decide: Callable[[Accepted], Decision]) -> Decision:
+    def _write_alone(self, ticket: Ticket, decide: Callable[[Committed], Decision]) -> Decision:
         """Let nobody else commit, and write what is decided to the database."""
 
         def write() -> Decision:
             self._flush()  # of those who came in between
-            epoch = self._database.identity.epoch
-            accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, epoch)
-            ticket.decision = decide(accepted)
+            self._committed.hot = self._hot
+            ticket.decision = decide(self._committed)
             if rows := ticket.decision.rows:
                 self._write(rows if isinstance(rows, LogColumns) else LogColumns.of(rows))
             return ticket.decision
@@ -320,20 +321,23 @@ class DuckDBStore(StoreAdapter):
             super()._require_open()
         if self._unsure:
             raise AppendOutcomeUnknownError("the commit before it failed")
-        epoch = self._database.identity.epoch
-        accepted = Accepted(self._heads, self._hot, self._flushed, self.ids, epoch)
+        log: Committed | Accepted = self._committed
+        self._committed.hot = self._hot
+        rows: list[LogRow] = []
+        if len(group) > 1:
+            log = Accepted(self._committed, rows)
         now = self.clock.now()
         size = 0
         for ticket in group:
             try:
-                ticket.decision = decide(ticket.request, accepted, now)
+                ticket.decision = decision = decide(ticket.request, log, now)
             except EslabError as error:
                 ticket.error = error
             else:
-                if ticket.decision.rows:
-                    accepted.rows += ticket.decision.rows
+                if decision.rows:
+                    rows += decision.rows
                     size += ticket.request.size
-        if not (rows := accepted.rows):
+        if not rows:
             return
         try:
             if self._lock is not None:
@@ -343,7 +347,7 @@ class DuckDBStore(StoreAdapter):
             self._heads.advance(rows)
             tail.extend(rows, size)
             last = rows[-1]
-            self._hot = tuple.__new__(Hot, (last.position, flushed, tail, last.recorded_at))
+            self._hot = new(Hot, (last.position, flushed, tail, last.recorded_at))
             self._publishing = False
         except BaseException:
             # Also an interrupt, between the commit and what is known of it here: nobody knows
@@ -442,6 +446,7 @@ class DuckDBStore(StoreAdapter):
         head = flushed + len(found.rows)
         self._heads, self._flushed = heads, cold
         self._hot = Hot(head, flushed, Tail(flushed, found.rows), recorded_at)
+        self._committed = Committed(heads, cold, self._hot, self.ids.in_epoch(self.epoch))
         self._publishing = False
         return found.relaxed
 
