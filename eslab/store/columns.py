@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,7 @@ class StreamColumn:
     """
 
     def __init__(self, stream_ids: Iterable[str]) -> None:
-        codes: defaultdict[str, int] = defaultdict()
-        codes.default_factory = codes.__len__
+        codes: defaultdict[str, int] = defaultdict(count().__next__)
         self.codes: NDArray[np.int32] = np.fromiter(map(codes.__getitem__, stream_ids), np.int32)
         self.names = list(codes)
 
@@ -44,12 +44,12 @@ class StreamColumn:
 
     def places(self) -> NDArray[np.int32]:
         """Return of each event how many of its stream come before it."""
-        count = len(self.codes)
+        size = len(self.codes)
         order = np.argsort(self.codes, kind="stable")
         ordered = self.codes[order]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        places = np.empty(count, np.int32)
-        places[order] = np.arange(count) - np.repeat(starts, np.diff(np.r_[starts, count]))
+        places = np.empty(size, np.int32)
+        places[order] = np.arange(size) - np.repeat(starts, np.diff(np.r_[starts, size]))
         return places
 
     def last(self) -> NDArray[np.int64]:

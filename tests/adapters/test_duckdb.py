@@ -6,6 +6,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,8 @@ from eslab import (
     open_store,
 )
 from eslab.clock import SeededIds
-from eslab.store.duckdb import DuckDBStore
+from eslab.store.duckdb import DuckDBStore, database
+from eslab.store.duckdb.database import Database
 
 
 def event(number: int = 0) -> NewEvent:
@@ -411,3 +413,54 @@ def test_threads_read_and_query_while_others_append(store: DuckDBStore) -> None:
         thread.join()
     assert errors == []
     assert store.head() == 30
+
+
+# Memory.
+
+
+def held_of_the_file(store: DuckDBStore) -> int:
+    memory = "select sum(memory_usage_bytes) from duckdb_memory() where tag = 'BASE_TABLE'"
+    return int(store.sql(memory).scalar() or 0)
+
+
+def memory_limit(store: DuckDBStore) -> str:
+    return str(store.sql("select current_setting('memory_limit')").scalar())
+
+
+def pairs(count: int) -> Iterator[tuple[str, NewEvent]]:
+    return ((f"counter-{n // 10}", NewEvent("Counted", {}, uuid.uuid4())) for n in range(count))
+
+
+def test_of_the_file_an_import_leaves_little_in_memory(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BULK_ROWS", 5_000)
+    monkeypatch.setattr(database, "HELD_BYTES", 1 << 20)
+    with open_store(path) as store:
+        assert isinstance(store, DuckDBStore)
+        limit = memory_limit(store)
+        with store._database.cursor():  # somebody reads: the fault that the test is to find
+            store.import_events(pairs(200_000), progress=False)
+        assert held_of_the_file(store) > 2 << 20
+        store.import_events(pairs(6_000), progress=False)
+        assert held_of_the_file(store) < 2 << 20
+        assert memory_limit(store) == limit
+        assert store.verify().ok
+
+
+def test_an_interrupt_leaves_the_limit_of_memory_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Database) -> None:
+        self._connection.execute("set memory_limit = '100 MB'")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database, "BULK_ROWS", 1)
+    monkeypatch.setattr(Database, "_let_go", interrupted)
+    with open_store(path) as store:
+        assert isinstance(store, DuckDBStore)
+        limit = memory_limit(store)
+        with pytest.raises(KeyboardInterrupt):
+            store.import_events(pairs(10), progress=False)
+        assert store.head() == 10
+        assert memory_limit(store) == limit

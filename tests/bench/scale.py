@@ -97,7 +97,7 @@ def bulk(path: str, events: int) -> None:
 
     first = min(events, 1_000_000)
     seconds = 0.0
-    held, cached = [], []
+    held = []
     with open_store(path) as store:
         assert isinstance(store, DuckDBStore)
         store.listen(look)
@@ -106,8 +106,6 @@ def bulk(path: str, events: int) -> None:
             store.import_events(pairs(start, end), total=end - start)
             seconds += time.perf_counter() - begun
             store.compact()  # as it does every million events, and when nobody appends
-            bytes_cached = store.sql("select sum(memory_usage_bytes) from duckdb_memory()").scalar()
-            cached.append(float(bytes_cached) / 1e6)
             held.append(_megabytes())
     facts: list[tuple[str, float, str, float | None]] = [
         ("import with given ids", seconds / events * 1e6, "us an event", None),
@@ -116,11 +114,8 @@ def bulk(path: str, events: int) -> None:
     ]
     if rest := events - first:
         allowed = rest / 1e6 * (8 + 200 / EVENTS_A_STREAM)
-        grown, of_cache = held[1] - held[0], cached[1] - cached[0]
-        facts += [
-            (f"memory that {rest:,} more events added", grown, "MB", allowed),
-            ("the same without DuckDB's cache of the file", grown - of_cache, "MB", allowed),
-        ]
+        grown = held[1] - held[0]
+        facts.append((f"memory that {rest:,} more events added", grown, "MB", allowed))
     facts.append(("memory at most, while a batch was made", peak, "MB", None))
     print(json.dumps(facts))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
+import weakref
 from datetime import UTC, datetime
 
 import pytest
@@ -52,3 +54,21 @@ def test_columns_are_the_rows(stream_ids: list[str], first: int, ids: list[uuid.
     assert columns.heads() == list(last.values())
     with pytest.raises(IndexError):
         columns[len(rows)]
+
+
+def test_a_column_is_gone_with_its_last_reference() -> None:
+    """Else memory holds batch after batch of an import, until the garbage collector comes."""
+
+    class Name(str):
+        __slots__ = ("__weakref__",)
+
+    names = [Name("a-1"), Name("b-1"), Name("a-1")]
+    seen = [weakref.ref(name) for name in names]
+    gc.disable()
+    try:
+        column = StreamColumn(names)
+        assert column.names == ["a-1", "b-1"]
+        del names, column
+        assert [name() for name in seen] == [None] * 3
+    finally:
+        gc.enable()

@@ -47,7 +47,15 @@ __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
 FORMAT: Final = 2
 PAGE: Final = 20_000
 COMPACT_ROWS: Final = 1_000_000
+BULK_ROWS: Final = 100_000
+HELD_BYTES: Final = 8 << 20
 MEMORY: Final = ":memory:"
+# The limit does not change; but when it is set DuckDB gives back what it holds free.
+_SAME_LIMIT: Final = "reset memory_limit"
+_MEMORY: Final = """
+select sum(memory_usage_bytes)::bigint,
+       (sum(memory_usage_bytes) filter (tag = 'BASE_TABLE'))::bigint
+from duckdb_memory()"""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SCHEMA: Final = """
@@ -348,6 +356,9 @@ class Database:
         self._uncompacted += len(rows)
         if self._uncompacted >= COMPACT_ROWS:
             self.compact()
+        if len(rows) >= BULK_ROWS:
+            del log, streams
+            self._let_go()
 
     def ends_at(self, position: int) -> bool:
         """Say whether this is the last position of the log, if it can be read at all."""
@@ -370,6 +381,7 @@ class Database:
                     self._connection.execute("rollback")
                 except duckdb.FatalException:
                     self._reconnect()
+            self._connection.execute(_SAME_LIMIT)  # it may have been interrupted while that was low
             self._read_facts()
 
     def _reconnect(self) -> None:
@@ -400,10 +412,25 @@ class Database:
         What memory that frees goes back to the system.
         """
         self._uncompacted = 0
-        for statement in ("checkpoint", "reset memory_limit"):
-            # The limit does not change; but when it is set DuckDB gives back what it holds free.
+        for statement in ("checkpoint", _SAME_LIMIT):
             with suppress(duckdb.Error), self._own() as own:
                 own.execute(statement)
+
+    def _let_go(self) -> None:
+        """Give back what writing many rows took; of the file, unless somebody reads it.
+
+        DuckDB holds every block that it wrote until memory is short. So it is made short, for a
+        moment in which nobody gets a cursor.
+        """
+        pa.default_memory_pool().release_unused()
+        with self._lock, suppress(duckdb.Error):
+            if self._lent:
+                return
+            with self._own() as own:
+                ((used, of_file),) = own.execute(_MEMORY).fetchall()
+                if of_file > HELD_BYTES:
+                    own.execute(f"set memory_limit = '{used - of_file + HELD_BYTES} B'")
+                    own.execute(_SAME_LIMIT)
 
     def copy_to(self, path: Path) -> None:
         """Write all tables to a new file, which is marked as a copy.
