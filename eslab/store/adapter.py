@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,6 +91,9 @@ class StoreAdapter(ABC):
     @abstractmethod
     def _rows(self, selection: Selection) -> Iterator[LogRow]:
         """Yield the rows that are selected, from positions that there are."""
+
+    @abstractmethod
+    def _find(self, event_id: uuid.UUID) -> LogRow | None: ...
 
     @abstractmethod
     def _close(self) -> None: ...
@@ -204,6 +208,7 @@ class StoreAdapter(ABC):
         query: Query | None = None,
         types: Iterable[str | type[Event]] | None = None,
         category: str | None = None,
+        streams: Iterable[str] | None = None,
         as_of: AsOf | None = None,
         direction: Direction = "forwards",
         limit: int | None = None,
@@ -212,6 +217,9 @@ class StoreAdapter(ABC):
         if isinstance(types, (str, type)):
             raise InputError(f"types must be a collection of types: [{types!r}]")
         names = None if types is None else frozenset(map(type_name, types))
+        if isinstance(streams, str):
+            raise InputError(f"streams must be a collection of stream ids: [{streams!r}]")
+        wanted = None if streams is None else frozenset(map(check_stream_id, streams))
         if query is not None and not isinstance(query, Query):
             raise InputError(f"a query is made by Query.of(types=..., tags=...), not {query!r}")
         backwards = _backwards(direction)
@@ -227,12 +235,21 @@ class StoreAdapter(ABC):
                 query,
                 names,
                 category,
+                wanted,
                 _occurred(as_of),
                 backwards,
                 limit,
             )
         )
         return (row.recorded() for row in rows)
+
+    def find(self, event_id: uuid.UUID) -> RecordedEvent | None:
+        """Return the event with this id, or None; see `eslab.store.EventStore.find`."""
+        if not isinstance(event_id, uuid.UUID):
+            raise InputError(f"an event id is a UUID, not {event_id!r:.200}")
+        self._require_open()
+        row = self._find(event_id)
+        return None if row is None else row.recorded()
 
     def head(self) -> int:
         """Return the last position; 0 when the store is empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from eslab import (
     NewEvent,
     Query,
     QueryItem,
+    StoreClosedError,
     StreamAppend,
     VirtualClock,
     open_store,
@@ -73,6 +75,38 @@ def test_all_streams(filled: EventStore) -> None:
     assert positions(read(types=[Placed], after=2)) == [3, 5, 7, 9]
     assert positions(read(types=["Placed", "Reserved"], limit=3)) == [1, 2, 3]
     assert positions(read(types=[])) == []
+
+
+def test_some_streams(filled: EventStore) -> None:
+    def read(*streams: str, **options: Any) -> list[int]:
+        return positions(filled.read_all(streams=streams, **options))
+
+    assert read() == []
+    assert read("nobody") == []
+    assert read("order-2", "order-4", "nobody", "order-2") == [3, 7]
+    assert read("order-2", "stock-1", after=3, limit=3) == [4, 6, 8]
+    assert read("order-2", "stock-1", direction="backwards", limit=2) == [10, 8]
+    assert read("order-2", "stock-1", types=["Placed"]) == [3]
+    assert read("order-2", "stock-1", as_of=AsOf(position=4)) == [2, 3, 4]
+    with pytest.raises(InputError, match=r"\['order-2'\]"):
+        filled.read_all(streams="order-2")
+    with pytest.raises(InputError, match="control"):
+        read("a\nb")
+
+
+def test_an_event_is_found_by_its_id(filled: EventStore) -> None:
+    given = uuid.uuid4()
+    filled.append("order-9", [NewEvent("Placed", {}, given), NewEvent("Paid", {})])
+    for event in filled.read_all():
+        assert filled.find(event.event_id) == event
+    assert filled.find(given).stream_id == "order-9"  # type: ignore[union-attr]
+    for nobody in (uuid.uuid4(), uuid.UUID(int=0), SeededIds(8).mint(3), SeededIds(7).mint(99)):
+        assert filled.find(nobody) is None
+    with pytest.raises(InputError, match="UUID"):
+        filled.find(str(given))  # type: ignore[arg-type]
+    filled.close()
+    with pytest.raises(StoreClosedError):
+        filled.find(given)
 
 
 def test_queries(filled: EventStore) -> None:

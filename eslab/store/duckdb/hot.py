@@ -82,6 +82,13 @@ class Heads:
         """Return the number of a stream; 0 when there is none."""
         return self._numbers.get(stream_id, 0)
 
+    def some(self, stream_ids: Iterable[str]) -> tuple[list[int], int]:
+        """Return the numbers of those streams that there are, and how many events they have."""
+        numbers = [
+            self._numbers[stream_id] for stream_id in stream_ids if stream_id in self._numbers
+        ]
+        return numbers, sum(self._versions[number] for number in numbers)
+
     def version(self, stream_id: str) -> int:
         """Return the version of a stream; 0 when there is none. Any thread may ask for it."""
         return self._versions[self._numbers.get(stream_id, 0)]
