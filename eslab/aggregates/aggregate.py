@@ -188,9 +188,7 @@ def _ignore(aggregate: Aggregate, event: Event) -> None:
 
 
 _KEPT = frozenset({"id", "version", "uncommitted", "stream_id"})
-_OWN_NAMES = frozenset(
-    {*_KEPT, *(name for name in vars(Aggregate) if not name.startswith("_")), *vars(Sourced)}
-)
+_OWN_NAMES = frozenset({*_KEPT, *Aggregate.__annotations__, *vars(Aggregate), *vars(Sourced)})
 
 
 def _ignored(cls: type[Aggregate]) -> list[type[Event]]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-
-from tqdm.auto import tqdm
 
 from eslab.clock import Clock, IdSource, as_utc
 from eslab.errors import InputError, StoreClosedError
@@ -24,26 +19,26 @@ from eslab.events import (
     AppendCondition,
     AsOf,
     Event,
+    EventBatch,
     Expected,
     Query,
     RecordedEvent,
     check_stream_id,
     type_name,
 )
+from eslab.garbage import garbage_kept
+from eslab.progress import progress_bar
 from eslab.schema import AnyEvent
 from eslab.store.bell import Bell
 from eslab.store.decision import Decision
 from eslab.store.port import BATCH, AppendResult, Direction, ImportReport, StreamAppend
 from eslab.store.requests import AppendRequest
-from eslab.store.rows import LogRow, Selection
+from eslab.store.rows import LogRow, Selection, batches_of
 
 if TYPE_CHECKING:
     from eslab.store.importing import ImportRequest
 
 __all__ = ["StoreAdapter"]
-
-# With a lock that is written in C: its own may stay taken after Ctrl-C; see `eslab.store.bell`.
-_Bar = type("_Bar", (tqdm,), {"_lock": threading.RLock()})
 
 
 class StoreAdapter(ABC):
@@ -148,16 +143,9 @@ class StoreAdapter(ABC):
         _check_number(batch, "batch")
         appended = duplicates = 0
         source = iter(events)
-        with _Bar(
-            total=total,
-            desc=description,
-            unit=" events",
-            unit_scale=True,
-            disable=None if progress else True,
-            file=sys.stderr,
-        ) as bar:
+        with progress_bar(total=total, description=description, progress=progress) as bar:
             while True:
-                with _garbage_kept():
+                with garbage_kept():
                     request = ImportRequest(source, most=batch)
                     if not (count := len(request)):
                         break
@@ -214,9 +202,7 @@ class StoreAdapter(ABC):
         limit: int | None = None,
     ) -> Iterator[RecordedEvent]:
         """Yield the events of all streams in order; see `eslab.store.EventStore.read_all`."""
-        if isinstance(types, (str, type)):
-            raise InputError(f"types must be a collection of types: [{types!r}]")
-        names = None if types is None else frozenset(map(type_name, types))
+        names = _type_names(types)
         if isinstance(streams, str):
             raise InputError(f"streams must be a collection of stream ids: [{streams!r}]")
         wanted = None if streams is None else frozenset(map(check_stream_id, streams))
@@ -242,6 +228,27 @@ class StoreAdapter(ABC):
             )
         )
         return (row.recorded() for row in rows)
+
+    def read_batches(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        category: str | None = None,
+    ) -> Iterator[EventBatch]:
+        """Yield events by columns; see `eslab.store.EventStore.read_batches`."""
+        names = _type_names(types)
+        _check_number(after, "after")
+        _check_number(until, "until")
+        self._require_open()
+        head = self._head()
+        last = head if until is None else min(until, head)
+        return self._batches(Selection(after, last, types=names, category=category))
+
+    def _batches(self, selection: Selection) -> Iterator[EventBatch]:
+        """Yield what is selected by columns; an adapter may have a quicker way."""
+        return batches_of(self._rows(selection))
 
     def find(self, event_id: uuid.UUID) -> RecordedEvent | None:
         """Return the event with this id, or None; see `eslab.store.EventStore.find`."""
@@ -340,16 +347,10 @@ class StoreAdapter(ABC):
         self.close()
 
 
-@contextmanager
-def _garbage_kept() -> Iterator[None]:
-    """Pause the garbage collector, which else walks over all the new objects again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+def _type_names(types: Iterable[str | type[Event]] | None) -> frozenset[str] | None:
+    if isinstance(types, (str, type)):
+        raise InputError(f"types must be a collection of types: [{types!r}]")
+    return None if types is None else frozenset(map(type_name, types))
 
 
 def _backwards(direction: Direction) -> bool:

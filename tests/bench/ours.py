@@ -167,7 +167,7 @@ def replay_objects(count: int, place: Path) -> Work:
     lab = _filled(count)
 
     def work() -> None:
-        assert sum(1 for _ in map(lab.registry.decode, lab.store.read_all())) == count
+        assert sum(1 for _ in lab.typed_events()) == count
 
     return work
 

@@ -39,6 +39,7 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
 )
+from eslab.events import EventBatch
 from eslab.schema import EventRegistry
 from eslab.store.adapter import StoreAdapter
 from eslab.store.columns import LogColumns
@@ -56,7 +57,7 @@ from eslab.store.duckdb.typed import TypedTables
 from eslab.store.importing import ImportRequest, decide_import
 from eslab.store.requests import AppendRequest
 from eslab.store.result import Result
-from eslab.store.rows import LogRow, Selection, selected
+from eslab.store.rows import LogRow, Selection, batches_of, selected
 from eslab.store.verification import Check, Verification
 from eslab.words import counted
 
@@ -602,6 +603,12 @@ class DuckDBStore(StoreAdapter):
             for row in part(left):
                 yield row
                 left = None if left is None else left - 1
+
+    def _batches(self, selection: Selection) -> Iterator[EventBatch]:
+        _, flushed, tail, _ = self._hot
+        warm = tail.between(max(selection.after, flushed), selection.until)
+        yield from self._database.batches(replace(selection, until=min(selection.until, flushed)))
+        yield from batches_of(selected(warm, selection))
 
     # SQL, and read models.
 
