@@ -128,6 +128,12 @@ def test_what_breaks_is_named_and_really_breaks(
         event_of(after, stored, schema_version=1)
 
 
+def test_what_fits_one_of_several_is_compared_again_where_it_stands_alone() -> None:
+    old = event(x=(Item, ...), y=(Item, ...))
+    found = compatibility(old, event(x=(Grown | Item, ...), y=(Grown, ...)))
+    assert [one.path for one in found.breaks] == ["y.weight"]
+
+
 def test_fields_that_come_and_go() -> None:
     old = event(a=(int, ...), b=(int, ...))
     assert compatibility(old, event(a=(int, ...), b=(int, ...), c=(int, 0))).ok

@@ -181,7 +181,7 @@ def test_rubbish_is_named_with_the_event_and_the_step(
             lambda: list(map(lab.registry.decode, lab.store.read_all())),
         ):
             with pytest.raises(UpcastingError, match=words) as caught:
-                list(read)
+                read()
             assert "<Paid invoice-1 v1 @1>" in str(caught.value)
             assert ": 1 -> 2>" in str(caught.value)
         assert lab.store.head() == 1
