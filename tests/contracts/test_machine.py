@@ -257,6 +257,7 @@ class Stores(RuleBasedStateMachine):
         query=st.none() | QUERIES,
         types=st.none() | st.lists(st.sampled_from(NAMES), max_size=2),
         category=st.none() | st.sampled_from(["a", "b", "c", "d"]),
+        streams=st.none() | st.lists(STREAMS | st.just("nobody"), max_size=3),
         as_of=AS_OF,
         direction=DIRECTIONS,
         limit=LIMITS,
@@ -280,6 +281,11 @@ class Stores(RuleBasedStateMachine):
             first, *others = map(list, readings)
             assert others == [first, first]
         self.readings.clear()
+
+    @rule(draft=DRAFTS)
+    def find(self, draft: Draft) -> None:
+        if (id := self.event(draft).event_id) is not None:
+            self.same(lambda store: store.find(id))
 
     @rule(seconds=st.integers(-3, 30))
     def position_at(self, seconds: int) -> None:

@@ -35,7 +35,7 @@ from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import commit, lent
-from eslab.store.duckdb.hot import Heads
+from eslab.store.duckdb.hot import Cover, Heads
 from eslab.store.duckdb.journal import Identity
 from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
 from eslab.store.duckdb.typed import TYPED_SCHEMA
@@ -529,14 +529,12 @@ class Database:
             limit = None if limit is None else max(0, limit - len(rows))
             low, high = (low, first - 1) if backwards else (last + 1, high)
 
-    def rows(
-        self, selection: Selection, streams: tuple[Sequence[int], int] | None = None
-    ) -> Iterator[LogRow]:
+    def rows(self, selection: Selection, cover: Cover | None = None) -> Iterator[LogRow]:
         """Yield the rows that are selected.
 
         Args:
             selection: which ones.
-            streams: the numbers of its streams, and how many events these have at most.
+            cover: where those of its streams are, if it names some.
         """
 
         def read(where: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -544,7 +542,7 @@ class Database:
             return self.fetch(f"{_ROWS} where {where} order by l.position {order}", values)
 
         left = selection.limit
-        for rows in _windows(selection, read, streams):
+        for rows in _windows(selection, read, cover):
             yield from map(_log_row, rows[:left])
             left = None if left is None else left - len(rows)
             if left is not None and left <= 0:
@@ -775,7 +773,7 @@ def _moments(microseconds: pa.ChunkedArray) -> list[datetime]:
 def _windows(
     selection: Selection,
     read: Callable[[str, Sequence[Any]], W],
-    streams: tuple[Sequence[int], int] | None = None,
+    cover: Cover | None = None,
 ) -> Iterator[W]:
     """Yield what `read` returns for one window of positions after the other.
 
@@ -785,16 +783,17 @@ def _windows(
     Args:
         selection: what is wanted.
         read: is given the condition of a query, and its values.
-        streams: the numbers of the selection's streams, and how many events these have at most.
+        cover: where the events of the selection's streams are, if it names some.
     """
     where, values = _where(selection)
     after, until, limit = selection.after, selection.until, selection.limit
     span = PAGE if limit is None else max(1, min(PAGE, limit if not where else PAGE // 4))
-    if streams is not None:
-        numbers, most = streams
-        where += f" and l.stream_id in ({', '.join(map(str, numbers)) or 'null'})"
-        if most <= PAGE:
-            span = until - after
+    if cover is not None:
+        where += " and l.stream_id in (select unnest(?::integer[]))"
+        values.append(cover.numbers)
+        after, until = max(after, cover.after), min(until, cover.until)
+        # So that a window holds as many of their events as it would hold of all: mostly all.
+        span = max(span, span * (until - after) // max(1, cover.events))
     while after < until and limit != 0:
         low, high = (
             (max(after, until - span), until)
@@ -805,7 +804,7 @@ def _windows(
         yield found
         after, until = (after, low) if selection.backwards else (high, until)
         if len(found) < span // 4:
-            span = min(2 * span, 16 * PAGE)
+            span = max(span, min(2 * span, 16 * PAGE))
 
 
 def _where(selection: Selection) -> tuple[str, list[Any]]:
