@@ -5,7 +5,13 @@ from eslab.schema.checking import Unreadable, UpcastingReport, check_upcasting
 from eslab.schema.codec import AnyEvent, EncodedEvent, decode, encode, encode_all, encoded
 from eslab.schema.columns import columns_of
 from eslab.schema.compatibility import Break, Compatibility, compatibility
-from eslab.schema.handlers import event_handlers, marker, message_classes, message_handlers
+from eslab.schema.handlers import (
+    event_handlers,
+    marker,
+    message_classes,
+    message_handlers,
+    visible_names,
+)
 from eslab.schema.naming import qualified_name, snake_case
 from eslab.schema.registry import EventRegistry
 from eslab.schema.upcasting import Upcaster, upcasts
@@ -36,4 +42,5 @@ __all__ = [
     "snake_case",
     "sorted_sets",
     "upcasts",
+    "visible_names",
 ]
