@@ -199,8 +199,11 @@ class Repository:
                 continue
             checked += 1
             id = key.stream_id.removeprefix(f"{definition.category}-")
-            events = self._store.read(key.stream_id, to_version=snapshot.version)
-            folded = definition(id).rebuild(map(self._registry.decode, events))
+            folded = definition(id)
+            for batch in self._store.read_stream_batches(
+                key.stream_id, to_version=snapshot.version
+            ):
+                folded.rebuild(self._registry.decode_batch(batch))
             if folded.version != snapshot.version or schema.dump(folded.state) != snapshot.state:
                 wrong.append(f"{key.stream_id} v{snapshot.version}")
         return SnapshotReport(checked, outdated, tuple(wrong))
@@ -209,8 +212,11 @@ class Repository:
         """Apply what a new or a kept one lacks, up to a version."""
         if found.version == 0:
             self._restore(definition, found, until=until)
-        read = self._store.read(found.stream_id, from_version=found.version + 1, to_version=until)
-        return found.rebuild(map(self._registry.decode, read))
+        for batch in self._store.read_stream_batches(
+            found.stream_id, from_version=found.version + 1, to_version=until
+        ):
+            found.rebuild(self._registry.decode_batch(batch))
+        return found
 
     def _restore(self, definition: Definition[T], new: T, *, until: int | None = None) -> None:
         """Begin with a snapshot, if there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -45,13 +45,13 @@ class Envelope:
         """
         own, parent = metadata or _NONE, _handled.get() or _NONE
         name = str(id)
-        filled = replace(
-            own,
+        filled = Metadata(
             correlation_id=own.correlation_id or parent.correlation_id or name,
             causation_id=name,
             command_id=name,
             actor=own.actor or parent.actor,
             traceparent=own.traceparent or parent.traceparent,
+            extra=own.extra,
         )
         return cls(message, id, filled)
 

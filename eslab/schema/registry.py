@@ -10,7 +10,7 @@ from typing import Any
 
 from eslab.errors import InputError, RegistrationError, SchemaError, UnknownEventTypeError
 from eslab.events import Event, EventBatch, RecordedEvent, TypedEvent
-from eslab.schema.batches import decode_all
+from eslab.schema.batches import decode_all, decode_batch
 from eslab.schema.catalogue import catalogue
 from eslab.schema.codec import decode
 from eslab.schema.columns import event_columns
@@ -121,6 +121,14 @@ class EventRegistry:
     def catalogue(self) -> dict[str, Any]:
         """Return the JSON Schema of all registered types; see `eslab.schema.catalogue`."""
         return catalogue(self._classes.values())
+
+    def decode_batch(self, batch: EventBatch) -> list[Event]:
+        """Return the events of a batch, in its order.
+
+        Raises:
+            EslabError: as `decode`.
+        """
+        return decode_batch(batch, self.__getitem__)
 
     def decode_all(self, batches: Iterable[EventBatch]) -> Iterator[TypedEvent]:
         """Yield the events of batches (`EventStore.read_batches`), each with its place in the log.

@@ -171,15 +171,9 @@ class StoreAdapter(ABC):
         limit: int | None = None,
     ) -> Iterator[RecordedEvent]:
         """Yield the events of one stream; see `eslab.store.EventStore.read`."""
-        check_stream_id(stream_id)
         backwards = _backwards(direction)
         _check_number(limit, "limit")
-        _check_number(from_version, "from_version")
-        _check_number(to_version, "to_version")
-        self._require_open()
-        version = self._stream_version(stream_id)
-        high = version if to_version is None else min(to_version, version)
-        low = max(from_version, 1)
+        low, high = self._span(stream_id, from_version, to_version)
         if as_of is None:
             rows = self._stream_rows(stream_id, low, high, backwards=backwards, limit=limit)
             return (row.recorded() for row in rows)
@@ -187,6 +181,22 @@ class StoreAdapter(ABC):
         rows = self._stream_rows(stream_id, low, high, backwards=backwards, limit=None)
         known = (row for row in rows if row.position <= seen.until and seen.takes(row))
         return (row.recorded() for row in islice(known, limit))
+
+    def read_stream_batches(
+        self, stream_id: str, *, from_version: int = 1, to_version: int | None = None
+    ) -> Iterator[EventBatch]:
+        """Yield events by columns; see `eslab.store.EventStore.read_stream_batches`."""
+        low, high = self._span(stream_id, from_version, to_version)
+        return batches_of(self._stream_rows(stream_id, low, high, backwards=False, limit=None))
+
+    def _span(self, stream_id: str, low: int, high: int | None) -> tuple[int, int]:
+        """Return the versions that there are between two."""
+        check_stream_id(stream_id)
+        _check_number(low, "from_version")
+        _check_number(high, "to_version")
+        self._require_open()
+        version = self._stream_version(stream_id)
+        return max(low, 1), version if high is None else min(high, version)
 
     def read_all(
         self,

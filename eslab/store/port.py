@@ -276,6 +276,18 @@ class EventStore(Protocol):
         """
         ...
 
+    def read_stream_batches(
+        self, stream_id: str, *, from_version: int = 1, to_version: int | None = None
+    ) -> Iterator[EventBatch]:
+        """Yield what `read` does by columns, in batches, none of them empty.
+
+        Args:
+            stream_id: the stream.
+            from_version: the lowest version wanted.
+            to_version: the highest version wanted.
+        """
+        ...
+
     def find(self, event_id: UUID) -> RecordedEvent | None:
         """Return the event with this id, or None; an id that is not there is not looked up long."""
         ...
