@@ -10,6 +10,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -137,7 +138,7 @@ class Lab:
         self.repository = Repository(self.store, self.registry)
         self.bus = LocalBus()
         self._middleware: list[Middleware] = []
-        self._minted = 0
+        self._numbers = count(1)
         self._commands = CommandBus(
             self.store,
             self.repository,
@@ -296,8 +297,7 @@ class Lab:
             return uuid.uuid4()
         # A command that recorded something moved the head: no later one begins there, not even
         # after the store was opened again.
-        self._minted += 1
-        place = f"{self.seed} {self.store.epoch} {self.store.head()} {self._minted}"
+        place = f"{self.seed} {self.store.epoch} {self.store.head()} {next(self._numbers)}"
         return uuid.uuid5(self.store.store_id, place)
 
     def append(
@@ -344,9 +344,11 @@ class Lab:
         self._register(sourced.definition)
         return self.repository.save(sourced, metadata=metadata)
 
-    def check_snapshots(self, *definitions: Definition[Any]) -> SnapshotReport:
+    def check_snapshots(
+        self, *definitions: Definition[Any], progress: bool = True
+    ) -> SnapshotReport:
         """Compare snapshots; see `eslab.aggregates.Repository.check_snapshots`."""
-        return self.repository.check_snapshots(*definitions)
+        return self.repository.check_snapshots(*definitions, progress=progress)
 
     def _register(self, definition: Definition[Any]) -> None:
         self.register(definition)  # type: ignore[arg-type]  # these are what there is of them

@@ -101,9 +101,11 @@ class HandlerMap(dict[str, tuple[str, H]]):
                     f"{message} is handled by {held[0]} already, and would be by {owner}: exactly "
                     f"one handles a message; give the other one another class"
                 )
-        for message in [message for message, (held, _) in self.items() if held == owner]:
-            del self[message]
-        self.update(added)
+        earlier = [message for message, (held, _) in self.items() if held == owner]
+        self.update(added)  # first: others look handlers up meanwhile
+        for message in earlier:
+            if message not in added:
+                del self[message]
 
     def names(self) -> list[str]:
         """Return the names of the messages that are handled."""

@@ -75,6 +75,18 @@ def test_by_columns(store: EventStore, options: dict[str, Any]) -> None:
     assert rows(store.read_batches(**options)) == expected(store, **options)
 
 
+@pytest.mark.parametrize("span", [{}, {"from_version": 3}, {"to_version": 5}, {"from_version": 99}])
+def test_a_stream_by_columns(store: EventStore, span: dict[str, int]) -> None:
+    assert rows(store.read_stream_batches("s-1", **span)) == []
+    fill(store, 40)
+    store.append("s-1", [Counted(n=1)])
+    for stream_id in ("s-1", "nobody"):
+        found = [row[0] for row in rows(store.read_stream_batches(stream_id, **span))]
+        assert found == [event.position for event in store.read(stream_id, **span)]
+    with pytest.raises(InputError):
+        store.read_stream_batches("s-1", from_version=-1)
+
+
 def test_wrong_arguments(store: EventStore) -> None:
     for options in ({"after": -1}, {"until": "x"}, {"types": "Counted"}, {"types": Counted}):
         with pytest.raises(InputError):

@@ -72,11 +72,11 @@ class Reads(MemoryStore):
         self.read_events = 0
         self.queries = 0
 
-    def read(self, *args: Any, **options: Any) -> Any:
-        self.queries += 1
-        for event in super().read(*args, **options):
-            self.read_events += 1
-            yield event
+    def read_stream_batches(self, *args: Any, **options: Any) -> Any:
+        for batch in super().read_stream_batches(*args, **options):
+            self.queries += 1
+            self.read_events += len(batch)
+            yield batch
 
     def read_all(self, *args: Any, **options: Any) -> Any:
         self.queries += 1
@@ -187,6 +187,24 @@ def test_entities_share_no_initial_state() -> None:
     one, two = listed("1"), listed("2")
     one.execute(Noted(text="a"))
     assert (one.state, two.state, listed.initial) == ([1], [], [])
+
+
+def test_an_event_that_json_has_no_word_for_is_refused_and_nothing_is_appended(
+    repository: Repository, store: Reads
+) -> None:
+    class Odd(Event):
+        anything: Any
+
+    class Box(Aggregate, ignores=[Odd]):
+        pass
+
+    for bad in (object(), [float("nan")], "\ud800"):
+        one = repository.find(Box, "1")
+        one.record(Odd(anything="fine"))
+        one.record(Odd(anything=bad))
+        with pytest.raises(InputError, match="Odd"):
+            repository.save(one)
+        assert (store.head(), len(one.uncommitted)) == (0, 2)
 
 
 # Loading.
