@@ -17,6 +17,7 @@ from eslab.events import Event
 from eslab.schema import canonical_json, columns_of, event_handlers, marker, snake_case
 from eslab.schema.code import code_text
 from eslab.schema.naming import SYSTEM_TABLES
+from eslab.schema.upcasting import upcasters_text
 from eslab.store.port import Transaction
 
 __all__ = ["Cost", "Projection", "Row", "Rows", "on"]
@@ -154,11 +155,12 @@ class Projection:
 
     @classmethod
     def fingerprint(cls) -> str:
-        """Return what changes when the rows or the code of the handlers change."""
+        """Return what changes when the rows, the code of the handlers or an upcaster change."""
         parts = [canonical_json(columns_of(cls.row)), ",".join(cls.row.key_fields)]
         parts += [f"{name}={field.default!r}" for name, field in cls.row.model_fields.items()]
         for type_name, method in sorted(cls.handlers.items()):
-            parts += [type_name, code_text(method)]
+            upcasters = upcasters_text(cls.event_classes[type_name])
+            parts += [type_name, code_text(method), *upcasters]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:

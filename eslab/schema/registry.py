@@ -11,9 +11,9 @@ from typing import Any
 from eslab.errors import InputError, RegistrationError, SchemaError, UnknownEventTypeError
 from eslab.events import Event, EventBatch, RecordedEvent, TypedEvent
 from eslab.schema.batches import decode_all, decode_batch
-from eslab.schema.catalogue import catalogue
 from eslab.schema.codec import decode
 from eslab.schema.columns import event_columns
+from eslab.schema.json_schema import catalogue
 from eslab.schema.naming import SYSTEM_TABLES, qualified_name, table_name
 from eslab.schema.upcasting import check_upcasters
 
@@ -119,7 +119,7 @@ class EventRegistry:
         return decode(recorded, self[recorded.type])
 
     def catalogue(self) -> dict[str, Any]:
-        """Return the JSON Schema of all registered types; see `eslab.schema.catalogue`."""
+        """Return the JSON Schema of all registered types; see `eslab.schema.json_schema`."""
         return catalogue(self._classes.values())
 
     def decode_batch(self, batch: EventBatch) -> list[Event]:

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
-from eslab.errors import SchemaError
 from eslab.events import Event
 from eslab.schema.columns import SCALARS, Column, Json, Keyed, Many, Nested, Scalar, same_name
+from eslab.schema.json_schema import require_complete
 from eslab.schema.naming import quoted
 
 __all__ = ["event_shape"]
@@ -36,11 +36,7 @@ def event_shape(cls: type[Event]) -> Nested:
         >>> {name: column.sql for name, column in event_shape(OrderPlaced).fields.items()}
         {'amount': 'double', 'lines': 'bigint[]'}
     """
-    try:
-        cls.model_rebuild()
-    except (NameError, PydanticUserError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SchemaError(f"{cls.__qualname__} is not complete: {reason}") from error
+    require_complete(cls)
     schema, definitions = _resolved(cls.__pydantic_core_schema__, {})
     inner, exact = _without_functions(schema)
     return _Reader(definitions, inside=inner.get("ref", "")).model(inner, exact=exact)

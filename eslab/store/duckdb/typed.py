@@ -25,13 +25,13 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-from pydantic.json_schema import GenerateJsonSchema
 
 from eslab.errors import QueryError
 from eslab.events import Event
 from eslab.schema import EventRegistry
 from eslab.schema.code import decoding_code
 from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns
+from eslab.schema.json_schema import json_schema
 from eslab.schema.naming import quoted, table_name
 from eslab.schema.shapes import event_shape
 from eslab.schema.upcasting import upcasters_text
@@ -56,15 +56,6 @@ FORMAT: Final = 1
 CHUNK: Final = 10_000
 
 
-class _Schema(GenerateJsonSchema):
-    """Pydantic's JSON Schema, with a gap where a type has none."""
-
-    ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
-
-    def handle_invalid_for_json_schema(self, *_: Any) -> dict[str, Any]:
-        return {}
-
-
 @dataclass(frozen=True, slots=True)
 class _Table:
     """The table of one event class."""
@@ -84,7 +75,7 @@ class _Table:
             event.event_type,
             event.schema_version,
             [[name, column.sql] for name, column in columns.values()],
-            event.model_json_schema(by_alias=False, schema_generator=_Schema),
+            json_schema(event),
             decoding_code(event),
             upcasters_text(event),
         ]
