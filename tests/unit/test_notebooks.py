@@ -280,3 +280,62 @@ def test_other_files_and_empty_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "plain.txt").touch()
     with pytest.raises(InputError, match=r"does not end in \.ipynb"):
         notebooks.find([tmp_path / "plain.txt"])
+
+
+WRITE_SIDE = """\
+from eslab import *
+lab = Lab(seed=7)
+---
+class Counted(Event):
+    by: int
+
+class Count(Command):
+    counter_id: str
+
+class Counter(Aggregate, snapshot_every=2):
+    total: int = 0
+
+    @handles
+    def count(self, command: Count) -> None:
+        self.record(Counted(by=1))
+
+    @applies
+    def counted(self, event: Counted) -> None:
+        self.total += event.by
+
+class Total(ReadQuery):
+    counter_id: str
+---
+lab.register(Counter)
+
+@lab.handles
+def total(query: Total) -> int:
+    return lab.load(Counter, query.counter_id).total
+---
+import uuid
+for number in range(3):
+    await lab.execute_async(Count(counter_id="1"), command_id=uuid.UUID(int=number))
+assert lab.store.head() == lab.query(Total(counter_id="1")) == 3
+---
+from eslab.testing import given
+given(Counted(by=1), of=Counter).when(Count(counter_id="1")).then(Counted(by=1))
+---
+class Add(Command):
+    tally_id: str
+
+def decide(command: Add, total: int) -> Counted:
+    return Counted(by=1)
+
+def evolve(total: int, event: Counted) -> int:
+    return total + event.by
+
+tally = Decider(decide, evolve, 0, category="tally")
+lab.register(tally)
+before = lab.find(tally, "1").state
+lab.execute(Add(tally_id="1"))
+assert lab.load(tally, "1").state == before + 1
+"""
+
+
+def test_cells_of_the_write_side_can_be_run_twice(write: Write) -> None:
+    notebooks.run_twice(write(*WRITE_SIDE.split("---\n")))
