@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 from tqdm.auto import tqdm
 
@@ -70,6 +71,10 @@ class StoreAdapter(ABC):
     @abstractmethod
     def _submit_import(self, request: ImportRequest) -> int:
         """Write what is new in a batch of an import, all or none; return how many events."""
+
+    @abstractmethod
+    def _find(self, event_id: UUID) -> LogRow | None:
+        """Return the row of the event with this id, if there is one."""
 
     @abstractmethod
     def _head(self) -> int: ...
@@ -233,6 +238,14 @@ class StoreAdapter(ABC):
             )
         )
         return (row.recorded() for row in rows)
+
+    def find(self, event_id: UUID) -> RecordedEvent | None:
+        """Return the event with this id, or None; see `eslab.store.EventStore.find`."""
+        if not isinstance(event_id, UUID):
+            raise InputError(f"the id of an event is a UUID, not {event_id!r:.200}")
+        self._require_open()
+        row = self._find(event_id)
+        return None if row is None else row.recorded()
 
     def head(self) -> int:
         """Return the last position; 0 when the store is empty."""

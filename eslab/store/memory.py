@@ -103,7 +103,7 @@ class MemoryStore(StoreAdapter):
         rows = self._streams.get(stream_id)
         return (rows[-1].version, rows[-1].position) if rows else (0, 0)
 
-    def find(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+    def known(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
         return self._found(request.given)
 
@@ -118,6 +118,10 @@ class MemoryStore(StoreAdapter):
         return next((row.position for row in rows), None)
 
     # Reading.
+
+    def _find(self, event_id: uuid.UUID) -> LogRow | None:
+        self._index()
+        return self._by_id.get(event_id)
 
     def _head(self) -> int:
         return len(self._log)

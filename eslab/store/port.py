@@ -210,6 +210,14 @@ class EventStore(Protocol):
         """
         ...
 
+    def find(self, event_id: UUID) -> RecordedEvent | None:
+        """Return the event with this id; None if there is none, and to say so is quick.
+
+        Raises:
+            InputError: it is no UUID.
+        """
+        ...
+
     def head(self) -> int:
         """Return the last position; 0 when the store is empty."""
         ...

@@ -66,6 +66,35 @@ def test_what_was_appended_is_there_when_it_is_opened_again(path: Path) -> None:
         assert [e.stream_id for e in store.read_all()] == ["a-1", "a-1", "b-1", "a-1", "c-1"]
 
 
+def test_an_id_is_found_when_it_is_opened_again(path: Path) -> None:
+    given = NewEvent("Counted", {}, uuid.UUID(int=1))
+    with open_store(path) as store:
+        store.append("a-1", [given, event()])
+    with open_store(path) as store:
+        for recorded in store.read("a-1"):
+            assert store.find(recorded.event_id) == recorded
+
+
+def test_an_id_that_is_not_there_is_not_looked_up_in_the_database(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = uuid.UUID(int=1)
+    store.append("a-1", [NewEvent("Counted", {}, given), event()])
+    store.flush()
+    store.append("a-1", [NewEvent("Counted", {}, uuid.UUID(int=2)), event()])
+    asked: list[Any] = []
+    fetch = store._database._fetch
+    monkeypatch.setattr(store._database, "_fetch", lambda *args: asked.append(args) or fetch(*args))
+    assert store.find(uuid.uuid4()) is None
+    assert store.find(SeededIds(8).mint(4)) is None
+    assert store.find(SeededIds(7).mint(5)) is None
+    for recorded in (uuid.UUID(int=2), SeededIds(7).mint(4)):
+        assert store.find(recorded) is not None
+    assert not asked
+    assert store.find(given) is not None
+    assert asked
+
+
 def test_recorded_at_never_decreases_over_openings(path: Path) -> None:
     clock = VirtualClock()
     early = clock.now()

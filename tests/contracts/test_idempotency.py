@@ -13,11 +13,13 @@ from eslab import (
     AppendResult,
     EventStore,
     IdempotencyError,
+    InputError,
     MemoryStore,
     Metadata,
     NewEvent,
     PartialDuplicateError,
     Query,
+    StoreClosedError,
     StreamAppend,
     VirtualClock,
 )
@@ -171,3 +173,30 @@ def test_an_id_that_only_looks_minted_is_an_id_as_any_other(store: EventStore) -
     assert not store.append("s-1", [NewEvent("A", {}, odd)]).duplicate
     assert store.append("s-1", [NewEvent("A", {}, odd)]).duplicate
     assert store.head() == 1
+
+
+def test_an_event_is_found_by_its_id(store: EventStore) -> None:
+    store.append("s-1", [event(0, x=1), NewEvent("B", {}), event(1)])
+    store.import_events([("t-1", event(2)), ("t-1", NewEvent("B", {}))], progress=False)
+    store.append("t-1", [event(3)])
+    for recorded in store.read_all():
+        assert store.find(recorded.event_id) == recorded
+    assert store.find(IDS[4]) is None
+    for position in (0, 1, 2, 6, 7, 2**48 - 1):  # what another store minted, or this one will
+        assert store.find(SeededIds(8).mint(position)) is None
+    assert store.find(SeededIds(7).mint(7)) is None
+    looks_minted = uuid.UUID(int=5 << 80 | 8 << 76 | 1)  # for an event that was minted another id
+    assert store.find(looks_minted) is None
+    store.append("s-1", [NewEvent("C", {}, looks_minted)])
+    found = store.find(looks_minted)
+    assert found is not None
+    assert (found.position, found.type) == (7, "C")
+
+
+def test_only_a_uuid_is_looked_up_and_only_while_it_is_open(store: EventStore) -> None:
+    for id in (str(IDS[0]), 1, None):
+        with pytest.raises(InputError, match="UUID"):
+            store.find(id)  # type: ignore[arg-type]
+    store.close()
+    with pytest.raises(StoreClosedError):
+        store.find(IDS[0])

@@ -281,6 +281,11 @@ class Stores(RuleBasedStateMachine):
             assert others == [first, first]
         self.readings.clear()
 
+    @rule(draft=DRAFTS)
+    def find(self, draft: Draft) -> None:
+        if (id := self.event(draft).event_id) is not None:
+            self.same(lambda store: store.find(id))
+
     @rule(seconds=st.integers(-3, 30))
     def position_at(self, seconds: int) -> None:
         self.same(lambda store: store.position_at(self.moment(seconds)))

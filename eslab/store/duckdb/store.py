@@ -534,6 +534,11 @@ class DuckDBStore(StoreAdapter):
 
     # Reading.
 
+    def _find(self, event_id: uuid.UUID) -> LogRow | None:
+        head, flushed, tail, _ = self._hot
+        row = tail.find(event_id, head)
+        return row or self._flushed.find([event_id], flushed).get(event_id)
+
     def _head(self) -> int:
         return self._hot.head
 
