@@ -209,6 +209,7 @@ class StoreAdapter(ABC):
         query: Query | None = None,
         types: Iterable[str | type[Event]] | None = None,
         category: str | None = None,
+        streams: Iterable[str] | None = None,
         as_of: AsOf | None = None,
         direction: Direction = "forwards",
         limit: int | None = None,
@@ -217,6 +218,9 @@ class StoreAdapter(ABC):
         if isinstance(types, (str, type)):
             raise InputError(f"types must be a collection of types: [{types!r}]")
         names = None if types is None else frozenset(map(type_name, types))
+        if isinstance(streams, str):
+            raise InputError(f"streams must be a collection of stream ids: [{streams!r}]")
+        stream_ids = None if streams is None else frozenset(map(check_stream_id, streams))
         if query is not None and not isinstance(query, Query):
             raise InputError(f"a query is made by Query.of(types=..., tags=...), not {query!r}")
         backwards = _backwards(direction)
@@ -232,6 +236,7 @@ class StoreAdapter(ABC):
                 query,
                 names,
                 category,
+                stream_ids,
                 _occurred(as_of),
                 backwards,
                 limit,

@@ -192,6 +192,7 @@ class EventStore(Protocol):
         query: Query | None = None,
         types: Iterable[str | type[Event]] | None = None,
         category: str | None = None,
+        streams: Iterable[str] | None = None,
         as_of: AsOf | None = None,
         direction: Direction = "forwards",
         limit: int | None = None,
@@ -204,6 +205,7 @@ class EventStore(Protocol):
             query: only events that it matches.
             types: only events of these types.
             category: only streams of this category.
+            streams: only these streams, of those that there are.
             as_of: only what was recorded, or had happened, by then.
             direction: ``"forwards"`` or ``"backwards"``.
             limit: how many at most.

@@ -67,6 +67,7 @@ class Selection:
     query: Query | None = None
     types: frozenset[str] | None = None
     category: str | None = None
+    streams: frozenset[str] | None = None
     occurred_until: datetime | None = None
     backwards: bool = False
     limit: int | None = None
@@ -76,6 +77,7 @@ class Selection:
         return (
             (self.types is None or row.type in self.types)
             and (self.category is None or category_of(row.stream_id) == self.category)
+            and (self.streams is None or row.stream_id in self.streams)
             and (self.occurred_until is None or row.occurred_at <= self.occurred_until)
             and (self.query is None or self.query.matches(row.type, row.tags))
         )

@@ -95,6 +95,22 @@ def test_an_id_that_is_not_there_is_not_looked_up_in_the_database(
     assert asked
 
 
+def test_some_streams_are_read_by_one_query(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PAGE", 20)
+    store.import_events(((f"a-{n % 50}", event(n)) for n in range(1_000)), progress=False)
+    asked: list[Any] = []
+    fetch = store._database._fetch
+    monkeypatch.setattr(store._database, "_fetch", lambda *args: asked.append(args) or fetch(*args))
+    assert [e.position for e in store.read_all(streams=["a-7"])] == list(range(8, 1_000, 50))
+    assert len(asked) == 1
+    assert asked[0][1][:2] == [7, 958]  # the positions that are read: no others can be of it
+    store.append("b-1", [event()])
+    assert [e.position for e in store.read_all(streams=["b-1"])] == [1_001]
+    assert len(asked) == 1  # it began in the tail
+
+
 def test_recorded_at_never_decreases_over_openings(path: Path) -> None:
     clock = VirtualClock()
     early = clock.now()

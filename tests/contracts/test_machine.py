@@ -257,6 +257,7 @@ class Stores(RuleBasedStateMachine):
         query=st.none() | QUERIES,
         types=st.none() | st.lists(st.sampled_from(NAMES), max_size=2),
         category=st.none() | st.sampled_from(["a", "b", "c", "d"]),
+        streams=st.none() | st.lists(STREAMS | st.just("nobody"), max_size=3),
         as_of=AS_OF,
         direction=DIRECTIONS,
         limit=LIMITS,

@@ -91,6 +91,28 @@ def test_queries(filled: EventStore) -> None:
     assert found(item({"Nothing"})) == []
 
 
+def test_some_streams(filled: EventStore) -> None:
+    read = partial(filled.read_all, streams=["order-4", "stock-1", "nobody", "order-2", "order-4"])
+    assert positions(read()) == [2, 3, 4, 6, 7, 8, 10]
+    assert positions(read(direction="backwards", limit=4)) == [10, 8, 7, 6]
+    assert positions(read(after=2, until=7)) == [3, 4, 6, 7]
+    assert positions(read(types=["Placed"], limit=1)) == [3]
+    assert positions(read(category="order")) == [3, 7]
+    assert positions(read(query=Query.of(tags=["order:4"]))) == [7, 8]
+    assert positions(read(as_of=AsOf(position=6))) == [2, 3, 4, 6]
+    assert positions(filled.read_all(streams=iter(["order-3"]))) == [5]
+    assert positions(filled.read_all(streams=["nobody"])) == []
+    assert positions(filled.read_all(streams=[])) == []
+
+
+def test_some_streams_are_those_of_the_call(filled: EventStore) -> None:
+    reading = filled.read_all(streams=["order-5", "order-6"])
+    filled.append("order-6", [NewEvent("Placed", {})])
+    filled.append("order-5", [NewEvent("Paid", {})])
+    assert positions(reading) == [9]
+    assert positions(filled.read_all(streams=["order-5", "order-6"])) == [9, 11, 12]
+
+
 def test_append_conditions(filled: EventStore) -> None:
     query = Query.of(types=["Placed"], tags=["order:3"])
     filled.append_all(
@@ -124,6 +146,10 @@ def test_pages_are_seamless(store: EventStore, monkeypatch: pytest.MonkeyPatch) 
     assert positions(store.read_all(direction="backwards")) == list(range(11, 0, -1))
     assert positions(store.read_all(limit=6)) == [1, 2, 3, 4, 5, 6]
     assert positions(store.read_all(types=["B"])) == [11]
+    assert positions(store.read_all(streams=["s-1"])) == list(range(1, 11))
+    backwards = store.read_all(streams=["s-1"], limit=4, direction="backwards")
+    assert positions(backwards) == [10, 9, 8, 7]
+    assert positions(store.read_all(streams=["t-1"])) == [11]
 
 
 def test_as_of_a_position_a_recorded_and_an_occurred_time(
@@ -186,6 +212,9 @@ def test_a_moment_is_one_of_three(bad: dict[str, Any]) -> None:
         {"query": "Placed"},
         {"types": "Placed"},
         {"types": Placed},
+        {"streams": "order-1"},
+        {"streams": ["order-1", 2]},
+        {"streams": [""]},
     ],
     ids=repr,
 )
@@ -231,6 +260,7 @@ def test_memory_and_duckdb_agree(
             "until": data.draw(st.none() | st.integers(0, 12)),
             "types": data.draw(st.none() | st.lists(st.sampled_from(["X", "Y"]))),
             "category": data.draw(st.none() | st.sampled_from(["a", "b", "c"])),
+            "streams": data.draw(st.none() | st.lists(STREAMS, max_size=2)),
             "query": data.draw(st.none() | st.just(Query.of(tags=["X"]))),
             "limit": data.draw(st.none() | st.integers(0, 5)),
             "direction": data.draw(st.sampled_from(["forwards", "backwards"])),

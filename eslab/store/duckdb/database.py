@@ -34,7 +34,7 @@ from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenErro
 from eslab.events import category_of
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import commit, lent
-from eslab.store.duckdb.hot import Heads
+from eslab.store.duckdb.hot import Cover, Heads
 from eslab.store.duckdb.journal import Identity
 from eslab.store.duckdb.typed import TYPED_SCHEMA
 from eslab.store.result import Result
@@ -507,14 +507,25 @@ class Database:
             limit = None if limit is None else max(0, limit - len(rows))
             low, high = (low, first - 1) if backwards else (last + 1, high)
 
-    def rows(self, selection: Selection) -> Iterator[LogRow]:
-        """Yield the rows that are selected."""
+    def rows(self, selection: Selection, cover: Cover | None = None) -> Iterator[LogRow]:
+        """Yield the rows that are selected.
+
+        Args:
+            selection: which are.
+            cover: where those of its streams are, if it names some.
+        """
         where, values = _where(selection)
         after, until, limit = selection.after, selection.until, selection.limit
         order = "desc" if selection.backwards else "asc"
         # Windows of positions, which zone maps find at once; a limit alone would make DuckDB read
         # the rest of the log for every page. Where few rows match, the windows grow.
         span = PAGE if limit is None else max(1, min(PAGE, limit if not where else PAGE // 4))
+        if cover is not None:
+            where += " and l.stream_id in (select unnest(?::integer[]))"
+            values.append(cover.numbers)
+            after, until = max(after, cover.after), min(until, cover.until)
+            # So that a window holds as many of their events as it would hold of all: mostly all.
+            span = max(span, span * (until - after) // max(1, cover.events))
         while after < until and limit != 0:
             low, high = (
                 (max(after, until - span), until)
@@ -530,7 +541,7 @@ class Database:
             limit = None if limit is None else max(0, limit - len(rows))
             after, until = (after, low) if selection.backwards else (high, until)
             if len(rows) < span // 4:
-                span = min(2 * span, 16 * PAGE)
+                span = max(span, min(2 * span, 16 * PAGE))
 
     def _fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self.cursor() as cursor, driver_errors("the log cannot be read"):

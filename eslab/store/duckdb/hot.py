@@ -10,13 +10,14 @@ million ids take 80 MB and 0.5 us a look-up in bulk.
 from __future__ import annotations
 
 import mmap
+import sys
 import threading
 import uuid
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import count
+from itertools import chain, count
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +28,7 @@ from eslab.clock import minted_position
 from eslab.store.columns import Head, LogColumns
 from eslab.store.rows import LogRow
 
-__all__ = ["GivenIds", "Heads", "Hot", "Tail", "is_minted"]
+__all__ = ["Cover", "GivenIds", "Heads", "Hot", "Tail", "is_minted"]
 
 RUN: Final = 2_000_000
 LOW: Final = (1 << 64) - 1
@@ -36,6 +37,22 @@ LOW: Final = (1 << 64) - 1
 def is_minted(row: LogRow) -> bool:
     """Say whether the id of a row says where it is; see `eslab.clock.minted_position`."""
     return row.event_id.int >> 76 == row.position << 4 | 8
+
+
+class Cover(NamedTuple):
+    """Where the events of some streams are.
+
+    Attributes:
+        numbers: of the streams.
+        events: how many they have.
+        after: a position that all of them are behind.
+        until: the position of the last one.
+    """
+
+    numbers: list[int]
+    events: int
+    after: int
+    until: int
 
 
 class Heads:
@@ -90,6 +107,16 @@ class Heads:
         """Return the version of a stream and the position of its last event, or zeros."""
         number = self._numbers.get(stream_id, 0)
         return self._versions[number], self._positions[number]
+
+    def cover(self, stream_ids: Iterable[str]) -> Cover:
+        """Return where the events of some streams are; streams that do not exist have none."""
+        numbers = [number for id in stream_ids if (number := self._numbers.get(id))]
+        return Cover(
+            numbers,
+            sum(self._versions[number] for number in numbers),
+            min(numbers, default=1) - 1,  # each stream before it has at least one event there
+            max((self._positions[number] for number in numbers), default=0),
+        )
 
     def advance(self, rows: Iterable[LogRow | Head]) -> None:
         """Take note of rows that were appended."""
@@ -227,6 +254,13 @@ class Tail:
             return []
         first = rows[0].version
         return rows[max(0, low - first) : max(0, high - first + 1)]
+
+    def of_streams(self, stream_ids: Iterable[str], after: int, until: int) -> list[LogRow]:
+        """Return the rows of some streams with after < position <= until."""
+        every = chain.from_iterable(self.of_stream(id, 1, sys.maxsize) for id in stream_ids)
+        rows = [row for row in every if after < row.position <= until]
+        rows.sort(key=attrgetter("position"))
+        return rows
 
     def recorded_by(self, moment: datetime, head: int) -> int:
         """Return the last position up to `head` that was recorded by then; 0 if there is none."""

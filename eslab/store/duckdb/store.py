@@ -579,14 +579,19 @@ class DuckDBStore(StoreAdapter):
 
     def _rows(self, selection: Selection) -> Iterator[LogRow]:
         _, flushed, tail, _ = self._hot
-        warm = tail.between(max(selection.after, flushed), selection.until)
+        after, streams, cover = max(selection.after, flushed), selection.streams, None
+        if streams is None:
+            warm = tail.between(after, selection.until)
+        else:
+            warm = tail.of_streams(streams, after, selection.until)
+            cover = self._heads.cover(id for id in streams if not tail.of_stream(id, 1, 1))
         cold = replace(selection, until=min(selection.until, flushed))
         if not warm:
-            yield from self._database.rows(cold)
+            yield from self._database.rows(cold, cover)
             return
         left = selection.limit
         parts: list[Callable[[int | None], Iterable[LogRow]]] = [
-            lambda limit: self._database.rows(replace(cold, limit=limit)),
+            lambda limit: self._database.rows(replace(cold, limit=limit), cover),
             lambda limit: selected(
                 reversed(warm) if selection.backwards else warm, replace(selection, limit=limit)
             ),
