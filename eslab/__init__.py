@@ -1,9 +1,10 @@
 """eslab: an event-sourcing lab that lives in notebooks.
 
-Start with `Lab`; below it are `open_store`, `Event`, `Aggregate`, `Projection` and `Saga`.
+Start with `Lab`; below it are `open_store`, `Event`, `Aggregate`, `Command`,
+`Projection` and `Saga`.
 """
 
-from eslab.aggregates import Aggregate, applies
+from eslab.aggregates import Aggregate, Decider, Entity, applies, handles
 from eslab.clock import SystemClock, VirtualClock
 from eslab.errors import (
     AppendConditionError,
@@ -12,10 +13,14 @@ from eslab.errors import (
     ConcurrencyError,
     DomainError,
     EslabError,
+    HandlerError,
+    HandlerNotFoundError,
     IdempotencyError,
     InputError,
     LimitError,
+    MessagingError,
     MissingDependencyError,
+    NotAuthorisedError,
     PartialDuplicateError,
     ProjectionError,
     QueryError,
@@ -45,6 +50,7 @@ from eslab.events import (
     RecordedEvent,
 )
 from eslab.lab import Lab
+from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, on
 from eslab.sagas import Saga, Step, StepContext
 from eslab.store import (
@@ -70,26 +76,35 @@ __all__ = [
     "AppendResult",
     "AsOf",
     "ClockError",
+    "Command",
     "ConcurrencyError",
+    "ConsistencyToken",
     "Cost",
+    "Decider",
     "DomainError",
+    "Entity",
     "EslabError",
     "Event",
     "EventStore",
+    "HandlerError",
+    "HandlerNotFoundError",
     "IdempotencyError",
     "InputError",
     "Lab",
     "LimitError",
     "MemoryStore",
+    "MessagingError",
     "Metadata",
     "MissingDependencyError",
     "NewEvent",
+    "NotAuthorisedError",
     "PartialDuplicateError",
     "Projection",
     "ProjectionError",
     "Query",
     "QueryError",
     "QueryItem",
+    "ReadQuery",
     "RecordedEvent",
     "RegistrationError",
     "Row",
@@ -112,6 +127,7 @@ __all__ = [
     "Verification",
     "VirtualClock",
     "applies",
+    "handles",
     "on",
     "open_store",
     "restore_store",

@@ -28,6 +28,7 @@ __all__ = [
     "SystemClock",
     "VirtualClock",
     "as_utc",
+    "derived_id",
     "minted_position",
 ]
 
@@ -148,6 +149,23 @@ class IdSource(Protocol):
     def in_epoch(self, epoch: int) -> IdSource:
         """Return the source for an epoch of the store, where a position may be another event's."""
         ...
+
+
+def derived_id(source: uuid.UUID, index: int) -> uuid.UUID:
+    """Return the id of the n-th event that a message caused: the same at each attempt.
+
+    A UUID of version 5 (RFC 9562): a hash of both.
+
+    Args:
+        source: the id of the message.
+        index: of the event, from 0.
+
+    Example:
+        >>> command_id = uuid.UUID(int=7)
+        >>> derived_id(command_id, 0) == derived_id(command_id, 0) != derived_id(command_id, 1)
+        True
+    """
+    return uuid.uuid5(source, str(index))
 
 
 def minted_position(id: uuid.UUID) -> int | None:

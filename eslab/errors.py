@@ -11,6 +11,10 @@
     │   ├── RegistrationError       two definitions claim the same name
     │   └── UnknownEventTypeError   a stored type has no class here
     ├── DomainError                 a command was refused by the domain: nothing was recorded
+    ├── MessagingError              commands, queries and what handles them
+    │   ├── HandlerNotFoundError    nothing handles messages of that type
+    │   ├── HandlerError            a handler gave something that it may not give
+    │   └── NotAuthorisedError      whoever sent a message may not
     ├── StoreError                  the event store
     │   ├── StoreOpenError          the file cannot be opened as a store
     │   ├── StoreClosedError        it was closed
@@ -30,6 +34,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = [
     "AppendConditionError",
     "AppendOutcomeUnknownError",
@@ -37,10 +43,14 @@ __all__ = [
     "ConcurrencyError",
     "DomainError",
     "EslabError",
+    "HandlerError",
+    "HandlerNotFoundError",
     "IdempotencyError",
     "InputError",
     "LimitError",
+    "MessagingError",
     "MissingDependencyError",
+    "NotAuthorisedError",
     "PartialDuplicateError",
     "ProjectionError",
     "QueryError",
@@ -109,6 +119,30 @@ class UnknownEventTypeError(SchemaError):
 
 class DomainError(EslabError):
     """The domain refuses a command; nothing is recorded."""
+
+
+class MessagingError(EslabError):
+    """A command or a query cannot be handled."""
+
+
+class HandlerNotFoundError(MessagingError):
+    """Nothing handles messages of that type; nothing was recorded."""
+
+    def __init__(self, type_name: str, *, known: Iterable[str], by: str) -> None:
+        self.type_name = type_name
+        listed = ", ".join(sorted(known)) or "nothing"
+        super().__init__(
+            f"{by} handles {listed}, and not {type_name}: register a handler that takes it "
+            f"(is it another class of that name?)"
+        )
+
+
+class HandlerError(MessagingError):
+    """A handler gave something that it may not give; nothing was recorded."""
+
+
+class NotAuthorisedError(MessagingError):
+    """Whoever sent the message may not; it was not handled."""
 
 
 class StoreError(EslabError):

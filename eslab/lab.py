@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
+import time
+import uuid
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from eslab.aggregates import Aggregate, Repository
+from pydantic import BaseModel
+
+from eslab.aggregates import Aggregate, Decider, Definition, Repository, SnapshotReport, Sourced
 from eslab.bus import LocalBus, Relay
 from eslab.clock import Clock, RandomIds, SeededIds, SystemClock, VirtualClock
 from eslab.errors import ClockError, EslabError, InputError, StreamNotFoundError
-from eslab.events import ANY, Event, Expected, Metadata, RecordedEvent, category_of, type_name
+from eslab.events import (
+    ANY,
+    AsOf,
+    Event,
+    Expected,
+    Metadata,
+    RecordedEvent,
+    category_of,
+    type_name,
+)
+from eslab.messaging import Command, CommandBus, ConsistencyToken, Middleware, QueryBus, ReadQuery
 from eslab.projections import Projection, ProjectionRunner
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga, SagaState
-from eslab.schema import EventRegistry, canonical_json, encode
+from eslab.schema import EventRegistry, canonical_json, encode, message_classes
 from eslab.store import AppendResult
 from eslab.store.result import Result
 from eslab.subscriptions import Runner, Worker
@@ -32,7 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Lab"]
 
-A = TypeVar("A", bound=Aggregate)
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T", bound=Sourced)
 
 _labs: weakref.WeakValueDictionary[str, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
@@ -111,10 +127,20 @@ class Lab:
         self.store.use_registry(self.registry)
         self.repository = Repository(self.store, self.registry)
         self.bus = LocalBus()
+        self._middleware: list[Middleware] = []
+        self._minted = 0
+        self._commands = CommandBus(
+            self.store,
+            self.repository,
+            middleware=self._middleware,
+            mint=self._mint,
+            sleep=_no_sleep if isinstance(clock, VirtualClock) else time.sleep,
+        )
+        self._queries = QueryBus(self._middleware, self._mint)
         self.superseded = False
         self._relay = Relay(self.store, self.bus)
         self._orchestrator = Orchestrator(self.store, self.registry)
-        self._aggregates: dict[str, type[Aggregate]] = {}
+        self._definitions: dict[str, type[Aggregate] | Decider[Any]] = {}
         self._projections: dict[str, ProjectionRunner] = {}
         if isinstance(self.clock, VirtualClock):
             last = self.store.last_recorded_at()
@@ -137,23 +163,133 @@ class Lab:
 
     # The write side.
 
-    def register(self, *definitions: type[Event | Aggregate] | Saga) -> None:
-        """Make event classes, aggregate classes and sagas known to this lab.
+    def register(self, *definitions: type[Event | Aggregate] | Decider[Any] | Saga) -> None:
+        """Make event classes, aggregate classes, deciders and sagas known to this lab.
 
-        What is appended, loaded, saved, projected or started is registered by that already.
+        What is appended, loaded, saved, projected or started is registered by that already; an
+        aggregate and a decider must be, so that they are given the commands that they handle.
 
         Raises:
-            RegistrationError: another class has the same type name.
+            RegistrationError: another class has the same type name, or another aggregate handles
+                the same command.
         """
         for definition in definitions:
             if isinstance(definition, Saga):
                 self._orchestrator.register(definition)
-            elif isinstance(definition, type) and issubclass(definition, Aggregate):
-                self._aggregates[definition.category] = definition
-                for event in definition.event_classes.values():
-                    self.registry.register(event)
+            elif isinstance(definition, Decider) or (
+                isinstance(definition, type) and issubclass(definition, Aggregate)
+            ):
+                if self._definitions.get(definition.category) is not definition:
+                    self._commands.register(definition)
+                    self._definitions[definition.category] = definition
             else:
                 self.registry.register(definition)
+
+    def handles(self, handler: F) -> F:
+        """Let a function handle the commands, or answer the queries, that it takes.
+
+        The class of the command or the query is the annotation of its first parameter. What
+        handles a command returns what is to be saved (see `eslab.messaging.CommandBus.register`);
+        what answers a query returns the answer.
+
+        Raises:
+            RegistrationError: something else handles one of them.
+            SchemaError: the annotation is neither.
+
+        Example:
+            >>> class GetTotal(ReadQuery):
+            ...     of: list[int]
+            >>> with Lab(seed=7) as lab:
+            ...     @lab.handles
+            ...     def total(query: GetTotal) -> int:
+            ...         return sum(query.of)
+            ...     lab.query(GetTotal(of=[1, 2]))
+            3
+        """
+        if not callable(handler) or isinstance(handler, type):
+            raise InputError(f"handles() takes a function, not {handler!r:.200}")
+        (message, *_) = message_classes(handler, BaseModel, 0, word="command or query")
+        if issubclass(message, ReadQuery):
+            self._queries.register(handler)
+        else:
+            self._commands.register(handler)
+        return handler
+
+    def use(self, *middleware: Middleware) -> None:
+        """Let each command and query pass through these, behind those that are there already.
+
+        Example:
+            >>> from eslab.messaging import logged
+            >>> with Lab(seed=7) as lab:
+            ...     lab.use(logged)
+        """
+        self._middleware.extend(middleware)
+
+    def execute(
+        self,
+        command: Command,
+        *,
+        command_id: uuid.UUID | None = None,
+        metadata: Metadata | None = None,
+    ) -> ConsistencyToken:
+        """Carry out a command: load, decide, append; and again, if others appended meanwhile.
+
+        Args:
+            command: it is handled by an aggregate or a decider that is registered here, or by a
+                function.
+            command_id: with an id, a command that was carried out already is not carried out
+                again, and the first result comes back as a duplicate; also in another process.
+            metadata: who sends it, and what it belongs to; by default to the command that is
+                handled now.
+
+        Returns:
+            How far to read to see what it recorded.
+
+        Raises:
+            DomainError: it was refused; nothing was recorded.
+            HandlerNotFoundError: nothing handles commands of its type.
+            HandlerError: its handler gave something else than events.
+            ConcurrencyError: others appended first, each time that it was tried.
+            IdempotencyError: the command id was used for another command.
+
+        Example:
+            >>> from eslab.simulation.scenarios import accounts
+            >>> with Lab(seed=7) as lab:
+            ...     lab.register(accounts.account)
+            ...     lab.execute(accounts.OpenAccount(account_id="a-1", owner="Ann"))
+            <ConsistencyToken position 1, epoch 1>
+        """
+        return self._commands.execute(command, command_id=command_id, metadata=metadata)
+
+    async def execute_async(
+        self,
+        command: Command,
+        *,
+        command_id: uuid.UUID | None = None,
+        metadata: Metadata | None = None,
+    ) -> ConsistencyToken:
+        """Do the same on a thread, while the event loop goes on."""
+        return await asyncio.to_thread(
+            self.execute, command, command_id=command_id, metadata=metadata
+        )
+
+    def query(self, query: ReadQuery, *, metadata: Metadata | None = None) -> Any:
+        """Return the answer of the function that is registered for a query by `handles`.
+
+        Raises:
+            HandlerNotFoundError: nothing answers it.
+        """
+        return self._queries.ask(query, metadata=metadata)
+
+    def _mint(self) -> uuid.UUID:
+        """Return an id for a message; with a seed the same one at the same place of a run."""
+        if self.seed is None:
+            return uuid.uuid4()
+        # A command that recorded something moved the head: no later one begins there, not even
+        # after the store was opened again.
+        self._minted += 1
+        place = f"{self.seed} {self.store.epoch} {self.store.head()} {self._minted}"
+        return uuid.uuid5(self.store.store_id, place)
 
     def append(
         self,
@@ -172,20 +308,39 @@ class Lab:
             encoded.append(new)
         return self.store.append(stream_id, encoded, expected_version=expected_version)
 
-    def load(self, cls: type[A], id: str, *, version: int | None = None) -> A:
-        """Load an aggregate; see `eslab.aggregates.Repository.load`."""
-        self.register(cls)
-        return self.repository.load(cls, id, version=version)
+    def load(
+        self,
+        definition: Definition[T],
+        id: str,
+        *,
+        version: int | None = None,
+        as_of: AsOf | None = None,
+    ) -> T:
+        """Load an aggregate, or an entity of a decider; see `eslab.aggregates.Repository.load`."""
+        self._register(definition)
+        return self.repository.load(definition, id, version=version, as_of=as_of)
 
-    def find(self, cls: type[A], id: str) -> A:
-        """Load an aggregate, or give a new one; see `eslab.aggregates.Repository.find`."""
-        self.register(cls)
-        return self.repository.find(cls, id)
+    def find(self, definition: Definition[T], id: str) -> T:
+        """Load one, or give a new one; see `eslab.aggregates.Repository.find`."""
+        self._register(definition)
+        return self.repository.find(definition, id)
 
-    def save(self, aggregate: Aggregate, *, metadata: Metadata | None = None) -> AppendResult:
-        """Save an aggregate; see `eslab.aggregates.Repository.save`."""
-        self.register(type(aggregate))
-        return self.repository.save(aggregate, metadata=metadata)
+    def get_many(self, definition: Definition[T], ids: Iterable[str]) -> dict[str, T]:
+        """Load several in one query; see `eslab.aggregates.Repository.get_many`."""
+        self._register(definition)
+        return self.repository.get_many(definition, ids)
+
+    def save(self, sourced: Sourced, *, metadata: Metadata | None = None) -> AppendResult:
+        """Save an aggregate or an entity; see `eslab.aggregates.Repository.save`."""
+        self._register(sourced.definition)
+        return self.repository.save(sourced, metadata=metadata)
+
+    def check_snapshots(self, *definitions: Definition[Any]) -> SnapshotReport:
+        """Compare snapshots; see `eslab.aggregates.Repository.check_snapshots`."""
+        return self.repository.check_snapshots(*definitions)
+
+    def _register(self, definition: Definition[Any]) -> None:
+        self.register(definition)  # type: ignore[arg-type]  # these are what there is of them
 
     # The read side.
 
@@ -310,12 +465,14 @@ class Lab:
             self.store, stream_id=stream_id, category=category, types=names, limit=limit
         )
 
-    def replay(self, stream_id: str, *, aggregate: type[Aggregate] | None = None) -> StreamPlayer:
+    def replay(
+        self, stream_id: str, *, aggregate: type[Aggregate] | Decider[Any] | None = None
+    ) -> StreamPlayer:
         """Replay a stream, step by step, with the state after each event.
 
         Args:
             stream_id: the stream.
-            aggregate: the class whose handlers give the state; by default the one that is
+            aggregate: the class, or the decider, that gives the state; by default the one that is
                 registered for the stream's category.
 
         Raises:
@@ -327,8 +484,8 @@ class Lab:
             raise StreamNotFoundError(stream_id)
         if aggregate is not None:
             self.register(aggregate)
-        cls = aggregate or self._aggregates.get(category_of(stream_id))
-        steps = replay(self.store, stream_id, aggregate=cls, registry=self.registry)
+        definition = aggregate or self._definitions.get(category_of(stream_id))
+        steps = replay(self.store, stream_id, definition=definition, registry=self.registry)
         return StreamPlayer(steps, widget=_player_widget)
 
     def lag(self, *projections: str) -> LagView:
@@ -397,6 +554,10 @@ class Lab:
             f"{counted(len(self._projections), 'projection')}, "
             f"{self.clock.now().isoformat()}{superseded})"
         )
+
+
+def _no_sleep(seconds: float) -> None:
+    """Wait on a virtual clock, where whoever waits holds everybody up."""
 
 
 def _fingerprinted(event: RecordedEvent) -> str:

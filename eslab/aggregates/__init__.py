@@ -1,6 +1,18 @@
-"""The write side: aggregates, folded from their events, that decide what happens next."""
+"""The write side: aggregates and deciders, folded from their events, say what happens next."""
 
-from eslab.aggregates.aggregate import Aggregate, applies
-from eslab.aggregates.repository import Repository
+from eslab.aggregates.aggregate import Aggregate, applies, handles
+from eslab.aggregates.decider import Decider, Entity
+from eslab.aggregates.repository import Repository, SnapshotReport
+from eslab.aggregates.sourced import Definition, Sourced
 
-__all__ = ["Aggregate", "Repository", "applies"]
+__all__ = [
+    "Aggregate",
+    "Decider",
+    "Definition",
+    "Entity",
+    "Repository",
+    "SnapshotReport",
+    "Sourced",
+    "applies",
+    "handles",
+]

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, get_origin
 
-from eslab.errors import SchemaError
-from eslab.events import Event, check_stream_id
-from eslab.schema import event_handlers, marker, snake_case
+from pydantic import BaseModel
+from typing_extensions import TypedDict
 
-__all__ = ["Aggregate", "applies"]
+from eslab.aggregates.sourced import CONSTANTS, Sourced, StateSchema, check_category, detached
+from eslab.errors import HandlerError, HandlerNotFoundError, SchemaError
+from eslab.events import Event
+from eslab.schema import event_handlers, marker, message_handlers, qualified_name, snake_case
+
+__all__ = ["Aggregate", "applies", "handles"]
 
 applies = marker("__eslab_applies__")
 """Mark a method of an aggregate as the one that applies a type of event to the state.
 
-The event's class is the annotation of the method's parameter.
+The event's class is the annotation of the method's parameter; a union is several.
+"""
+
+handles = marker("__eslab_handles__")
+"""Mark a method of an aggregate as the one that decides a type of command.
+
+The command's class is the annotation of the method's parameter. The method records events, or
+refuses the command by raising `DomainError`; it returns nothing.
 """
 
 
-class Aggregate:
+class Aggregate(Sourced):
     """State by annotations with defaults; methods decide and `record`; handlers apply.
 
-    The state changes in the handlers alone, so that it is the same when it is folded from the
-    stored events. The category of its streams is the name of the class in snake case, unless the
-    class argument ``category=`` says otherwise.
+    The class-shaped front of what a `Decider` is. The state changes in the handlers alone, so that
+    it is the same when it is folded from the stored events.
+
+    Class arguments:
+        category: of its streams; by default the name of the class in snake case.
+        events: the classes of its events that must have a handler each, beside those that have
+            one and those that are defined inside the class.
+        ignores: the classes of events that change nothing.
+        snapshot_every: keep a snapshot of the state every so many events; by default never.
+        snapshot_version: to be raised when the handlers begin to fold the same events to another
+            state.
 
     Args:
         id: the identity, after the category in the stream id.
@@ -46,80 +65,170 @@ class Aggregate:
     """
 
     category: ClassVar[str]
-    event_classes: ClassVar[dict[str, type[Event]]]
-    _appliers: ClassVar[dict[str, Callable[..., None]]]
-    _defaults: ClassVar[dict[str, Any]]
-    _mutables: ClassVar[dict[str, Any]]
+    event_classes: ClassVar[Mapping[str, type[Event]]] = {}
+    commands: ClassVar[tuple[type[BaseModel], ...]] = ()
+    snapshot_every: ClassVar[int | None] = None
+    snapshot_version: ClassVar[int] = 1
+    _appliers: ClassVar[dict[str, Callable[..., None]]] = {}
+    _handlers: ClassVar[dict[str, Callable[..., None]]] = {}
+    _defaults: ClassVar[dict[str, Any]] = {}
+    _mutables: ClassVar[dict[str, Any]] = {}
+    _state_schema: ClassVar[StateSchema | None] = None
 
-    def __init_subclass__(cls, *, category: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        category: str | None = None,
+        events: Iterable[type[Event]] = (),
+        ignores: Iterable[type[Event]] = (),
+        snapshot_every: int | None = None,
+        snapshot_version: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init_subclass__(**kwargs)
-        cls.category = snake_case(cls.__name__) if category is None else category
-        if "-" in cls.category or not cls.category:
-            raise SchemaError(
-                f"{cls.__qualname__}: a category is the part of a stream id before the first '-': "
-                f"it cannot be {cls.category!r}"
-            )
-        handlers = event_handlers(cls, "__eslab_applies__")
-        cls.event_classes = {event.event_type: event for event in handlers}
-        cls._appliers = {event.event_type: method for event, method in handlers.items()}
+        where = cls.__qualname__
+        cls.category = check_category(
+            snake_case(cls.__name__) if category is None else category, where=where
+        )
+        appliers = event_handlers(cls, "__eslab_applies__")
+        commands = message_handlers(cls, "__eslab_handles__", BaseModel, word="command")
+        ignored = [*_ignored(cls), *ignores]
+        cls._appliers = {event.event_type: _ignore for event in ignored}
+        cls._appliers |= {event.event_type: method for event, method in appliers.items()}
+        cls.event_classes = {event.event_type: event for event in (*ignored, *appliers)}
+        _require_handlers(cls, [*_nested_events(cls), *events])
+        cls.commands = tuple(commands)
+        cls._handlers = {qualified_name(command): method for command, method in commands.items()}
         cls._defaults = _state_defaults(cls)
         cls._mutables = {
-            name: value for name, value in cls._defaults.items() if type(value) not in _CONSTANTS
+            name: value for name, value in cls._defaults.items() if type(value) not in CONSTANTS
         }
+        cls.snapshot_every, cls.snapshot_version = snapshot_every, snapshot_version
+        cls._state_schema = None
+        if snapshot_every is not None:
+            cls.state_schema()
 
     def __init__(self, id: str) -> None:
-        self.id = id
-        self.stream_id = check_stream_id(f"{self.category}-{id}")
-        self.version = 0
-        self.uncommitted: list[Event] = []
+        super().__init__(self.category, id)
         if self._mutables:  # other defaults are read from the class
             for name, default in self._mutables.items():
-                setattr(self, name, copy.deepcopy(default))
+                setattr(self, name, detached(default))
+
+    @property
+    def definition(self) -> type[Self]:
+        """Its class."""
+        return type(self)
 
     @property
     def state(self) -> dict[str, Any]:
         """The values of its annotated attributes."""
         return {name: getattr(self, name) for name in self._defaults}
 
-    def record(self, event: Event) -> None:
-        """Apply an event, and keep it until the aggregate is saved.
+    @classmethod
+    def state_schema(cls) -> StateSchema:
+        """Return how its state is kept in a snapshot: by the annotations of its attributes."""
+        if cls._state_schema is None:
+            hints = typing.get_type_hints(cls)
+            fields = {name: hints[name] for name in cls._defaults}
+            shape = TypedDict("State", fields)  # type: ignore[misc]  # they are not written here
+            where = cls.__qualname__
+            cls._state_schema = StateSchema(shape, version=cls.snapshot_version, where=where)
+        return cls._state_schema
+
+    def execute(self, command: BaseModel) -> None:
+        """Let the method decide a command that is marked with `handles` for its type.
 
         Raises:
-            SchemaError: no handler applies this type of event.
+            DomainError: the command is refused; the aggregate may hold a part of it, and is to be
+                loaded again.
+            HandlerNotFoundError: no method handles commands of that type.
+            HandlerError: the method returned something.
         """
-        self._apply(event)
-        self.uncommitted.append(event)
-
-    def rebuild(self, events: Iterable[Event]) -> Self:
-        """Apply events that are in the store already, in their order."""
-        for event in events:
-            self._apply(event)
-        return self
+        handler = self._handlers.get(qualified_name(type(command)))
+        if handler is None:
+            raise HandlerNotFoundError(
+                type(command).__name__,
+                known=[handled.__name__ for handled in self.commands],
+                by=type(self).__qualname__,
+            )
+        returned = handler(self, command)
+        if returned is not None:
+            raise HandlerError(
+                f"{handler.__qualname__} returned {returned!r:.200}: a method of an aggregate "
+                f"records its events with self.record(...), and returns nothing"
+            )
 
     def _apply(self, event: Event) -> None:
         applier = self._appliers.get(event.event_type)
         if applier is None:
             raise SchemaError(
                 f"{type(self).__qualname__} has no handler for {event.event_type}: give it a "
-                f"method with @applies and a parameter annotated as {type(event).__name__}"
+                f"method with @applies and a parameter annotated as {type(event).__name__}, or "
+                f"the class argument ignores=[{type(event).__name__}]"
             )
         applier(self, event)
-        self.version += 1
 
-    def __repr__(self) -> str:
-        state = "".join(f" {name}={value!r}" for name, value in self.state.items())
-        pending = f" ({len(self.uncommitted)} uncommitted)" if self.uncommitted else ""
-        return f"<{type(self).__name__} {self.id} v{self.version}{state}{pending}>"
+    def _copy_state(self, other: Self) -> None:
+        for name, value in self.__dict__.items():
+            if name not in _KEPT:
+                other.__dict__[name] = detached(value)
+
+    def _restore_state(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def _called(self) -> str:
+        return type(self).__name__
+
+    def _shown(self) -> str:
+        return "".join(f" {name}={value!r}" for name, value in self.state.items())
 
 
-_CONSTANTS = frozenset({str, int, bool, float, type(None)})
-_OWN_NAMES = frozenset({"id", "version", "uncommitted", "stream_id", "state", "category"})
+def _ignore(aggregate: Aggregate, event: Event) -> None:
+    """Apply an event that changes nothing."""
+
+
+_KEPT = frozenset({"id", "version", "uncommitted", "stream_id"})
+_OWN_NAMES = frozenset(
+    {*_KEPT, *(name for name in vars(Aggregate) if not name.startswith("_")), *vars(Sourced)}
+)
+
+
+def _ignored(cls: type[Aggregate]) -> list[type[Event]]:
+    """Return the events that the classes which it extends ignore."""
+    return [
+        event
+        for base in cls.__mro__[1:]
+        if issubclass(base, Aggregate)
+        for name, event in base.event_classes.items()
+        if base._appliers[name] is _ignore  # noqa: SLF001 - of this module
+    ]
+
+
+def _nested_events(cls: type[Aggregate]) -> list[type[Event]]:
+    return [
+        value
+        for value in vars(cls).values()
+        if isinstance(value, type) and issubclass(value, Event)
+    ]
+
+
+def _require_handlers(cls: type[Aggregate], events: Iterable[type[Event]]) -> None:
+    """Raise SchemaError for an event that is neither applied nor ignored."""
+    for event in events:
+        if not (isinstance(event, type) and issubclass(event, Event)):
+            raise SchemaError(f"{cls.__qualname__}: an event is a subclass of Event, not {event!r}")
+        if event.event_type not in cls.event_classes:
+            raise SchemaError(
+                f"{cls.__qualname__} has no handler for its event {event.event_type}: give it a "
+                f"method with @applies and a parameter annotated as {event.__name__}, or the "
+                f"class argument ignores=[{event.__name__}]"
+            )
 
 
 def _state_defaults(cls: type[Aggregate]) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
-        if owner in (Aggregate, object):
+        if owner in (Aggregate, Sourced) or not issubclass(owner, Aggregate):
             continue
         for name, annotation in vars(owner).get("__annotations__", {}).items():
             if str(annotation).startswith(("ClassVar", "typing.ClassVar")):

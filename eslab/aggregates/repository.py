@@ -1,27 +1,41 @@
-"""Where aggregates are loaded from and saved to."""
+"""Where aggregates and entities are loaded from and saved to."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
-from eslab.aggregates.aggregate import Aggregate
-from eslab.errors import StreamNotFoundError
-from eslab.events import Metadata
-from eslab.schema import EventRegistry, encode
-from eslab.store.port import AppendResult, EventStore
+from eslab.aggregates.sourced import Definition, Sourced
+from eslab.clock import derived_id
+from eslab.errors import InputError, StreamNotFoundError
+from eslab.events import AsOf, Event, Metadata, NewEvent, category_of
+from eslab.schema import AnyEvent, EncodedEvent, EventRegistry, encode, encoded
+from eslab.store.port import AppendResult, EventStore, Snapshot, SnapshotKey, StreamAppend
+from eslab.words import counted
 
-__all__ = ["Repository"]
+__all__ = ["Repository", "SnapshotReport"]
 
-A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T", bound=Sourced)
+
+CACHE: Final = 1_000
 
 
 class Repository:
-    """Loads aggregates from a store, and saves what they recorded.
+    """Loads aggregates and entities from a store, and saves what they recorded.
+
+    What was loaded last is kept in memory, so that only what was recorded since is read. It is
+    never taken for the truth: each load looks at the version of the stream.
 
     Args:
         store: where the events are.
-        registry: which class stands for which type; the event classes of every aggregate that is
-            loaded or saved are registered in it.
+        registry: which class stands for which type; the event classes of whatever is loaded or
+            saved are registered in it.
+        cache: how many are kept in memory; 0 for none.
 
     Example:
         >>> from eslab.interop.flights import Flight
@@ -32,52 +46,285 @@ class Repository:
         eslab.errors.StreamNotFoundError: there is no stream 'flight-2013-01-01-UA1545-EWR'
     """
 
-    def __init__(self, store: EventStore, registry: EventRegistry) -> None:
+    def __init__(self, store: EventStore, registry: EventRegistry, *, cache: int = CACHE) -> None:
         self._store = store
         self._registry = registry
-        self._known: set[type[Aggregate]] = set()
+        self._known: set[Definition[Any]] = set()
+        self._cache = _Cache(cache)
 
-    def load(self, cls: type[A], id: str, *, version: int | None = None) -> A:
-        """Rebuild an aggregate from its events.
+    def load(
+        self,
+        definition: Definition[T],
+        id: str,
+        *,
+        version: int | None = None,
+        as_of: AsOf | None = None,
+    ) -> T:
+        """Return an aggregate, or an entity of a decider, as its events left it.
 
         Args:
-            cls: the class of the aggregate.
+            definition: the class of the aggregate, or the decider.
             id: its identity.
             version: as it was at this version; by default as it is.
+            as_of: as it was at a position, a recorded or an occurred time.
 
         Raises:
-            StreamNotFoundError: it has no events.
+            StreamNotFoundError: it has no events, or had none then.
             UnknownEventTypeError: its stream holds an event of a type nobody knows.
         """
-        aggregate = self.find(cls, id, version=version)
-        if aggregate.version == 0:
-            raise StreamNotFoundError(aggregate.stream_id)
-        return aggregate
+        found = self.find(definition, id, version=version, as_of=as_of)
+        if found.version == 0:
+            raise StreamNotFoundError(found.stream_id)
+        return found
 
-    def find(self, cls: type[A], id: str, *, version: int | None = None) -> A:
-        """Rebuild an aggregate from its events; a new one if it has none."""
-        if cls not in self._known:
-            self._register(cls)
-        aggregate = cls(id)
-        recorded = self._store.read(aggregate.stream_id, to_version=version)
-        return aggregate.rebuild(map(self._registry.decode, recorded))
+    def find(
+        self,
+        definition: Definition[T],
+        id: str,
+        *,
+        version: int | None = None,
+        as_of: AsOf | None = None,
+    ) -> T:
+        """Do the same; if it has no events, return a new one."""
+        self.register(definition)
+        if as_of is not None:  # what had occurred by then may be any of its events
+            read = self._store.read(definition(id).stream_id, to_version=version, as_of=as_of)
+            return definition(id).rebuild(map(self._registry.decode, read))
+        if version is not None:
+            return self._rebuilt(definition, definition(id), until=version)
+        kept = self._cache.get(definition, id, self._registry.revision)
+        found = definition(id) if kept is None else kept
+        if kept is None or self._store.stream_version(found.stream_id) != found.version:
+            self._rebuilt(definition, found)
+            self._cache.put(found, self._registry.revision)
+        return found
 
-    def save(self, aggregate: Aggregate, *, metadata: Metadata | None = None) -> AppendResult:
-        """Append what the aggregate recorded, at the version it was loaded with.
+    def get_many(self, definition: Definition[T], ids: Iterable[str]) -> dict[str, T]:
+        """Return several by their identities, as they were at one moment, in one query.
+
+        Those that have no events are left out.
+        """
+        if isinstance(ids, str):
+            raise InputError(f"get_many() takes a list of identities: [{ids!r}]")
+        self.register(definition)
+        found = {new.stream_id: new for new in map(definition, ids)}
+        for one in found.values():
+            self._restore(definition, one)
+        for recorded in self._store.read_all(streams=found):
+            one = found[recorded.stream_id]
+            if recorded.version > one.version:
+                one.rebuild([self._registry.decode(recorded)])
+        return {one.id: one for one in found.values() if one.version}
+
+    def save(
+        self, sourced: Sourced, *, metadata: Metadata | None = None, command_id: UUID | None = None
+    ) -> AppendResult:
+        """Append what was recorded, at the version with which it was loaded.
+
+        Args:
+            sourced: an aggregate or an entity.
+            metadata: of its events.
+            command_id: the ids of its events are derived from this one, which makes saving
+                idempotent; by default the store mints them.
 
         Raises:
             ConcurrencyError: the stream has changed since; the events stay uncommitted.
         """
-        if type(aggregate) not in self._known:
-            self._register(type(aggregate))
-        events = [encode(event, metadata=metadata) for event in aggregate.uncommitted]
+        definition = sourced.definition
+        if definition not in self._known:
+            self.register(definition)
+        if command_id is None:
+            events = [encode(event, metadata=metadata) for event in sourced.uncommitted]
+        else:
+            events = _encoded(sourced.uncommitted, metadata, command_id)
         result = self._store.append(
-            aggregate.stream_id, events, expected_version=aggregate.version - len(events)
+            sourced.stream_id, events, expected_version=sourced.version - len(events)
         )
-        aggregate.uncommitted.clear()
+        if definition.snapshot_every is not None:
+            self._keep_snapshot(sourced, len(events))
+        sourced.uncommitted.clear()
         return result
 
-    def _register(self, cls: type[Aggregate]) -> None:
-        for event in cls.event_classes.values():
+    def save_all(
+        self,
+        parts: Sequence[Sourced | StreamAppend],
+        *,
+        metadata: Metadata | None = None,
+        command_id: UUID | None = None,
+    ) -> list[AppendResult]:
+        """Save several in one append, all or nothing, together with events for other streams."""
+        appends: list[StreamAppend] = []
+        sourced = [part for part in parts if isinstance(part, Sourced)]
+        count = 0
+        for part in parts:
+            if isinstance(part, Sourced):
+                self.register(part.definition)
+                version = part.version - len(part.uncommitted)
+                part = StreamAppend(part.stream_id, part.uncommitted, version)  # noqa: PLW2901
+            for event in part.events:
+                if isinstance(event, Event):
+                    self._registry.register(type(event))
+            events = _encoded(part.events, metadata, command_id, first=count)
+            count += len(events)
+            appends.append(part._replace(events=events))
+        results = self._store.append_all(appends)
+        for one in sourced:
+            self._keep_snapshot(one, len(one.uncommitted))
+            one.uncommitted.clear()
+        return results
+
+    def register(self, definition: Definition[Any]) -> None:
+        """Make the events of a class of aggregates, or of a decider, known."""
+        if definition in self._known:
+            return
+        for event in definition.event_classes.values():
             self._registry.register(event)
-        self._known.add(cls)
+        self._known.add(definition)
+
+    def check_snapshots(self, *definitions: Definition[Any]) -> SnapshotReport:
+        """Fold each stream that has a snapshot from its first event, and compare.
+
+        Args:
+            definitions: whose snapshots; by default of all that were loaded or saved here.
+        """
+        chosen = {one.category: one for one in definitions or self._known if one.snapshot_every}
+        checked, outdated, wrong = 0, 0, []
+        for key, snapshot in self._store.snapshots:
+            definition = chosen.get(category_of(key.stream_id))
+            if definition is None:
+                continue
+            schema = definition.state_schema()
+            if schema.key != key.schema:
+                outdated += 1
+                continue
+            checked += 1
+            id = key.stream_id.removeprefix(f"{definition.category}-")
+            events = self._store.read(key.stream_id, to_version=snapshot.version)
+            folded = definition(id).rebuild(map(self._registry.decode, events))
+            if folded.version != snapshot.version or schema.dump(folded.state) != snapshot.state:
+                wrong.append(f"{key.stream_id} v{snapshot.version}")
+        return SnapshotReport(checked, outdated, tuple(wrong))
+
+    def _rebuilt(self, definition: Definition[T], found: T, *, until: int | None = None) -> T:
+        """Apply what a new or a kept one lacks, up to a version."""
+        if found.version == 0:
+            self._restore(definition, found, until=until)
+        read = self._store.read(found.stream_id, from_version=found.version + 1, to_version=until)
+        return found.rebuild(map(self._registry.decode, read))
+
+    def _restore(self, definition: Definition[T], new: T, *, until: int | None = None) -> None:
+        """Begin with a snapshot, if there is one."""
+        if definition.snapshot_every is None:
+            return
+        schema = definition.state_schema()
+        snapshot = self._store.snapshots.latest(SnapshotKey(new.stream_id, schema.key), until=until)
+        if snapshot is not None:
+            new.restore(schema.load(snapshot.state), snapshot.version)
+
+    def _keep_snapshot(self, sourced: Sourced, events: int) -> None:
+        """Keep a snapshot of what was saved, if these last events make it due."""
+        every = sourced.definition.snapshot_every
+        if every is None or sourced.version // every == (sourced.version - events) // every:
+            return
+        schema = sourced.definition.state_schema()
+        try:
+            snapshot = Snapshot(sourced.version, schema.dump(sourced.state))
+        except InputError as error:  # it was saved: a snapshot is never worth an error
+            warnings.warn(f"no snapshot of {sourced!r}: {error}", stacklevel=3)
+        else:
+            self._store.snapshots.put(SnapshotKey(sourced.stream_id, schema.key), snapshot)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReport:
+    """What `Repository.check_snapshots` found.
+
+    Attributes:
+        checked: how many snapshots were compared with what their streams fold to.
+        outdated: how many are of another state schema or snapshot version, and are not used.
+        wrong: which of the checked ones differ, as ``stream vN``.
+    """
+
+    checked: int
+    outdated: int
+    wrong: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether none differs."""
+        return not self.wrong
+
+    def __repr__(self) -> str:
+        found = f"{counted(self.checked, 'snapshot')} checked, {self.outdated} outdated"
+        if self.ok:
+            return f"<SnapshotReport: {found}, all as their streams say>"
+        listed = ", ".join(self.wrong[:5]) + (", ..." if len(self.wrong) > 5 else "")
+        return (
+            f"<SnapshotReport: {found}, {len(self.wrong)} wrong: {listed}; raise snapshot_version "
+            f"where the fold was changed>"
+        )
+
+
+class _Cache:
+    """The last ones that were loaded, as they were then.
+
+    Whatever is defined anew may fold the same events to another state: then the registry has
+    another revision, and what is here counts no longer.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: OrderedDict[tuple[Definition[Any], str], Sourced] = OrderedDict()
+        self._revision = 0
+        self._lock = threading.Lock()
+
+    def get(self, definition: Definition[T], id: str, revision: int) -> T | None:
+        """Return a copy of the one that is held."""
+        key = definition, id
+        with self._lock:
+            if revision != self._revision:
+                return None
+            held = self._held.get(key)
+            if held is None:
+                return None
+            self._held.move_to_end(key)
+        return held.copy()  # type: ignore[return-value]  # it is what the definition gives
+
+    def put(self, sourced: Sourced, revision: int) -> None:
+        """Hold a copy, unless a later version is held."""
+        if not self._size:
+            return
+        key = sourced.definition, sourced.id
+        kept = sourced.copy()
+        with self._lock:
+            if revision != self._revision:
+                self._held.clear()
+                self._revision = revision
+            held = self._held.get(key)
+            if held is not None and held.version > kept.version:
+                return
+            self._held[key] = kept
+            self._held.move_to_end(key)
+            if len(self._held) > self._size:
+                self._held.popitem(last=False)
+
+
+def _encoded(
+    events: Iterable[AnyEvent], metadata: Metadata | None, command_id: UUID | None, first: int = 0
+) -> list[EncodedEvent]:
+    """Return the events of a command, from its n-th one on."""
+    if command_id is None:
+        return [_with(event, None, metadata) for event in events]
+    return [
+        _with(event, derived_id(command_id, index), metadata)
+        for index, event in enumerate(events, start=first)
+    ]
+
+
+def _with(event: AnyEvent, event_id: UUID | None, metadata: Metadata | None) -> EncodedEvent:
+    if isinstance(event, Event):
+        return encode(event, event_id=event_id, metadata=metadata)
+    if isinstance(event, NewEvent):
+        given = event.metadata if metadata is None or event.metadata != Metadata() else metadata
+        event = replace(event, event_id=event.event_id or event_id, metadata=given)
+    return encoded(event)

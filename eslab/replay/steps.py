@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
 
-from eslab.aggregates import Aggregate
+from eslab.aggregates import Definition, Sourced
 from eslab.errors import EslabError
 from eslab.events import RecordedEvent
 from eslab.schema import EventRegistry, canonical_json, sorted_sets
@@ -90,7 +90,7 @@ def replay(
     store: EventStore,
     stream_id: str,
     *,
-    aggregate: type[Aggregate] | None,
+    definition: Definition[Any] | None,
     registry: EventRegistry,
 ) -> Replay:
     """Fold a stream with the handlers of its aggregate, and keep every step.
@@ -101,17 +101,18 @@ def replay(
     Args:
         store: where the stream is.
         stream_id: the stream; one without events gives no frames.
-        aggregate: the class whose handlers give the state; without one the state is empty.
+        definition: the class of aggregates, or the decider, that gives the state; without one the
+            state is empty.
         registry: which class stands for which type.
 
     Example:
         >>> from eslab.store import MemoryStore
-        >>> len(replay(MemoryStore(), "order-1", aggregate=None, registry=EventRegistry()))
+        >>> len(replay(MemoryStore(), "order-1", definition=None, registry=EventRegistry()))
         0
     """
     subject = None
-    if aggregate is not None:
-        subject = aggregate(stream_id.removeprefix(f"{aggregate.category}-"))
+    if definition is not None:
+        subject = definition(stream_id.removeprefix(f"{definition.category}-"))
     initial = _state(subject)
     state, failed = initial, None
     frames: list[Frame] = []
@@ -135,12 +136,12 @@ def _first_error(frames: list[Frame]) -> int:
     return next(frame.event.version for frame in frames if frame.error)
 
 
-def _state(aggregate: Aggregate | None) -> dict[str, Any]:
-    if aggregate is None:
+def _state(subject: Sourced | None) -> dict[str, Any]:
+    if subject is None:
         return {}
-    held = aggregate.state
-    state: dict[str, Any] = sorted_sets(to_jsonable_python(held, inf_nan_mode="strings"), held)
-    return state
+    held = subject.state
+    state = sorted_sets(to_jsonable_python(held, inf_nan_mode="strings"), held)
+    return state if isinstance(state, dict) else {"state": state}
 
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:

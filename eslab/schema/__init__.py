@@ -12,8 +12,8 @@ from eslab.schema.codec import (
     sorted_sets,
 )
 from eslab.schema.columns import columns_of
-from eslab.schema.handlers import event_handlers, marker
-from eslab.schema.naming import snake_case
+from eslab.schema.handlers import event_handlers, marker, message_classes, message_handlers
+from eslab.schema.naming import qualified_name, snake_case
 from eslab.schema.registry import EventRegistry
 
 __all__ = [
@@ -28,7 +28,10 @@ __all__ = [
     "encoded",
     "event_handlers",
     "marker",
+    "message_classes",
+    "message_handlers",
     "parse_json",
+    "qualified_name",
     "snake_case",
     "sorted_sets",
 ]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
 from eslab.errors import RegistrationError, SchemaError
 from eslab.events import Event
 
-__all__ = ["event_handlers", "marker"]
+__all__ = ["event_handlers", "marker", "message_classes", "message_handlers"]
 
+M = TypeVar("M")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -39,8 +41,31 @@ def event_handlers(cls: type, attribute: str) -> dict[type[Event], Callable[...,
             the place of a handler without being marked.
         RegistrationError: two methods handle the same type of event.
     """
-    names = _visible(cls)
-    found: dict[type[Event], Callable[..., None]] = {}
+    return message_handlers(cls, attribute, Event, word="event", names=_visible(cls))
+
+
+def message_handlers(
+    cls: type,
+    attribute: str,
+    base: type[M],
+    *,
+    word: str,
+    names: Mapping[str, Any] | None = None,
+) -> dict[type[M], Callable[..., Any]]:
+    """Do the same for messages of any kind.
+
+    Args:
+        cls: the class, at its definition.
+        attribute: what `marker` set.
+        base: of what a handled message is a subclass.
+        word: what such a message is called.
+        names: what annotations may mean beside the names of the module; by default those that
+            are visible where the class is defined.
+    """
+    names = _visible(cls) if names is None else names
+    inside = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
+    names = {**names, cls.__name__: cls, **inside}
+    found: dict[type[M], Callable[..., Any]] = {}
     by_type: dict[str, str] = {}
     for owner in reversed(cls.__mro__):
         for name, method in vars(owner).items():
@@ -51,46 +76,76 @@ def event_handlers(cls: type, attribute: str) -> dict[type[Event], Callable[...,
                         f"marked as one: decorate it too"
                     )
                 continue
-            event = _event_class(cls, method, names)
-            if (other := by_type.get(event.event_type, name)) != name:
-                raise RegistrationError(
-                    f"{cls.__qualname__}: {other} and {name} both handle {event.event_type}; "
-                    f"one method handles a type of event"
-                )
+            where = f"{cls.__qualname__}.{method.__name__}"
+            messages = message_classes(method, base, 1, word=word, where=where, names=names)
             by_type = {key: value for key, value in by_type.items() if value != name}
-            by_type[event.event_type] = name
             found = {key: value for key, value in found.items() if value.__name__ != name}
-            found[event] = method
+            for message in messages:
+                type_name = getattr(message, "event_type", message.__name__)
+                if type_name in by_type:
+                    raise RegistrationError(
+                        f"{cls.__qualname__}: {by_type[type_name]} and {name} both handle "
+                        f"{type_name}; one method handles a type of {word}"
+                    )
+                by_type[type_name] = name
+                found[message] = method
     return found
 
 
-def _visible(cls: type) -> dict[str, Any]:
-    """Return the names where a class is defined, for annotations that are written as text.
+def message_classes(
+    function: Callable[..., Any],
+    base: type[M],
+    position: int,
+    *,
+    word: str,
+    where: str = "",
+    names: Mapping[str, Any] | None = None,
+) -> tuple[type[M], ...]:
+    """Return the classes of messages that a function takes: one, or the parts of a union.
+
+    Args:
+        function: whose annotations are read.
+        base: of what each of them is a subclass.
+        position: of the argument, from 0.
+        word: what such a message is called.
+        where: what the function is called, for the errors.
+        names: what annotations may mean beside the names of the module; by default those that
+            are visible where this is called from.
+
+    Raises:
+        SchemaError: it has no such argument, or its annotation is another one.
+    """
+    names = _visible(function) if names is None else names
+    where = where or getattr(function, "__qualname__", repr(function))
+    parameters = list(inspect.signature(function).parameters)
+    if len(parameters) <= position:
+        raise SchemaError(
+            f"{where} handles a type of {word}, so it takes one: ({', '.join(parameters)})"
+        )
+    try:
+        hints = typing.get_type_hints(function, localns=dict(names))
+    except Exception as error:
+        raise SchemaError(f"{where}: an annotation is not known here: {error}") from error
+    hint = hints.get(parameters[position])
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    classes = typing.get_args(hint) if union else (hint,)
+    if not all(isinstance(cls, type) and issubclass(cls, base) for cls in classes):
+        raise SchemaError(
+            f"{where}: annotate its parameter {parameters[position]!r} with the class of the "
+            f"{word} that it handles, a subclass of eslab.{word.capitalize()}; found {hint!r}"
+        )
+    return classes
+
+
+def _visible(defined: type | Callable[..., Any]) -> dict[str, Any]:
+    """Return the names where something is defined, for annotations that are written as text.
 
     Between that place and here are the frames of __init_subclass__, and of some metaclasses.
     """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and (
-        frame.f_globals.get("__name__") != cls.__module__
+        frame.f_globals.get("__name__") != defined.__module__
         or frame.f_code.co_name in ("__init_subclass__", "__new__")
     ):
         frame = frame.f_back
     return dict(frame.f_locals) if frame is not None else {}
-
-
-def _event_class(cls: type, method: Callable[..., None], names: dict[str, Any]) -> type[Event]:
-    where = f"{cls.__qualname__}.{method.__name__}"
-    parameters = list(inspect.signature(method).parameters)
-    if len(parameters) < 2:
-        raise SchemaError(f"{where} handles an event, so it takes one: ({', '.join(parameters)})")
-    try:
-        hints = typing.get_type_hints(method, localns=names)
-    except Exception as error:
-        raise SchemaError(f"{where}: an annotation is not known here: {error}") from error
-    event = hints.get(parameters[1])
-    if not (isinstance(event, type) and issubclass(event, Event)):
-        raise SchemaError(
-            f"{where}: annotate its parameter {parameters[1]!r} with the class of the events that "
-            f"it handles, a subclass of eslab.Event; found {event!r}"
-        )
-    return event

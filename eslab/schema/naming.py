@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["SYSTEM_TABLES", "quoted", "snake_case", "table_name"]
+__all__ = ["SYSTEM_TABLES", "qualified_name", "quoted", "snake_case", "table_name"]
 
 SYSTEM_TABLES: Final = frozenset(
     {
@@ -13,6 +13,7 @@ SYSTEM_TABLES: Final = frozenset(
         "checkpoints",
         "event_log",
         "events",
+        "snapshots",
         "store_info",
         "streams",
         "typed_tables",
@@ -20,6 +21,16 @@ SYSTEM_TABLES: Final = frozenset(
     }
 )
 """The tables and views of the store: SQL finds them before any other of the same name."""
+
+
+def qualified_name(defined: Any) -> str:
+    """Return the module and the name of a class or a function: the same when it is defined anew.
+
+    Example:
+        >>> qualified_name(qualified_name)
+        'eslab.schema.naming.qualified_name'
+    """
+    return f"{defined.__module__}.{defined.__qualname__}"
 
 
 def snake_case(name: str) -> str:

@@ -11,13 +11,16 @@ from eslab.errors import InputError, RegistrationError, SchemaError, UnknownEven
 from eslab.events import Event, RecordedEvent
 from eslab.schema.codec import decode
 from eslab.schema.columns import event_columns
-from eslab.schema.naming import SYSTEM_TABLES, table_name
+from eslab.schema.naming import SYSTEM_TABLES, qualified_name, table_name
 
 __all__ = ["EventRegistry"]
 
 
 class EventRegistry:
     """The event types that are known, by name.
+
+    Attributes:
+        revision: it rises whenever a type becomes known, or is defined anew.
 
     Example:
         >>> class OrderPlaced(Event):
@@ -30,6 +33,7 @@ class EventRegistry:
     def __init__(self, *classes: type[Event]) -> None:
         self._classes: dict[str, type[Event]] = {}
         self._tables: dict[str, str] = {}
+        self.revision = 0
         for cls in classes:
             self.register(cls)
 
@@ -50,14 +54,15 @@ class EventRegistry:
         if not (isinstance(cls, type) and issubclass(cls, Event) and cls is not Event):
             raise InputError(f"an event type must be a subclass of eslab.Event, not {cls!r}")
         held = self._classes.get(cls.event_type)
-        if held is not None and _name(held) != _name(cls):
+        if held is not None and qualified_name(held) != qualified_name(cls):
             raise RegistrationError(
-                f"the event type {cls.event_type!r} is {_name(held)} already; {_name(cls)} needs "
-                f"another name: class {cls.__name__}(Event, type=...)"
+                f"the event type {cls.event_type!r} is {qualified_name(held)} already; "
+                f"{qualified_name(cls)} needs another name: class {cls.__name__}(Event, type=...)"
             )
         event_columns(cls)
         self.claim_table(table_name(cls.event_type), f"the event type {cls.event_type!r}")
         self._classes[cls.event_type] = cls
+        self.revision += 1
 
     def claim_table(self, name: str, owner: str) -> None:
         """Take the name of a table in SQL, where event types and read models stand side by side.
@@ -109,7 +114,3 @@ class EventRegistry:
 
     def __repr__(self) -> str:
         return f"EventRegistry({', '.join(sorted(self._classes))})"
-
-
-def _name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"

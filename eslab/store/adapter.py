@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from uuid import UUID
 
 from tqdm.auto import tqdm
 
@@ -73,10 +73,6 @@ class StoreAdapter(ABC):
         """Write what is new in a batch of an import, all or none; return how many events."""
 
     @abstractmethod
-    def _find(self, event_id: UUID) -> LogRow | None:
-        """Return the row of the event with this id, if there is one."""
-
-    @abstractmethod
     def _head(self) -> int: ...
 
     @abstractmethod
@@ -95,6 +91,10 @@ class StoreAdapter(ABC):
     @abstractmethod
     def _rows(self, selection: Selection) -> Iterator[LogRow]:
         """Yield the rows that are selected, from positions that there are."""
+
+    @abstractmethod
+    def _find(self, event_id: uuid.UUID) -> LogRow | None:
+        """Return the row of the event with this id, if there is one."""
 
     @abstractmethod
     def _close(self) -> None: ...
@@ -220,7 +220,7 @@ class StoreAdapter(ABC):
         names = None if types is None else frozenset(map(type_name, types))
         if isinstance(streams, str):
             raise InputError(f"streams must be a collection of stream ids: [{streams!r}]")
-        stream_ids = None if streams is None else frozenset(map(check_stream_id, streams))
+        wanted = None if streams is None else frozenset(map(check_stream_id, streams))
         if query is not None and not isinstance(query, Query):
             raise InputError(f"a query is made by Query.of(types=..., tags=...), not {query!r}")
         backwards = _backwards(direction)
@@ -236,7 +236,7 @@ class StoreAdapter(ABC):
                 query,
                 names,
                 category,
-                stream_ids,
+                wanted,
                 _occurred(as_of),
                 backwards,
                 limit,
@@ -244,10 +244,10 @@ class StoreAdapter(ABC):
         )
         return (row.recorded() for row in rows)
 
-    def find(self, event_id: UUID) -> RecordedEvent | None:
+    def find(self, event_id: uuid.UUID) -> RecordedEvent | None:
         """Return the event with this id, or None; see `eslab.store.EventStore.find`."""
-        if not isinstance(event_id, UUID):
-            raise InputError(f"the id of an event is a UUID, not {event_id!r:.200}")
+        if not isinstance(event_id, uuid.UUID):
+            raise InputError(f"an event id is a UUID, not {event_id!r:.200}")
         self._require_open()
         row = self._find(event_id)
         return None if row is None else row.recorded()

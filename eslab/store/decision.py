@@ -56,7 +56,7 @@ class LogView(Protocol):
         """Return a stream's version and the position of its last event, or zeros."""
         ...
 
-    def known(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+    def taken(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
         ...
 
@@ -86,7 +86,7 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
         AppendConditionError: an event fails the condition.
         ConcurrencyError: a stream is not at the expected version.
     """
-    if request.given and (found := log.known(request)):
+    if request.given and (found := log.taken(request)):
         return Decision([], _duplicates(request, found, log))
     if request.condition is not None:
         position = log.first_match(request)

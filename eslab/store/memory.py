@@ -16,6 +16,7 @@ from eslab.store.adapter import StoreAdapter
 from eslab.store.decision import Decision, decide
 from eslab.store.requests import AppendRequest
 from eslab.store.rows import LogRow, Selection, selected
+from eslab.store.snapshots import MemorySnapshots
 from eslab.store.verification import Check, Verification
 from eslab.words import counted
 
@@ -53,6 +54,7 @@ class MemoryStore(StoreAdapter):
         self._indexed = 0
         self._streams: dict[str, list[LogRow]] = {}
         self._by_id: dict[uuid.UUID, LogRow] = {}
+        self.snapshots = MemorySnapshots(self.stream_version)
 
     def __repr__(self) -> str:
         if self._closed:
@@ -103,7 +105,7 @@ class MemoryStore(StoreAdapter):
         rows = self._streams.get(stream_id)
         return (rows[-1].version, rows[-1].position) if rows else (0, 0)
 
-    def known(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+    def taken(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
         return self._found(request.given)
 
@@ -118,10 +120,6 @@ class MemoryStore(StoreAdapter):
         return next((row.position for row in rows), None)
 
     # Reading.
-
-    def _find(self, event_id: uuid.UUID) -> LogRow | None:
-        self._index()
-        return self._by_id.get(event_id)
 
     def _head(self) -> int:
         return len(self._log)
@@ -138,6 +136,10 @@ class MemoryStore(StoreAdapter):
     ) -> Iterator[LogRow]:
         rows = self._streams.get(stream_id, [])[low - 1 : high]
         return iter((rows[::-1] if backwards else rows)[:limit])
+
+    def _find(self, event_id: uuid.UUID) -> LogRow | None:
+        self._index()
+        return self._by_id.get(event_id)
 
     def _rows(self, selection: Selection) -> Iterator[LogRow]:
         rows = self._log[selection.after : selection.until]

@@ -30,6 +30,9 @@ __all__ = [
     "EventStore",
     "ImportReport",
     "ReadModels",
+    "Snapshot",
+    "SnapshotKey",
+    "Snapshots",
     "StreamAppend",
     "Transaction",
 ]
@@ -63,6 +66,43 @@ class AppendResult(NamedTuple):
     duplicate: bool = False
 
 
+class SnapshotKey(NamedTuple):
+    """What must be the same, so that a snapshot can take the place of events.
+
+    Attributes:
+        stream_id: the stream.
+        schema: by what one knows that the state is folded and kept in the same way.
+    """
+
+    stream_id: str
+    schema: str
+
+
+class Snapshot(NamedTuple):
+    """The state that the events of a stream up to a version fold to, as text."""
+
+    version: int
+    state: str
+
+
+class Snapshots(Protocol):
+    """States of streams, kept so that fewer events are read. Without them nothing is different."""
+
+    def latest(self, key: SnapshotKey, *, until: int | None = None) -> Snapshot | None:
+        """Return the newest one, up to a version; None, if there is none of this epoch."""
+        ...
+
+    def put(self, key: SnapshotKey, snapshot: Snapshot) -> None:
+        """Keep one; when its events are flushed it is written with them."""
+        ...
+
+    def delete(self, *, stream_id: str | None = None) -> int:
+        """Forget all of them, or those of a stream, and return how many these were."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[SnapshotKey, Snapshot]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import did: events appended, events that were there already, the last position."""
@@ -80,6 +120,11 @@ class EventStore(Protocol):
     """
 
     clock: Clock
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The snapshots of its streams."""
+        ...
 
     @property
     def store_id(self) -> UUID:
@@ -205,7 +250,7 @@ class EventStore(Protocol):
             query: only events that it matches.
             types: only events of these types.
             category: only streams of this category.
-            streams: only these streams, of those that there are.
+            streams: only these streams; those that do not exist have no events.
             as_of: only what was recorded, or had happened, by then.
             direction: ``"forwards"`` or ``"backwards"``.
             limit: how many at most.

@@ -83,8 +83,8 @@ def test_an_id_that_is_not_there_is_not_looked_up_in_the_database(
     store.flush()
     store.append("a-1", [NewEvent("Counted", {}, uuid.UUID(int=2)), event()])
     asked: list[Any] = []
-    fetch = store._database._fetch
-    monkeypatch.setattr(store._database, "_fetch", lambda *args: asked.append(args) or fetch(*args))
+    fetch = store._database.fetch
+    monkeypatch.setattr(store._database, "fetch", lambda *args: asked.append(args) or fetch(*args))
     assert store.find(uuid.uuid4()) is None
     assert store.find(SeededIds(8).mint(4)) is None
     assert store.find(SeededIds(7).mint(5)) is None
@@ -101,8 +101,8 @@ def test_some_streams_are_read_by_one_query(
     monkeypatch.setattr(database, "PAGE", 20)
     store.import_events(((f"a-{n % 50}", event(n)) for n in range(1_000)), progress=False)
     asked: list[Any] = []
-    fetch = store._database._fetch
-    monkeypatch.setattr(store._database, "_fetch", lambda *args: asked.append(args) or fetch(*args))
+    fetch = store._database.fetch
+    monkeypatch.setattr(store._database, "fetch", lambda *args: asked.append(args) or fetch(*args))
     assert [e.position for e in store.read_all(streams=["a-7"])] == list(range(8, 1_000, 50))
     assert len(asked) == 1
     assert asked[0][1][:2] == [7, 958]  # the positions that are read: no others can be of it

@@ -46,7 +46,7 @@ def store() -> Iterator[MemoryStore]:
 
 
 def shown(store: MemoryStore, cls: type[Aggregate] | None = Shelf) -> Replay:
-    return replay(store, "shelf-1", aggregate=cls, registry=EventRegistry(Put, Removed))
+    return replay(store, "shelf-1", definition=cls, registry=EventRegistry(Put, Removed))
 
 
 KEYS = st.sampled_from("abc")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from eslab.aggregates import Aggregate, Repository, applies
+from eslab.aggregates import Aggregate, Definition, Repository, applies
 from eslab.errors import DomainError
 from eslab.events import Event
 from eslab.sagas import Saga, Step, StepContext
@@ -166,7 +166,7 @@ def order_fulfilment(
         served: where the courier delivers.
     """
 
-    def change(cls: type[Aggregate], id: str, method: str, *args: Any, **options: Any) -> None:
+    def change(cls: Definition[Any], id: str, method: str, *args: Any, **options: Any) -> None:
         participant = repository.find(cls, id)
         getattr(participant, method)(*args, **options)
         repository.save(participant)

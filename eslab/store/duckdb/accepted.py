@@ -77,7 +77,7 @@ class Committed:
         """Return the last position, and when it was recorded; 0 and None when there is none."""
         return self.hot.head, self.hot.recorded_at
 
-    def known(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+    def taken(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
         hot = self.hot
         found = dict(request.found)
@@ -135,10 +135,10 @@ class Accepted:
         self._noted = len(self.rows)
         return self._versions.get(stream_id) or self._committed.stream_head(stream_id)
 
-    def known(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
+    def taken(self, request: AppendRequest) -> Mapping[uuid.UUID, LogRow]:
         """Return the rows that are in the log already of the ids that the request gives."""
         here = {row.event_id: row for row in self.rows if row.event_id in request.given}
-        return {**here, **self._committed.known(request)}
+        return {**here, **self._committed.taken(request)}
 
     def first_match(self, request: AppendRequest) -> int | None:
         """Return the position of the first event that fails its condition, if there is one."""

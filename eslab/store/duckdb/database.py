@@ -36,6 +36,7 @@ from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import commit, lent
 from eslab.store.duckdb.hot import Cover, Heads
 from eslab.store.duckdb.journal import Identity
+from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
 from eslab.store.duckdb.typed import TYPED_SCHEMA
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection
@@ -44,7 +45,7 @@ from eslab.words import counted
 
 __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 PAGE: Final = 20_000
 COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
@@ -92,11 +93,12 @@ select concat_ws('.', schema_name, function_name) from duckdb_functions() where 
 select schema_name from duckdb_schemas() where not internal order by all
 """
 
-_FROM_FORMAT_1: Final = """
+_TO_FORMAT_2: Final = """
 alter table eslab.store_info add column journal bigint;
 alter table eslab.store_info add column copy boolean default false;
-update eslab.store_info set format = 2;
 """
+_CHANGES: Final = {1: _TO_FORMAT_2 + TYPED_SCHEMA, 2: SNAPSHOT_SCHEMA}
+"""What a file of each older format lacks."""
 
 _ROWS: Final = """
 select l.position, s.name, l.version, l.type, l.schema_version, l.event_id, l.tags,
@@ -180,7 +182,7 @@ class Database:
                     f"choose another file"
                 )
             with commit(self._connection):
-                self._connection.execute(_SCHEMA + TYPED_SCHEMA)
+                self._connection.execute(_SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA)
                 self._connection.execute(
                     "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
                 )
@@ -200,7 +202,10 @@ class Database:
             )
         if format < FORMAT:
             with commit(self._connection):
-                self._connection.execute(_FROM_FORMAT_1 + TYPED_SCHEMA)
+                for older, change in _CHANGES.items():
+                    if format <= older:
+                        self._connection.execute(change)
+                self._connection.execute("update eslab.store_info set format = ?", [FORMAT])
 
     def _read_facts(self) -> None:
         facts = self._connection.execute(
@@ -245,10 +250,19 @@ class Database:
         return cursor
 
     @contextmanager
+    def writing(self, failure: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor in a transaction; an exception rolls it back.
+
+        Args:
+            failure: the words for what did not happen then.
+        """
+        with self.cursor() as cursor, driver_errors(failure), commit(cursor):
+            yield cursor
+
+    @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
         """Give a transaction over the tables of projections; an exception rolls it back."""
-        failed = driver_errors("the transaction failed")
-        with self.cursor() as cursor, failed, commit(cursor):
+        with self.writing("the transaction failed") as cursor:
             yield DuckDBTransaction(cursor)
 
     def sql(
@@ -400,8 +414,7 @@ class Database:
             epoch: the epoch that begins.
         """
         epoch = self.identity.epoch if epoch is None else epoch
-        failed = driver_errors(f"{self.path} cannot be written")
-        with self.cursor() as cursor, failed, commit(cursor):
+        with self.writing(f"{self.path} cannot be written") as cursor:
             cursor.execute("update eslab.store_info set journal = ?, epoch = ?", [journal, epoch])
         self.journal = journal
         self.identity = Identity(self.identity.store_id, epoch)
@@ -467,7 +480,7 @@ class Database:
 
     def find(self, ids: Sequence[uuid.UUID], until: int) -> list[int]:
         """Return the positions up to `until` of events with these ids."""
-        rows = self._fetch(
+        rows = self.fetch(
             "select position from eslab.event_log "
             "where position <= ? and event_id in (select unnest(?::uuid[]))",
             [until, list(ids)],
@@ -476,7 +489,7 @@ class Database:
 
     def rows_at(self, positions: Sequence[int]) -> list[LogRow]:
         """Return the rows at these positions."""
-        rows = self._fetch(
+        rows = self.fetch(
             f"{_ROWS} where l.position in (select unnest(?::bigint[]))", [list(positions)]
         )
         return list(map(_log_row, rows))
@@ -501,7 +514,7 @@ class Database:
             first, last = (
                 (max(low, high - step + 1), high) if backwards else (low, min(high, low + step - 1))
             )
-            rows = self._fetch(f"{_ROWS} {where}", [number, first, last])
+            rows = self.fetch(f"{_ROWS} {where}", [number, first, last])
             rows.sort(key=_position, reverse=backwards)
             yield from map(_log_row, rows[:limit])
             limit = None if limit is None else max(0, limit - len(rows))
@@ -532,7 +545,7 @@ class Database:
                 if selection.backwards
                 else (after, min(until, after + span))
             )
-            rows = self._fetch(
+            rows = self.fetch(
                 f"{_ROWS} where l.position > ? and l.position <= ? {where} "
                 f"order by l.position {order}",
                 [low, high, *values],
@@ -543,7 +556,12 @@ class Database:
             if len(rows) < span // 4:
                 span = max(span, min(2 * span, 16 * PAGE))
 
-    def _fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement.
+
+        Raises:
+            StoreError: it fails.
+        """
         with self.cursor() as cursor, driver_errors("the log cannot be read"):
             return cursor.execute(query, values).fetchall()
 

@@ -51,6 +51,7 @@ from eslab.store.duckdb.journal import Durability, Journal, JournalError, segmen
 from eslab.store.duckdb.lock import FileLock
 from eslab.store.duckdb.recovery import Recovered, recover, remove_all
 from eslab.store.duckdb.sequencer import Sequencer, Ticket
+from eslab.store.duckdb.snapshots import DuckDBSnapshots
 from eslab.store.duckdb.typed import TypedTables
 from eslab.store.importing import ImportRequest, decide_import
 from eslab.store.requests import AppendRequest
@@ -122,6 +123,9 @@ class DuckDBStore(StoreAdapter):
                 on_failure.callback(self._lock.discard)
             self._database = Database(path, new_id=ids.mint(0))
             on_failure.callback(self._database.close)
+            self.snapshots = DuckDBSnapshots(
+                self._database, self.stream_version, read_only=read_only
+            )
             if self._database.copy and not read_only:
                 raise StoreOpenError(
                     f"{path} is a copy of a store: look at it with Lab.open_copy({path!r}), or "
@@ -455,6 +459,7 @@ class DuckDBStore(StoreAdapter):
         if self._lock is None:
             return
         self._flush()
+        self.snapshots.write(self._hot.tail)
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -477,6 +482,7 @@ class DuckDBStore(StoreAdapter):
             if self._journal is not None and self._journal.worn:
                 self._rotate(self._journal)
             self._flush(leading=False)
+            self.snapshots.write(self._hot.tail)
 
     def _rotate(self, journal: Journal) -> None:
         try:

@@ -1,0 +1,21 @@
+"""Commands that change state, queries that ask for it, and what brings them to their handlers."""
+
+from eslab.messaging.commands import Command, CommandBus
+from eslab.messaging.envelope import Envelope, Middleware, handling
+from eslab.messaging.middleware import authorised, logged, timed
+from eslab.messaging.queries import QueryBus, ReadQuery
+from eslab.messaging.tokens import ConsistencyToken
+
+__all__ = [
+    "Command",
+    "CommandBus",
+    "ConsistencyToken",
+    "Envelope",
+    "Middleware",
+    "QueryBus",
+    "ReadQuery",
+    "authorised",
+    "handling",
+    "logged",
+    "timed",
+]

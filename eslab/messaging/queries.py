@@ -1,0 +1,74 @@
+"""Queries: questions to the read side, each with the function that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from eslab.errors import HandlerNotFoundError, InputError
+from eslab.events import Metadata
+from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed
+from eslab.schema import message_classes, qualified_name
+
+__all__ = ["QueryBus", "ReadQuery"]
+
+
+class ReadQuery(BaseModel):
+    """A question to the read side: subclass it, and declare what it asks by.
+
+    Example:
+        >>> class GetOrder(ReadQuery):
+        ...     order_id: str
+        >>> GetOrder(order_id="o-1")
+        GetOrder(order_id='o-1')
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class QueryBus:
+    """Brings each query to the function that answers it.
+
+    Args:
+        middleware: what it passes through.
+        mint: gives the ids of queries.
+    """
+
+    def __init__(self, middleware: Sequence[Middleware], mint: Callable[[], UUID]) -> None:
+        self._middleware = middleware
+        self._mint = mint
+        self._handlers: HandlerMap[Callable[[Any], Any]] = HandlerMap()
+
+    def register(self, handler: Callable[[Any], Any]) -> None:
+        """Let a function answer the queries that its first parameter is annotated with.
+
+        Raises:
+            RegistrationError: another function answers one of them.
+            SchemaError: the annotation is no query.
+        """
+        queries = message_classes(handler, ReadQuery, 0, word="query")
+        self._handlers.take(
+            qualified_name(handler), [(qualified_name(query), handler) for query in queries]
+        )
+
+    def ask(self, query: ReadQuery, *, metadata: Metadata | None = None) -> Any:
+        """Return the answer to a query.
+
+        Raises:
+            InputError: it is no query.
+            HandlerNotFoundError: nothing answers it.
+        """
+        if not isinstance(query, ReadQuery):
+            raise InputError(f"a query is an instance of a ReadQuery, not {query!r:.200}")
+        return passed(self._middleware, Envelope.of(query, self._mint(), metadata), self._answer)
+
+    def _answer(self, envelope: Envelope) -> Any:
+        name = qualified_name(type(envelope.message))
+        if name not in self._handlers:
+            raise HandlerNotFoundError(
+                type(envelope.message).__name__, known=self._handlers.names(), by="the lab"
+            )
+        return self._handlers[name][1](envelope.message)

@@ -1,0 +1,253 @@
+"""Given what happened, when somebody asks for something, then this follows: rules as examples.
+
+The shape is that of Greg Young's specifications for event-sourced domains. It needs no store, no
+lab and no pytest: a line that holds gives an `Outcome`, which a notebook shows as a table; one that
+does not raises AssertionError with a diff.
+"""
+
+from __future__ import annotations
+
+import difflib
+import html
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel
+
+from eslab.aggregates import Definition, Sourced
+from eslab.errors import InputError
+from eslab.events import Event
+from eslab.schema import encode
+
+__all__ = ["Given", "Outcome", "given"]
+
+T = TypeVar("T", bound=Sourced)
+
+
+def given(*events: Event, of: Definition[T], id: str = "1") -> Given[T]:
+    """Begin a specification with what has happened.
+
+    Args:
+        events: of the stream, in order; none for one that does not exist yet.
+        of: the class of the aggregate, or the decider. ``functools.partial(given, of=...)`` says
+            it once for many specifications.
+        id: the identity, where the rules look at it.
+
+    Raises:
+        SchemaError: one of the events is none of the stream's.
+
+    Example:
+        >>> from eslab.errors import DomainError
+        >>> from eslab.simulation.scenarios.accounts import *
+        >>> opened = given(AccountOpened(owner="Ann"), of=account)
+        >>> opened.when(Deposit(account_id="1", amount=30)).then(MoneyDeposited(amount=30))
+        Given AccountOpened(owner='Ann', limit=0)
+        When  Deposit(account_id='1', amount=30, reference='')
+        Then  MoneyDeposited(amount=30, reference='')
+        >>> _ = opened.when(Withdraw(account_id="1", amount=1)).then_raises(DomainError)
+        >>> opened.when(CloseAccount(account_id="1")).then()
+        Traceback (most recent call last):
+        AssertionError: ...
+    """
+    if wrong := [event for event in events if not isinstance(event, Event)]:
+        raise InputError(f"given() takes events, not {wrong[0]!r:.200}")
+    return Given(of, id, events)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Given(Generic[T]):
+    """What has happened: the beginning of a specification, for one `when` or several."""
+
+    definition: Definition[T]
+    id: str
+    events: tuple[Event, ...]
+
+    def __post_init__(self) -> None:
+        self._subject()
+
+    def _subject(self) -> T:
+        return self.definition(self.id).rebuild(self.events)
+
+    def when(self, message: BaseModel | Callable[[T], object]) -> Outcome:
+        """Let a command be decided, or a function call methods of the aggregate.
+
+        What that raises is a part of the outcome.
+        """
+        subject = self._subject()
+        error: Exception | None = None
+        try:
+            if isinstance(message, BaseModel):
+                subject.execute(message)
+            else:
+                message(subject)
+        except Exception as raised:
+            error = raised
+        return Outcome(self.events, message, subject, error)
+
+    def __repr__(self) -> str:
+        return "\n".join(_lines("Given", map(repr, self.events)))
+
+
+class Outcome:
+    """What followed; each ``then`` compares it with what was expected.
+
+    Args:
+        given: what had happened.
+        when: the command, or the function.
+        subject: the aggregate or the entity behind it.
+        error: what was raised.
+    """
+
+    def __init__(
+        self, given: tuple[Event, ...], when: Any, subject: Sourced, error: Exception | None
+    ) -> None:
+        self._given = given
+        self._when = when
+        self._subject = subject
+        self._error = error
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What was recorded; nothing, where the command was refused."""
+        return () if self._error is not None else tuple(self._subject.uncommitted)
+
+    def then(self, *events: Event) -> Self:
+        """Expect these events, in this order; none of them, that nothing was recorded.
+
+        Raises:
+            AssertionError: others were recorded, or an error was raised; with a diff.
+        """
+        __tracebackhide__ = True
+        self._require_no_error(f"{_shown(events)} was expected")
+        if [_content(event) for event in self.events] != [_content(event) for event in events]:
+            raise AssertionError(
+                f"{self._told()}\nother events were expected "
+                f"(-) than were recorded (+):\n{_diff(_text(events), _text(self.events))}"
+            )
+        return self
+
+    def then_raises(self, kind: type[Exception], *, match: str = "") -> Self:
+        """Expect that the command is refused.
+
+        Args:
+            kind: what is raised, such as `DomainError`.
+            match: a regular expression that is found in its message.
+
+        Raises:
+            AssertionError: nothing was raised, or something else.
+        """
+        __tracebackhide__ = True
+        expected = f"{kind.__name__}{f' with {match!r} in its message' if match else ''}"
+        if self._error is None:
+            raise AssertionError(
+                f"{self._told()}\n{expected} was expected, and nothing was raised; recorded was "
+                f"{_shown(self.events)}"
+            )
+        if not isinstance(self._error, kind) or not re.search(match, str(self._error)):
+            raise AssertionError(
+                f"{self._told()}\n{expected} was expected, and raised was {_named(self._error)}"
+            ) from self._error
+        return self
+
+    def then_state(self, expected: Any = None, /, **parts: Any) -> Self:
+        """Expect a state: as a whole, or some attributes of it by their names.
+
+        Raises:
+            AssertionError: it is another one; with a diff.
+        """
+        __tracebackhide__ = True
+        if (expected is None) == (not parts):
+            raise InputError("then_state() takes a state, or attributes of it by their names")
+        self._require_no_error("a state was expected")
+        state = self._subject.state
+        if parts:
+            held = state if isinstance(state, dict) else _Attributes(state)
+            wanted, found = parts, {name: held[name] for name in parts}
+        else:
+            wanted, found = expected, state
+        if wanted != found:
+            raise AssertionError(
+                f"{self._told()}\nanother state was expected (-) than is (+):\n"
+                f"{_diff(_pretty(wanted), _pretty(found))}"
+            )
+        return self
+
+    def _require_no_error(self, expected: str) -> None:
+        __tracebackhide__ = True
+        if self._error is not None:
+            raise AssertionError(
+                f"{self._told()}\n{expected}, and raised was {_named(self._error)}"
+            ) from self._error
+
+    def _parts(self) -> list[tuple[str, list[str]]]:
+        when = self._when
+        asked = repr(when) if isinstance(when, BaseModel) else getattr(when, "__name__", repr(when))
+        return [("Given", list(map(repr, self._given))), ("When", [asked])]
+
+    def _told(self) -> str:
+        return "\n".join(line for name, items in self._parts() for line in _lines(name, items))
+
+    def _followed(self) -> list[str]:
+        return [_named(self._error)] if self._error else list(map(repr, self.events))
+
+    def __repr__(self) -> str:
+        return "\n".join([self._told(), *_lines("Then", self._followed())])
+
+    def _repr_html_(self) -> str:
+        parts = [*self._parts(), ("Then", self._followed())]
+        rows = "".join(
+            f"<tr><th style='text-align:left;vertical-align:top'>{name}</th>"
+            f"<td style='text-align:left'>"
+            f"{'<br>'.join(map(html.escape, items)) or '<i>nothing</i>'}</td></tr>"
+            for name, items in parts
+        )
+        return f"<table>{rows}</table>"
+
+
+class _Attributes:
+    def __init__(self, held: Any) -> None:
+        self._held = held
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self._held, name)
+
+
+def _content(event: Event) -> tuple[str, int, str]:
+    # Not the class: in a notebook it may have been defined anew.
+    return encode(event).content
+
+
+def _lines(name: str, items: Any) -> list[str]:
+    first, *rest = list(items) or ["nothing"]
+    return [f"{name:<5} {first}", *(f"{'':<5} {item}" for item in rest)]
+
+
+def _shown(events: tuple[Event, ...]) -> str:
+    return ", ".join(map(repr, events)) or "nothing"
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _text(events: tuple[Event, ...]) -> list[str]:
+    return [line for event in events for line in _pretty(event)]
+
+
+def _pretty(value: Any) -> list[str]:
+    """Return a value, one line for each of its parts, so that a diff shows what differs."""
+    if isinstance(value, BaseModel):
+        parts = dict(value)
+    elif isinstance(value, dict):
+        parts = value
+    elif hasattr(value, "__dataclass_fields__"):
+        parts = {name: getattr(value, name) for name in value.__dataclass_fields__}
+    else:
+        return [repr(value)]
+    return [type(value).__name__, *(f"    {name} = {part!r}" for name, part in parts.items())]
+
+
+def _diff(expected: list[str], found: list[str]) -> str:
+    return "\n".join(line for line in difflib.ndiff(expected, found) if not line.startswith("?"))
