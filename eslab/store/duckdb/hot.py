@@ -99,6 +99,10 @@ class Heads:
         """Return the number of a stream; 0 when there is none."""
         return self._numbers.get(stream_id, 0)
 
+    def versions(self) -> NDArray[np.int32]:
+        """Return the versions of all streams, by their numbers."""
+        return np.array(self._versions, np.int32)
+
     def version(self, stream_id: str) -> int:
         """Return the version of a stream; 0 when there is none. Any thread may ask for it."""
         return self._versions[self._numbers.get(stream_id, 0)]
