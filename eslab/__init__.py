@@ -35,6 +35,7 @@ from eslab.errors import (
     StoreReadOnlyError,
     StreamNotFoundError,
     UnknownEventTypeError,
+    UpcastingError,
 )
 from eslab.events import (
     ANY,
@@ -53,6 +54,7 @@ from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, on
 from eslab.sagas import Saga, Step, StepContext
+from eslab.schema import compatibility, upcasts
 from eslab.store import (
     AppendResult,
     EventStore,
@@ -124,11 +126,14 @@ __all__ = [
     "StreamNotFoundError",
     "SystemClock",
     "UnknownEventTypeError",
+    "UpcastingError",
     "Verification",
     "VirtualClock",
     "applies",
+    "compatibility",
     "handles",
     "on",
     "open_store",
     "restore_store",
+    "upcasts",
 ]

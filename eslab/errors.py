@@ -9,7 +9,8 @@
     ├── ClockError                  the clock cannot do that (it is virtual, or it is not)
     ├── SchemaError                 event types and their registration
     │   ├── RegistrationError       two definitions claim the same name
-    │   └── UnknownEventTypeError   a stored type has no class here
+    │   ├── UnknownEventTypeError   a stored type has no class here
+    │   └── UpcastingError          an upcaster fails, or returns something else than data
     ├── DomainError                 a command was refused by the domain: nothing was recorded
     ├── MessagingError              commands, queries and what handles them
     │   ├── HandlerNotFoundError    nothing handles messages of that type
@@ -65,6 +66,7 @@ __all__ = [
     "StoreReadOnlyError",
     "StreamNotFoundError",
     "UnknownEventTypeError",
+    "UpcastingError",
 ]
 
 
@@ -115,6 +117,24 @@ class UnknownEventTypeError(SchemaError):
             f"define or import its class, or give the class that now stands for it "
             f"the name type={type_name!r}"
         )
+
+
+class UpcastingError(SchemaError):
+    """An upcaster fails on a stored event, or returns something else than data."""
+
+    def __init__(
+        self, type_name: str, *, step: str, data: object, reason: str, event: str = "stored data"
+    ) -> None:
+        self._parts = {"step": step, "data": data, "reason": reason}
+        self.type_name = type_name
+        super().__init__(
+            f"{event}: {step} of {type_name} cannot take {data!r:.300}: {reason}; mend the "
+            f"upcaster: what is stored stays as it is"
+        )
+
+    def at(self, event: str) -> UpcastingError:
+        """Return the same error, which names the event."""
+        return UpcastingError(self.type_name, event=event, **self._parts)  # type: ignore[arg-type]
 
 
 class DomainError(EslabError):

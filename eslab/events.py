@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +21,7 @@ __all__ = [
     "AppendCondition",
     "AsOf",
     "Event",
+    "EventBatch",
     "Expected",
     "ExpectedVersion",
     "Metadata",
@@ -28,6 +29,7 @@ __all__ = [
     "Query",
     "QueryItem",
     "RecordedEvent",
+    "TypedEvent",
     "category_of",
     "check_stream_id",
 ]
@@ -98,6 +100,8 @@ class Event(BaseModel):
         type: the type name in the store.
         schema_version: the version of the fields, from 1.
         tags: names of fields whose values tag the event, as ``field:value``.
+        upcasters: functions that bring what older versions of the class stored to this one, each
+            from a version to the next; see `eslab.schema.upcasts`.
 
     Example:
         >>> class OrderPlaced(Event, type="OrderPlaced", tags=("order_id",)):
@@ -112,6 +116,7 @@ class Event(BaseModel):
     event_type: ClassVar[str] = "Event"
     schema_version: ClassVar[int] = 1
     tag_fields: ClassVar[tuple[str, ...]] = ()
+    upcasters: ClassVar[tuple[Any, ...]] = ()
 
     def __init_subclass__(cls, **_: Any) -> None:
         # The class arguments are taken below, when the fields are known.
@@ -124,12 +129,14 @@ class Event(BaseModel):
         type: str | None = None,  # the word that people expect, and it shadows nothing here
         schema_version: int = 1,
         tags: Iterable[str] = (),
+        upcasters: Iterable[Any] = (),
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         cls.event_type = cls.__name__ if type is None else type
         cls.schema_version = schema_version
         cls.tag_fields = (tags,) if isinstance(tags, str) else tuple(tags)
+        cls.upcasters = tuple(upcasters)
         if not (isinstance(cls.event_type, str) and cls.event_type):
             raise SchemaError(f"{cls.__qualname__}: an event's type name must not be empty")
         if (
@@ -257,6 +264,53 @@ class RecordedEvent:
 
     def __repr__(self) -> str:
         return f"<{self.type} {self.stream_id} v{self.version} @{self.position}>"
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Many events of the log that follow each other, by columns; their data is still text.
+
+    Attributes:
+        positions: of each event.
+        stream_ids: its stream.
+        versions: its place in that stream.
+        types: the name of its type.
+        schema_versions: the version of its data's shape.
+        data: what happened, as JSON.
+        recorded_at: when it was recorded (UTC).
+    """
+
+    positions: Sequence[int]
+    stream_ids: Sequence[str]
+    versions: Sequence[int]
+    types: Sequence[str]
+    schema_versions: Sequence[int]
+    data: Sequence[str]
+    recorded_at: Sequence[datetime]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take(self, places: Sequence[int]) -> EventBatch:
+        """Return the events at these places, counted from 0."""
+        columns = (getattr(self, name) for name in self.__slots__)
+        return EventBatch(*([column[place] for place in places] for column in columns))
+
+    def __repr__(self) -> str:
+        if not self.positions:
+            return "<EventBatch: empty>"
+        first, last = self.positions[0], self.positions[-1]
+        return f"<EventBatch: {len(self)} events, positions {first} to {last}>"
+
+
+class TypedEvent(NamedTuple):
+    """An event as an instance of its class, with its place in the log."""
+
+    position: int
+    stream_id: str
+    version: int
+    recorded_at: datetime
+    event: Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -27,14 +28,23 @@ from eslab.events import (
     Expected,
     Metadata,
     RecordedEvent,
+    TypedEvent,
     category_of,
     type_name,
 )
 from eslab.messaging import Command, CommandBus, ConsistencyToken, Middleware, QueryBus, ReadQuery
+from eslab.progress import progress_bar
 from eslab.projections import Projection, ProjectionRunner
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga, SagaState
-from eslab.schema import EventRegistry, canonical_json, encode, message_classes
+from eslab.schema import (
+    EventRegistry,
+    UpcastingReport,
+    canonical_json,
+    check_upcasting,
+    encode,
+    message_classes,
+)
 from eslab.store import AppendResult
 from eslab.store.result import Result
 from eslab.subscriptions import Runner, Worker
@@ -128,7 +138,7 @@ class Lab:
         self.repository = Repository(self.store, self.registry)
         self.bus = LocalBus()
         self._middleware: list[Middleware] = []
-        self._minted = 0
+        self._numbers = count(1)
         self._commands = CommandBus(
             self.store,
             self.repository,
@@ -287,8 +297,7 @@ class Lab:
             return uuid.uuid4()
         # A command that recorded something moved the head: no later one begins there, not even
         # after the store was opened again.
-        self._minted += 1
-        place = f"{self.seed} {self.store.epoch} {self.store.head()} {self._minted}"
+        place = f"{self.seed} {self.store.epoch} {self.store.head()} {next(self._numbers)}"
         return uuid.uuid5(self.store.store_id, place)
 
     def append(
@@ -335,9 +344,11 @@ class Lab:
         self._register(sourced.definition)
         return self.repository.save(sourced, metadata=metadata)
 
-    def check_snapshots(self, *definitions: Definition[Any]) -> SnapshotReport:
+    def check_snapshots(
+        self, *definitions: Definition[Any], progress: bool = True
+    ) -> SnapshotReport:
         """Compare snapshots; see `eslab.aggregates.Repository.check_snapshots`."""
-        return self.repository.check_snapshots(*definitions)
+        return self.repository.check_snapshots(*definitions, progress=progress)
 
     def _register(self, definition: Definition[Any]) -> None:
         self.register(definition)  # type: ignore[arg-type]  # these are what there is of them
@@ -364,6 +375,46 @@ class Lab:
     def resume(self, projection: str) -> None:
         """Let a projection go on from its checkpoint."""
         self._projection(projection).paused = False
+
+    def typed_events(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        category: str | None = None,
+    ) -> Iterator[TypedEvent]:
+        """Yield events as instances of their classes, each with its place in the log.
+
+        The quick way to go through many: they are read and decoded in batches.
+
+        Args:
+            after: only positions above this one.
+            until: only positions up to this one.
+            types: only events of these types.
+            category: only streams of this category.
+
+        Raises:
+            UnknownEventTypeError: a type is not registered here.
+            SchemaError: an event does not fit its class.
+        """
+        batches = self.store.read_batches(after=after, until=until, types=types, category=category)
+        return self.registry.decode_all(batches)
+
+    def check_upcasting(self, *, progress: bool = True) -> UpcastingReport:
+        """Read every stored event through its upcasters, and say which cannot be read.
+
+        Args:
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+        """
+        with progress_bar(
+            total=self.store.head(), description="checking upcasting", progress=progress
+        ) as bar:
+            return check_upcasting(self.store.read_batches(), self.registry, report=bar.update)
+
+    def catalogue(self) -> dict[str, Any]:
+        """Return the JSON Schema of all event types that are registered here."""
+        return self.registry.catalogue()
 
     def sql(self, query: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Result:
         """Run one SELECT over the log (``events``), event types and read models, read-only.

@@ -12,7 +12,14 @@ from typing_extensions import TypedDict
 from eslab.aggregates.sourced import CONSTANTS, Sourced, StateSchema, check_category, detached
 from eslab.errors import HandlerError, HandlerNotFoundError, SchemaError
 from eslab.events import Event
-from eslab.schema import event_handlers, marker, message_handlers, qualified_name, snake_case
+from eslab.schema import (
+    event_handlers,
+    marker,
+    message_handlers,
+    qualified_name,
+    snake_case,
+    visible_names,
+)
 
 __all__ = ["Aggregate", "applies", "handles"]
 
@@ -106,7 +113,7 @@ class Aggregate(Sourced):
         cls.snapshot_every, cls.snapshot_version = snapshot_every, snapshot_version
         cls._state_schema = None
         if snapshot_every is not None:
-            cls.state_schema()
+            cls._state_schema = _state_schema(cls, visible_names(cls))
 
     def __init__(self, id: str) -> None:
         super().__init__(self.category, id)
@@ -128,11 +135,7 @@ class Aggregate(Sourced):
     def state_schema(cls) -> StateSchema:
         """Return how its state is kept in a snapshot: by the annotations of its attributes."""
         if cls._state_schema is None:
-            hints = typing.get_type_hints(cls)
-            fields = {name: hints[name] for name in cls._defaults}
-            shape = TypedDict("State", fields)  # type: ignore[misc]  # they are not written here
-            where = cls.__qualname__
-            cls._state_schema = StateSchema(shape, version=cls.snapshot_version, where=where)
+            cls._state_schema = _state_schema(cls, {})
         return cls._state_schema
 
     def execute(self, command: BaseModel) -> None:
@@ -188,9 +191,19 @@ def _ignore(aggregate: Aggregate, event: Event) -> None:
 
 
 _KEPT = frozenset({"id", "version", "uncommitted", "stream_id"})
-_OWN_NAMES = frozenset(
-    {*_KEPT, *(name for name in vars(Aggregate) if not name.startswith("_")), *vars(Sourced)}
-)
+_OWN_NAMES = frozenset({*_KEPT, *Aggregate.__annotations__, *vars(Aggregate), *vars(Sourced)})
+
+
+def _state_schema(cls: type[Aggregate], names: Mapping[str, Any]) -> StateSchema:
+    """Return how the state is kept, by annotations that may mean these names."""
+    where = cls.__qualname__
+    try:
+        hints = typing.get_type_hints(cls, localns=dict(names))
+    except NameError as error:
+        raise SchemaError(f"{where}: an annotation is not known here: {error}") from error
+    fields = {name: hints[name] for name in cls._defaults}
+    shape = TypedDict("State", fields)  # type: ignore[misc]  # they are not written here
+    return StateSchema(shape, version=cls.snapshot_version, where=where)
 
 
 def _ignored(cls: type[Aggregate]) -> list[type[Event]]:

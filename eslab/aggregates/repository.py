@@ -14,6 +14,7 @@ from eslab.aggregates.sourced import Definition, Sourced
 from eslab.clock import derived_id
 from eslab.errors import InputError, StreamNotFoundError
 from eslab.events import AsOf, Event, Metadata, NewEvent, category_of
+from eslab.progress import progress_bar
 from eslab.schema import AnyEvent, EncodedEvent, EventRegistry, encode, encoded
 from eslab.store.port import AppendResult, EventStore, Snapshot, SnapshotKey, StreamAppend
 from eslab.words import counted
@@ -181,36 +182,47 @@ class Repository:
             self._registry.register(event)
         self._known.add(definition)
 
-    def check_snapshots(self, *definitions: Definition[Any]) -> SnapshotReport:
+    def check_snapshots(
+        self, *definitions: Definition[Any], progress: bool = True
+    ) -> SnapshotReport:
         """Fold each stream that has a snapshot from its first event, and compare.
 
         Args:
             definitions: whose snapshots; by default of all that were loaded or saved here.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
         """
         chosen = {one.category: one for one in definitions or self._known if one.snapshot_every}
         checked, outdated, wrong = 0, 0, []
-        for key, snapshot in self._store.snapshots:
-            definition = chosen.get(category_of(key.stream_id))
-            if definition is None:
-                continue
-            schema = definition.state_schema()
-            if schema.key != key.schema:
-                outdated += 1
-                continue
-            checked += 1
-            id = key.stream_id.removeprefix(f"{definition.category}-")
-            events = self._store.read(key.stream_id, to_version=snapshot.version)
-            folded = definition(id).rebuild(map(self._registry.decode, events))
-            if folded.version != snapshot.version or schema.dump(folded.state) != snapshot.state:
-                wrong.append(f"{key.stream_id} v{snapshot.version}")
+        with progress_bar(total=None, description="checking snapshots", progress=progress) as bar:
+            for key, snapshot in self._store.snapshots:
+                definition = chosen.get(category_of(key.stream_id))
+                if definition is None:
+                    continue
+                schema = definition.state_schema()
+                if schema.key != key.schema:
+                    outdated += 1
+                    continue
+                checked += 1
+                folded = definition(key.stream_id.removeprefix(f"{definition.category}-"))
+                for batch in self._store.read_stream_batches(
+                    key.stream_id, to_version=snapshot.version
+                ):
+                    folded.rebuild(self._registry.decode_batch(batch))
+                    bar.update(len(batch))
+                whole = folded.version == snapshot.version
+                if not whole or schema.dump(folded.state) != snapshot.state:
+                    wrong.append(f"{key.stream_id} v{snapshot.version}")
         return SnapshotReport(checked, outdated, tuple(wrong))
 
     def _rebuilt(self, definition: Definition[T], found: T, *, until: int | None = None) -> T:
         """Apply what a new or a kept one lacks, up to a version."""
         if found.version == 0:
             self._restore(definition, found, until=until)
-        read = self._store.read(found.stream_id, from_version=found.version + 1, to_version=until)
-        return found.rebuild(map(self._registry.decode, read))
+        for batch in self._store.read_stream_batches(
+            found.stream_id, from_version=found.version + 1, to_version=until
+        ):
+            found.rebuild(self._registry.decode_batch(batch))
+        return found
 
     def _restore(self, definition: Definition[T], new: T, *, until: int | None = None) -> None:
         """Begin with a snapshot, if there is one."""

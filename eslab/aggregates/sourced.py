@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -53,7 +53,7 @@ class Definition(Protocol[T_co]):
         ...
 
 
-class Sourced(ABC):
+class Sourced(metaclass=ABCMeta):
     """One stream as its events left it, and the events that it recorded since.
 
     Attributes:

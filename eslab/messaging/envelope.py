@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -45,13 +45,13 @@ class Envelope:
         """
         own, parent = metadata or _NONE, _handled.get() or _NONE
         name = str(id)
-        filled = replace(
-            own,
+        filled = Metadata(
             correlation_id=own.correlation_id or parent.correlation_id or name,
             causation_id=name,
             command_id=name,
             actor=own.actor or parent.actor,
             traceparent=own.traceparent or parent.traceparent,
+            extra=own.extra,
         )
         return cls(message, id, filled)
 
@@ -101,9 +101,11 @@ class HandlerMap(dict[str, tuple[str, H]]):
                     f"{message} is handled by {held[0]} already, and would be by {owner}: exactly "
                     f"one handles a message; give the other one another class"
                 )
-        for message in [message for message, (held, _) in self.items() if held == owner]:
-            del self[message]
-        self.update(added)
+        earlier = [message for message, (held, _) in self.items() if held == owner]
+        self.update(added)  # first: others look handlers up meanwhile
+        for message in earlier:
+            if message not in added:
+                del self[message]
 
     def names(self) -> list[str]:
         """Return the names of the messages that are handled."""

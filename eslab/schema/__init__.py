@@ -1,27 +1,34 @@
 """Event types: their registry, the canonical JSON that is stored of them, their columns."""
 
-from eslab.schema.codec import (
-    AnyEvent,
-    EncodedEvent,
-    canonical_json,
-    decode,
-    encode,
-    encode_all,
-    encoded,
-    parse_json,
-    sorted_sets,
-)
+from eslab.schema.canonical import canonical_json, parse_json, sorted_sets
+from eslab.schema.checking import Unreadable, UpcastingReport, check_upcasting
+from eslab.schema.codec import AnyEvent, EncodedEvent, decode, encode, encode_all, encoded
 from eslab.schema.columns import columns_of
-from eslab.schema.handlers import event_handlers, marker, message_classes, message_handlers
+from eslab.schema.compatibility import Break, Compatibility, compatibility
+from eslab.schema.handlers import (
+    event_handlers,
+    marker,
+    message_classes,
+    message_handlers,
+    visible_names,
+)
 from eslab.schema.naming import qualified_name, snake_case
 from eslab.schema.registry import EventRegistry
+from eslab.schema.upcasting import Upcaster, upcasts
 
 __all__ = [
     "AnyEvent",
+    "Break",
+    "Compatibility",
     "EncodedEvent",
     "EventRegistry",
+    "Unreadable",
+    "Upcaster",
+    "UpcastingReport",
     "canonical_json",
+    "check_upcasting",
     "columns_of",
+    "compatibility",
     "decode",
     "encode",
     "encode_all",
@@ -34,4 +41,6 @@ __all__ = [
     "qualified_name",
     "snake_case",
     "sorted_sets",
+    "upcasts",
+    "visible_names",
 ]

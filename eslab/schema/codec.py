@@ -1,37 +1,32 @@
-"""From events to canonical JSON and back; the same event always gives the same bytes."""
+"""From events to what is stored of them, and back."""
 
 from __future__ import annotations
 
-import json
-import math
 import uuid
-from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, get_args
 
-from pydantic import BaseModel, RootModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from eslab.clock import as_utc
-from eslab.errors import InputError, LimitError, SchemaError
+from eslab.errors import InputError, LimitError, SchemaError, UpcastingError
 from eslab.events import Event, Metadata, NewEvent, RecordedEvent
+from eslab.schema.canonical import PLAIN, canonical_json, check_json, plain_json, sorted_sets
+from eslab.schema.upcasting import upcast
 
 __all__ = [
     "AnyEvent",
     "EncodedEvent",
-    "canonical_json",
     "decode",
     "encode",
     "encode_all",
     "encoded",
     "event_of",
-    "parse_json",
-    "sorted_sets",
 ]
 
 MAX_EVENT_BYTES: Final = 1 << 20
@@ -39,68 +34,6 @@ SURELY_WITHIN: Final = MAX_EVENT_BYTES // 4  # characters: one takes up to four 
 MAX_INT32: Final = (1 << 31) - 1
 
 _NO_METADATA: Final = Metadata()
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-).encode
-
-
-def canonical_json(value: Any, *, what: str = "the value") -> str:
-    """Return `value` as JSON with sorted keys, no spaces and no ASCII escapes.
-
-    Args:
-        value: JSON values: None, booleans, numbers, strings, lists, and dicts with string keys.
-        what: the name of the value, for the error.
-
-    Raises:
-        InputError: it holds something that JSON has no word for, NaN and infinity included.
-
-    Example:
-        >>> canonical_json({"b": [1, 2.5], "a": "é"})
-        '{"a":"é","b":[1,2.5]}'
-    """
-    try:
-        if type(value) is dict and _TEXTS.issuperset(map(type, value)):
-            plain = _plain_json(value, sorted(value))
-            if plain is not None:
-                return plain
-        _check(value, what)
-        text = _encode(value)
-        text.encode("utf-8")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{what} cannot be written as JSON: {error}") from None
-    return text
-
-
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
-_TEXTS: Final = frozenset({str})
-
-
-def _check(value: Any, path: str) -> None:
-    # The encoder would quietly turn int keys into strings and tuples into lists, and would name
-    # neither the place of a NaN nor that of an object.
-    kind = type(value)
-    if kind in _PLAIN:
-        return
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                raise InputError(f"{path} has the key {key!r}; JSON keys must be strings")
-            if type(item) not in _PLAIN:
-                _check(item, f"{path}.{key}")
-    elif kind is list:
-        for index, item in enumerate(value):
-            if type(item) not in _PLAIN:
-                _check(item, f"{path}[{index}]")
-    elif kind is float:
-        if not math.isfinite(value):
-            raise InputError(f"{path} is {value}; JSON has no NaN and no infinity")
-    else:
-        raise InputError(f"{path} is a {kind.__name__}, which is not a JSON value: {value!r}")
-
-
-def parse_json(text: str) -> Any:
-    """Return the value that canonical JSON stands for."""
-    return json.loads(text)
 
 
 class EncodedEvent(NamedTuple):
@@ -171,7 +104,7 @@ def encode(
         _check_id(event_id, name)
     # Most events are plain. Pydantic's writer gives for them, from sorted names, the same text as
     # `canonical_json`, in a tenth of the time.
-    text = None if plain is None else _plain_json(event.__dict__, plain)
+    text = None if plain is None else plain_json(event.__dict__, plain)
     if text is None:
         text = canonical_json(_json_data(event), what=name)
     if len(text) > SURELY_WITHIN:
@@ -240,7 +173,7 @@ def _encode_plain(cls: type, events: Sequence[Event]) -> list[Sequence[Any]] | N
     if set(map(tuple, values)) != {plain}:
         values = [{name: held[name] for name in plain} for held in values]
     for field in plain:
-        if not _PLAIN.issuperset(map(type, map(itemgetter(field), values))):
+        if not PLAIN.issuperset(map(type, map(itemgetter(field), values))):
             return None
     try:
         # One call for all, taken apart where one ends and the next begins; unless a text looks
@@ -325,7 +258,7 @@ def _json_data(event: Event) -> Any:
     try:
         # By the names of the fields, and without computed ones: what `decode` takes.
         data = event.model_dump(mode="json", by_alias=False, round_trip=True)
-        _check(data, event.event_type)
+        check_json(data, event.event_type)
         return sorted_sets(data, event)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{event.event_type} cannot be written as JSON: {error}") from error
@@ -343,20 +276,6 @@ def _shape(cls: type) -> tuple[str, int, bool, tuple[str, ...] | None] | None:
     return cls.event_type, cls.schema_version, bool(cls.tag_fields), plain
 
 
-def _plain_json(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """Return the canonical JSON of plain values, under names in their order; None for others."""
-    data = {}
-    for name in names:
-        value = values[name]
-        if type(value) not in _PLAIN:
-            return None
-        data[name] = value
-    try:
-        return to_json(data).decode()
-    except PydanticSerializationError:  # no text, which canonical_json refuses in its own words
-        return None
-
-
 def _is_plain(cls: type[Event]) -> bool:
     """Say whether the fields of a class are written as they are, with nobody's own serializer."""
     decorators = cls.__pydantic_decorators__
@@ -366,7 +285,7 @@ def _is_plain(cls: type[Event]) -> bool:
     if config.get("extra") == "allow" or "json_encoders" in config or cls.__pydantic_root_model__:
         return False
     return all(
-        kinds <= _PLAIN
+        kinds <= PLAIN
         and not field.exclude
         and field.exclude_if is None
         and not any(hasattr(item, "__get_pydantic_core_schema__") for item in field.metadata)
@@ -375,89 +294,48 @@ def _is_plain(cls: type[Event]) -> bool:
     )
 
 
-def sorted_sets(data: Any, source: Any) -> Any:
-    """Return the JSON value `data` with the lists that stand for sets sorted.
-
-    The order of a set differs from run to run, and JSON does not say which list was one.
-
-    Args:
-        data: what pydantic made of `source`.
-        source: a value of any kind, with sets at any depth.
-
-    Raises:
-        InputError: `source` holds what JSON would change: a Decimal or a key that is not finite,
-            or keys that are the same as text.
-
-    Example:
-        >>> sorted_sets({"b": [3, 1, 2]}, {"b": {1, 2, 3}})
-        {'b': [1, 2, 3]}
-    """
-    if isinstance(source, Decimal) and not source.is_finite():
-        raise InputError(f"{source} has no place in an event; JSON has no NaN and no infinity")
-    if isinstance(source, RootModel):
-        return sorted_sets(data, source.root)
-    if isinstance(data, list) and isinstance(source, _LISTS) and len(data) == len(source):
-        items = [sorted_sets(*pair) for pair in zip(data, source, strict=True)]
-        return sorted(items, key=_encode) if isinstance(source, (set, frozenset)) else items
-    if not isinstance(data, dict):
-        return data
-    if isinstance(source, Mapping):
-        _check_keys(data, source)
-        # A serializer of the user's own may leave some out.
-        if len(data) != len(source):
-            return data
-        pairs = zip(data.items(), source.values(), strict=True)
-        return {key: sorted_sets(item, value) for (key, item), value in pairs}
-    if isinstance(source, BaseModel):
-        parts = dict(source)
-    elif is_dataclass(source):
-        parts = {item.name: getattr(source, item.name) for item in fields(source)}
-    else:
-        return data
-    return {
-        name: sorted_sets(item, parts[name])
-        if name in parts and type(parts[name]) not in _SCALARS
-        else item
-        for name, item in data.items()
-    }
-
-
-def _check_keys(data: dict[str, Any], source: Mapping[Any, Any]) -> None:
-    if any(isinstance(key, (float, Decimal)) and not math.isfinite(key) for key in source):
-        raise InputError(f"the key of a dict is not finite: {list(source)!r:.200}")
-    if len(data) < len(source) and len({*map(str, source)}) == len(data):
-        raise InputError(f"keys of a dict are the same in JSON: {list(source)!r:.200}")
-
-
-_LISTS = (set, frozenset, list, tuple, deque)
-_SCALARS = _PLAIN | {float, datetime, date, uuid.UUID}
-
-
 def decode(recorded: RecordedEvent, cls: type[Event]) -> Event:
     """Return the event that `recorded` holds, as an instance of `cls`.
 
     Raises:
         SchemaError: the stored data does not fit the class.
+        UpcastingError: an upcaster of the class failed.
     """
     try:
         return event_of(cls, recorded.data, schema_version=recorded.schema_version)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole event"
-        raise SchemaError(
-            f"{recorded!r} does not fit {cls.__qualname__} (schema version "
-            f"{cls.schema_version}; stored with {recorded.schema_version}): {place}: "
-            f"{first['msg']}, found {first['input']!r}"
-        ) from error
+    except (ValidationError, UpcastingError) as error:
+        raise misfit(error, cls, recorded.schema_version, repr(recorded)) from error
 
 
-def event_of(cls: type[Event], data: Mapping[str, Any], *, schema_version: int) -> Event:  # noqa: ARG001
-    """Return the event of a class that stored data stands for.
-
-    Whatever is read passes through here, so that this is where upcasters belong: they bring
-    `data` from `schema_version` to that of the class before it is validated.
+def event_of(cls: type[Event], data: Mapping[str, Any], *, schema_version: int) -> Event:
+    """Return the event of a class that stored data stands for, through the upcasters of the class.
 
     Raises:
         ValidationError: the data does not fit the class.
+        UpcastingError: an upcaster failed.
+        SchemaError: it was stored by a newer version of the class.
     """
+    if schema_version != cls.schema_version:
+        data = upcast(cls, data, schema_version=schema_version)
     return cls.model_validate(data, strict=False, by_name=True)
+
+
+def misfit(
+    error: ValidationError | UpcastingError, cls: type[Event], schema_version: int, stored: str
+) -> SchemaError:
+    """Return the error that names the stored event which `event_of` failed for.
+
+    Args:
+        error: what it raised.
+        cls: the class.
+        schema_version: with which the event was stored.
+        stored: the event, in words.
+    """
+    if isinstance(error, UpcastingError):
+        return error.at(stored)
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "the whole event"
+    return SchemaError(
+        f"{stored} does not fit {cls.__qualname__} (schema version {cls.schema_version}; stored "
+        f"with {schema_version}): {place}: {first['msg']}, found {first['input']!r}"
+    )

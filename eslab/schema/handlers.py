@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 from eslab.errors import RegistrationError, SchemaError
 from eslab.events import Event
 
-__all__ = ["event_handlers", "marker", "message_classes", "message_handlers"]
+__all__ = [
+    "event_handlers",
+    "marker",
+    "message_classes",
+    "message_handlers",
+    "visible_names",
+]
 
 M = TypeVar("M")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,7 +47,7 @@ def event_handlers(cls: type, attribute: str) -> dict[type[Event], Callable[...,
             the place of a handler without being marked.
         RegistrationError: two methods handle the same type of event.
     """
-    return message_handlers(cls, attribute, Event, word="event", names=_visible(cls))
+    return message_handlers(cls, attribute, Event, word="event", names=visible_names(cls))
 
 
 def message_handlers(
@@ -62,7 +68,7 @@ def message_handlers(
         names: what annotations may mean beside the names of the module; by default those that
             are visible where the class is defined.
     """
-    names = _visible(cls) if names is None else names
+    names = visible_names(cls) if names is None else names
     inside = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
     names = {**names, cls.__name__: cls, **inside}
     found: dict[type[M], Callable[..., Any]] = {}
@@ -115,7 +121,7 @@ def message_classes(
     Raises:
         SchemaError: it has no such argument, or its annotation is another one.
     """
-    names = _visible(function) if names is None else names
+    names = visible_names(function) if names is None else names
     where = where or getattr(function, "__qualname__", repr(function))
     parameters = list(inspect.signature(function).parameters)
     if len(parameters) <= position:
@@ -137,7 +143,7 @@ def message_classes(
     return classes
 
 
-def _visible(defined: type | Callable[..., Any]) -> dict[str, Any]:
+def visible_names(defined: type | Callable[..., Any]) -> dict[str, Any]:
     """Return the names where something is defined, for annotations that are written as text.
 
     Between that place and here are the frames of __init_subclass__, and of some metaclasses.

@@ -5,13 +5,17 @@ A registry belongs to a lab: there is no global one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from eslab.errors import InputError, RegistrationError, SchemaError, UnknownEventTypeError
-from eslab.events import Event, RecordedEvent
+from eslab.events import Event, EventBatch, RecordedEvent, TypedEvent
+from eslab.schema.batches import decode_all, decode_batch
+from eslab.schema.catalogue import catalogue
 from eslab.schema.codec import decode
 from eslab.schema.columns import event_columns
 from eslab.schema.naming import SYSTEM_TABLES, qualified_name, table_name
+from eslab.schema.upcasting import check_upcasters
 
 __all__ = ["EventRegistry"]
 
@@ -47,7 +51,8 @@ class EventRegistry:
             InputError: `cls` is no event class.
             RegistrationError: another class has that type name, or something else has the name of
                 its table.
-            SchemaError: there can be no table of that name, or with columns for its fields.
+            SchemaError: there can be no table of that name, or with columns for its fields; or
+                its upcasters do not lead from the first version to its own.
         """
         if cls is not None and self._classes.get(getattr(cls, "event_type", "")) is cls:
             return
@@ -59,6 +64,7 @@ class EventRegistry:
                 f"the event type {cls.event_type!r} is {qualified_name(held)} already; "
                 f"{qualified_name(cls)} needs another name: class {cls.__name__}(Event, type=...)"
             )
+        check_upcasters(cls)
         event_columns(cls)
         self.claim_table(table_name(cls.event_type), f"the event type {cls.event_type!r}")
         self._classes[cls.event_type] = cls
@@ -111,6 +117,26 @@ class EventRegistry:
             SchemaError: its data does not fit the class.
         """
         return decode(recorded, self[recorded.type])
+
+    def catalogue(self) -> dict[str, Any]:
+        """Return the JSON Schema of all registered types; see `eslab.schema.catalogue`."""
+        return catalogue(self._classes.values())
+
+    def decode_batch(self, batch: EventBatch) -> list[Event]:
+        """Return the events of a batch, in its order.
+
+        Raises:
+            EslabError: as `decode`.
+        """
+        return decode_batch(batch, self.__getitem__)
+
+    def decode_all(self, batches: Iterable[EventBatch]) -> Iterator[TypedEvent]:
+        """Yield the events of batches (`EventStore.read_batches`), each with its place in the log.
+
+        Raises:
+            EslabError: as `decode`.
+        """
+        return decode_all(batches, self.__getitem__)
 
     def __repr__(self) -> str:
         return f"EventRegistry({', '.join(sorted(self._classes))})"

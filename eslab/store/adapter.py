@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-
-from tqdm.auto import tqdm
 
 from eslab.clock import Clock, IdSource, as_utc
 from eslab.errors import InputError, StoreClosedError
@@ -24,26 +19,26 @@ from eslab.events import (
     AppendCondition,
     AsOf,
     Event,
+    EventBatch,
     Expected,
     Query,
     RecordedEvent,
     check_stream_id,
     type_name,
 )
+from eslab.garbage import garbage_kept
+from eslab.progress import progress_bar
 from eslab.schema import AnyEvent
 from eslab.store.bell import Bell
 from eslab.store.decision import Decision
 from eslab.store.port import BATCH, AppendResult, Direction, ImportReport, StreamAppend
 from eslab.store.requests import AppendRequest
-from eslab.store.rows import LogRow, Selection
+from eslab.store.rows import LogRow, Selection, batches_of
 
 if TYPE_CHECKING:
     from eslab.store.importing import ImportRequest
 
 __all__ = ["StoreAdapter"]
-
-# With a lock that is written in C: its own may stay taken after Ctrl-C; see `eslab.store.bell`.
-_Bar = type("_Bar", (tqdm,), {"_lock": threading.RLock()})
 
 
 class StoreAdapter(ABC):
@@ -149,16 +144,9 @@ class StoreAdapter(ABC):
         _check_number(batch, "batch")
         appended = duplicates = 0
         source = iter(events)
-        with _Bar(
-            total=total,
-            desc=description,
-            unit=" events",
-            unit_scale=True,
-            disable=None if progress else True,
-            file=sys.stderr,
-        ) as bar:
+        with progress_bar(total=total, description=description, progress=progress) as bar:
             while True:
-                with _garbage_kept():
+                with garbage_kept():
                     request = ImportRequest(source, most=batch)
                     if not (count := len(request)):
                         break
@@ -184,15 +172,9 @@ class StoreAdapter(ABC):
         limit: int | None = None,
     ) -> Iterator[RecordedEvent]:
         """Yield the events of one stream; see `eslab.store.EventStore.read`."""
-        check_stream_id(stream_id)
         backwards = _backwards(direction)
         _check_number(limit, "limit")
-        _check_number(from_version, "from_version")
-        _check_number(to_version, "to_version")
-        self._require_open()
-        version = self._stream_version(stream_id)
-        high = version if to_version is None else min(to_version, version)
-        low = max(from_version, 1)
+        low, high = self._span(stream_id, from_version, to_version)
         if as_of is None:
             rows = self._stream_rows(stream_id, low, high, backwards=backwards, limit=limit)
             return (row.recorded() for row in rows)
@@ -200,6 +182,22 @@ class StoreAdapter(ABC):
         rows = self._stream_rows(stream_id, low, high, backwards=backwards, limit=None)
         known = (row for row in rows if row.position <= seen.until and seen.takes(row))
         return (row.recorded() for row in islice(known, limit))
+
+    def read_stream_batches(
+        self, stream_id: str, *, from_version: int = 1, to_version: int | None = None
+    ) -> Iterator[EventBatch]:
+        """Yield events by columns; see `eslab.store.EventStore.read_stream_batches`."""
+        low, high = self._span(stream_id, from_version, to_version)
+        return batches_of(self._stream_rows(stream_id, low, high, backwards=False, limit=None))
+
+    def _span(self, stream_id: str, low: int, high: int | None) -> tuple[int, int]:
+        """Return the versions that there are between two."""
+        check_stream_id(stream_id)
+        _check_number(low, "from_version")
+        _check_number(high, "to_version")
+        self._require_open()
+        version = self._stream_version(stream_id)
+        return max(low, 1), version if high is None else min(high, version)
 
     def read_all(
         self,
@@ -215,9 +213,7 @@ class StoreAdapter(ABC):
         limit: int | None = None,
     ) -> Iterator[RecordedEvent]:
         """Yield the events of all streams in order; see `eslab.store.EventStore.read_all`."""
-        if isinstance(types, (str, type)):
-            raise InputError(f"types must be a collection of types: [{types!r}]")
-        names = None if types is None else frozenset(map(type_name, types))
+        names = _type_names(types)
         if isinstance(streams, str):
             raise InputError(f"streams must be a collection of stream ids: [{streams!r}]")
         wanted = None if streams is None else frozenset(map(check_stream_id, streams))
@@ -243,6 +239,27 @@ class StoreAdapter(ABC):
             )
         )
         return (row.recorded() for row in rows)
+
+    def read_batches(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        category: str | None = None,
+    ) -> Iterator[EventBatch]:
+        """Yield events by columns; see `eslab.store.EventStore.read_batches`."""
+        names = _type_names(types)
+        _check_number(after, "after")
+        _check_number(until, "until")
+        self._require_open()
+        head = self._head()
+        last = head if until is None else min(until, head)
+        return self._batches(Selection(after, last, types=names, category=category))
+
+    def _batches(self, selection: Selection) -> Iterator[EventBatch]:
+        """Yield what is selected by columns; an adapter may have a quicker way."""
+        return batches_of(self._rows(selection))
 
     def find(self, event_id: uuid.UUID) -> RecordedEvent | None:
         """Return the event with this id, or None; see `eslab.store.EventStore.find`."""
@@ -341,16 +358,10 @@ class StoreAdapter(ABC):
         self.close()
 
 
-@contextmanager
-def _garbage_kept() -> Iterator[None]:
-    """Pause the garbage collector, which else walks over all the new objects again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+def _type_names(types: Iterable[str | type[Event]] | None) -> frozenset[str] | None:
+    if isinstance(types, (str, type)):
+        raise InputError(f"types must be a collection of types: [{types!r}]")
+    return None if types is None else frozenset(map(type_name, types))
 
 
 def _backwards(direction: Direction) -> bool:

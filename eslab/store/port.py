@@ -16,6 +16,7 @@ from eslab.events import (
     AppendCondition,
     AsOf,
     Event,
+    EventBatch,
     Expected,
     Query,
     RecordedEvent,
@@ -262,6 +263,36 @@ class EventStore(Protocol):
             as_of: only what was recorded, or had happened, by then.
             direction: ``"forwards"`` or ``"backwards"``.
             limit: how many at most.
+        """
+        ...
+
+    def read_batches(
+        self,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        category: str | None = None,
+    ) -> Iterator[EventBatch]:
+        """Yield what `read_all` does by columns, for many events: in batches, none of them empty.
+
+        Args:
+            after: only positions above this one.
+            until: only positions up to this one.
+            types: only events of these types.
+            category: only streams of this category.
+        """
+        ...
+
+    def read_stream_batches(
+        self, stream_id: str, *, from_version: int = 1, to_version: int | None = None
+    ) -> Iterator[EventBatch]:
+        """Yield what `read` does by columns, in batches, none of them empty.
+
+        Args:
+            stream_id: the stream.
+            from_version: the lowest version wanted.
+            to_version: the highest version wanted.
         """
         ...
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final, NamedTuple
 
-from eslab.events import Metadata, Query, RecordedEvent, category_of
+from eslab.events import EventBatch, Metadata, Query, RecordedEvent, category_of
 from eslab.schema import parse_json
 
-__all__ = ["LogRow", "Selection", "selected"]
+__all__ = ["BATCH_ROWS", "LogRow", "Selection", "batches_of", "selected"]
+
+BATCH_ROWS: Final = 1_000
+"""In a batch at most: as many as stay in the processor's cache."""
 
 
 class LogRow(NamedTuple):
@@ -92,3 +96,13 @@ def selected(rows: Iterable[LogRow], selection: Selection) -> Iterable[LogRow]:
         if selection.takes(row):
             yield row
             left = None if left is None else left - 1
+
+
+def batches_of(rows: Iterable[LogRow]) -> Iterator[EventBatch]:
+    """Yield rows by columns."""
+    left = iter(rows)
+    while some := list(islice(left, BATCH_ROWS)):
+        positions, streams, versions, types, schemas, _, _, data, _, _, recorded = zip(
+            *some, strict=True
+        )
+        yield EventBatch(positions, streams, versions, types, schemas, data, recorded)

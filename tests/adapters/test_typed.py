@@ -31,7 +31,7 @@ from eslab import (
     StoreError,
 )
 from eslab.projections import Projection, Row, Rows, on
-from eslab.schema import EventRegistry, canonical_json, encode, parse_json
+from eslab.schema import EventRegistry, canonical_json, encode, parse_json, upcasts
 from eslab.schema.columns import BASE_COLUMNS, Json, Many, event_columns
 from eslab.schema.naming import SYSTEM_TABLES, quoted, table_name
 from eslab.schema.shapes import event_shape
@@ -304,22 +304,30 @@ def test_queries_that_name_a_table(lab: Lab, query: str) -> None:
     assert len(lab.sql(query, [1] if "$1" in query else ())) > 0
 
 
-def test_rows_of_another_schema_version_pass_through_the_class(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There upcasters have their place: see `eslab.schema.codec.event_of`."""
+def test_rows_of_an_older_schema_version_pass_through_the_upcasters(lab: Lab) -> None:
+    def paid(factor: int, *, revision: int = 1) -> type[Event]:
+        @upcasts(1, revision=revision)
+        def in_cents(data: dict[str, Any]) -> dict[str, Any]:
+            return {"cents": data["euros"] * factor}
 
-    class Paid(Event, schema_version=2):
-        cents: int
+        class Paid(Event, schema_version=2, upcasters=[in_cents]):
+            cents: int
 
-    def upcast(cls: type[Event], data: Any, *, schema_version: int) -> Event:
-        return cls(cents=data["cents"] if schema_version == 2 else data["euros"] * 100)
+        return Paid
 
-    monkeypatch.setattr(decoded, "event_of", upcast)
-    lab.register(Paid)
+    lab.register(paid(100))
     old = NewEvent("Paid", {"euros": 3}, schema_version=1)
     lab.store.append("a-1", [old, NewEvent("Paid", {"cents": 5}, schema_version=2)])
     assert rows(lab, "paid") == {1: (300,), 2: (5,)}
+    lab.register(paid(99, revision=2))
+    assert rows(lab, "paid") == {1: (297,), 2: (5,)}
+    lab.store.append("a-1", [NewEvent("Paid", {"cents": 5}, schema_version=3)])
+    lab.store.append("a-1", [NewEvent("Paid", {}, schema_version=1)])
+    assert rows(lab, "paid") == {1: (297,), 2: (5,)}
+    found = lab.sql("select position, reason from typing_errors order by position").fetchall()
+    assert [position for position, _ in found] == [3, 4]
+    assert "knows versions up to 2" in found[0][1]
+    assert "KeyError" in found[1][1]
 
 
 def test_what_a_validator_raises_is_a_reason(lab: Lab) -> None:

@@ -9,6 +9,7 @@ from threading import Thread
 
 from eslab import (
     Aggregate,
+    Command,
     Event,
     Lab,
     MemoryStore,
@@ -17,12 +18,14 @@ from eslab import (
     Row,
     Rows,
     applies,
+    handles,
     on,
     open_store,
 )
 from eslab.aggregates import Repository
 from eslab.schema import EventRegistry
 from eslab.store import EventStore
+from eslab.store.duckdb import DuckDBStore
 
 Work = Callable[[], object]
 logging.disable(logging.WARNING)
@@ -40,10 +43,22 @@ class Named(Event):
     name: str
 
 
+class Rename(Command):
+    """What is asked of a dog."""
+
+    dog_id: str
+    name: str
+
+
 class Dog(Aggregate):
     """The peer's own example."""
 
     name: str = ""
+
+    @handles
+    def rename(self, command: Rename) -> None:
+        """Take another name."""
+        self.record(Named(name=command.name))
 
     @applies
     def registered(self, event: Registered) -> None:
@@ -99,9 +114,10 @@ def save_duckdb(count: int, place: Path) -> Work:
 _opened: list[EventStore] = []
 
 
-def open_file(place: Path) -> EventStore:
+def open_file(place: Path) -> DuckDBStore:
     """Open a store that has had its first append, which makes the journal."""
     store = open_store(place / "store.duckdb")
+    assert isinstance(store, DuckDBStore)
     _opened.append(store)
     store.append("first-1", [NewEvent("First", {})])
     return store
@@ -115,6 +131,72 @@ def close_all() -> None:
 
 def save_file(count: int, place: Path) -> Work:
     return _save(open_file(place), count)
+
+
+def _command(lab: Lab, count: int, *, flushed: bool = False) -> Work:
+    """Let a command be carried out by each of many dogs that have ten events."""
+    _opened.append(lab.store)
+    lab.register(Dog)
+    for number in range(count):
+        names = [Named(name=f"name {other}") for other in range(9)]
+        lab.append(f"dog-{number}", [Registered(name="Fido"), *names])
+    if flushed:
+        lab.store.flush()
+
+    def work() -> None:
+        for number in range(count):
+            lab.execute(Rename(dog_id=str(number), name="Rex"))
+
+    return work
+
+
+def command_in_memory(count: int, place: Path) -> Work:
+    return _command(Lab(), count)
+
+
+def command_flushed(count: int, place: Path) -> Work:
+    return _command(Lab(), count, flushed=True)
+
+
+def command_file(count: int, place: Path) -> Work:
+    return _command(Lab(place / "store.duckdb"), count)
+
+
+class Counter(Aggregate, snapshot_every=1_000):
+    """Has very many events."""
+
+    total: int = 0
+
+    @applies
+    def named(self, event: Named) -> None:
+        """Count."""
+        self.total += 1
+
+
+def _load_long(place: Path, *, snapshot: bool) -> Work:
+    store = open_file(place)
+    repository = Repository(store, EventRegistry(), cache=0)
+    counter = Counter("1")
+    for number in range(100):
+        for other in range(1_000):
+            counter.record(Named(name=f"name {number} {other}"))
+        repository.save(counter)
+    store.flush()
+    if not snapshot:
+        store.snapshots.delete()
+
+    def work() -> None:
+        assert repository.load(Counter, "1").total == 100_000
+
+    return work
+
+
+def load_with_snapshot(count: int, place: Path) -> Work:
+    return _load_long(place, snapshot=True)
+
+
+def load_without_snapshot(count: int, place: Path) -> Work:
+    return _load_long(place, snapshot=False)
 
 
 def save_threads(count: int, place: Path) -> Work:
@@ -167,7 +249,7 @@ def replay_objects(count: int, place: Path) -> Work:
     lab = _filled(count)
 
     def work() -> None:
-        assert sum(1 for _ in map(lab.registry.decode, lab.store.read_all())) == count
+        assert sum(1 for _ in lab.typed_events()) == count
 
     return work
 

@@ -58,6 +58,36 @@ def save_sqlite(count: int, place: Path) -> Work:
     return _save(_sqlite(place), count)
 
 
+def _command(app: Application, count: int) -> Work:
+    """Load each of many dogs that have ten events, ask it, and save it."""
+    _fill(app, 10 * count)
+    ids = [event.originator_id for event in _created(app, 10 * count)]
+
+    def work() -> None:
+        for id in ids:
+            dog = app.repository.get(id)
+            dog.rename("Rex")
+            app.save(dog)
+
+    assert len(ids) == count
+    return work
+
+
+def _created(app: Application, count: int) -> list[Dog.Created]:
+    stored = app.recorder.select_notifications(start=None, limit=count)
+    return [
+        event for event in map(app.mapper.to_domain_event, stored) if event.originator_version == 1
+    ]
+
+
+def command_popo(count: int, place: Path) -> Work:
+    return _command(Application(), count)
+
+
+def command_sqlite(count: int, place: Path) -> Work:
+    return _command(_sqlite(place), count)
+
+
 def sync(count: int, place: Path) -> Work:
     """Write a small block into a file that has its size already, and wait for the disk."""
     file = os.open(place / "blocks", os.O_CREAT | os.O_RDWR)

@@ -75,23 +75,6 @@ def test_all_streams(filled: EventStore) -> None:
     assert positions(read(types=[])) == []
 
 
-def test_some_streams(filled: EventStore) -> None:
-    def read(*streams: str, **options: Any) -> list[int]:
-        return positions(filled.read_all(streams=streams, **options))
-
-    assert read() == []
-    assert read("nobody") == []
-    assert read("order-2", "order-4", "nobody", "order-2") == [3, 7]
-    assert read("order-2", "stock-1", after=3, limit=3) == [4, 6, 8]
-    assert read("order-2", "stock-1", direction="backwards", limit=2) == [10, 8]
-    assert read("order-2", "stock-1", types=["Placed"]) == [3]
-    assert read("order-2", "stock-1", as_of=AsOf(position=4)) == [2, 3, 4]
-    with pytest.raises(InputError, match=r"\['order-2'\]"):
-        filled.read_all(streams="order-2")
-    with pytest.raises(InputError, match="control"):
-        read("a\nb")
-
-
 def test_queries(filled: EventStore) -> None:
     def found(*items: QueryItem) -> list[int]:
         return positions(filled.read_all(query=Query(items)))
@@ -108,7 +91,7 @@ def test_queries(filled: EventStore) -> None:
     assert found(item({"Nothing"})) == []
 
 
-def test_some_streams_beside_other_filters(filled: EventStore) -> None:
+def test_some_streams(filled: EventStore) -> None:
     read = partial(filled.read_all, streams=["order-4", "stock-1", "nobody", "order-2", "order-4"])
     assert positions(read()) == [2, 3, 4, 6, 7, 8, 10]
     assert positions(read(direction="backwards", limit=4)) == [10, 8, 7, 6]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eslab import Aggregate, DomainError, Event, MemoryStore
+from eslab import Aggregate, DomainError, MemoryStore
 from eslab.aggregates import Repository
 from eslab.sagas import Orchestrator, SagaStatus
 from eslab.schema import EventRegistry
@@ -25,20 +26,9 @@ from eslab.simulation.scenarios.orders import (
     StockReserved,
     order_fulfilment,
 )
+from eslab.testing import given as happened
 
 SERVED = frozenset({"Boston"})
-
-
-def when(
-    cls: type[Aggregate], given: Sequence[Event], command: Callable[[Any], None]
-) -> list[Event] | str:
-    """Return what an aggregate with this past records for a command, or why it refuses."""
-    aggregate = cls("1").rebuild(given)
-    try:
-        command(aggregate)
-    except DomainError as error:
-        return str(error)
-    return aggregate.uncommitted
 
 
 received, reserved = StockReceived(quantity=5), StockReserved(order_id="o-1", quantity=3)
@@ -46,42 +36,45 @@ charged = PaymentCharged(order_id="o-1", amount=30)
 
 
 def test_stock() -> None:
-    assert when(Stock, [], lambda s: s.receive(5)) == [received]
-    assert when(Stock, [received], lambda s: s.reserve("o-1", 3)) == [reserved]
-    assert when(Stock, [received, reserved], lambda s: s.reserve("o-1", 3)) == []
-    assert when(Stock, [received, reserved], lambda s: s.reserve("o-2", 3)) == (
-        "3 of 1 are wanted, 2 are free"
+    stock = partial(happened, of=Stock)
+    stock().when(lambda s: s.receive(5)).then(received)
+    stock(received).when(lambda s: s.reserve("o-1", 3)).then(reserved)
+    stock(received, reserved).when(lambda s: s.reserve("o-1", 3)).then()
+    stock(received, reserved).when(lambda s: s.reserve("o-2", 3)).then_raises(
+        DomainError, match="3 of 1 are wanted, 2 are free"
     )
     released = StockReleased(order_id="o-1")
-    assert when(Stock, [received, reserved], lambda s: s.release("o-1")) == [released]
-    assert when(Stock, [received, reserved, released], lambda s: s.release("o-1")) == []
-    assert when(Stock, [received], lambda s: s.release("o-1")) == []
+    stock(received, reserved).when(lambda s: s.release("o-1")).then(released)
+    stock(received, reserved, released).when(lambda s: s.release("o-1")).then()
+    stock(received).when(lambda s: s.release("o-1")).then().then_state(free=5, reserved={})
 
 
 @pytest.mark.parametrize("quantity", [0, -1])
 def test_nobody_orders_less_than_one_piece(quantity: int) -> None:
-    assert "at least one" in when(Stock, [received], lambda s: s.reserve("o-1", quantity))
-    assert "at least one" in when(Stock, [], lambda s: s.receive(quantity))
+    stock = happened(received, of=Stock)
+    for change in (lambda s: s.reserve("o-1", quantity), lambda s: s.receive(quantity)):
+        stock.when(change).then_raises(DomainError, match="at least one")
 
 
 def test_account() -> None:
+    account = partial(happened, of=Account)
     refunded = PaymentRefunded(order_id="o-1", amount=30)
-    assert when(Account, [], lambda a: a.charge("o-1", 30)) == [charged]
-    assert when(Account, [charged], lambda a: a.charge("o-1", 30)) == []
-    assert when(Account, [charged], lambda a: a.refund("o-1")) == [refunded]
-    assert when(Account, [charged, refunded], lambda a: a.refund("o-1")) == []
-    assert when(Account, [], lambda a: a.charge("o-1", 0)) == [
-        PaymentCharged(order_id="o-1", amount=0)
-    ]
-    assert "negative" in when(Account, [], lambda a: a.charge("o-1", -1))
+    account().when(lambda a: a.charge("o-1", 30)).then(charged)
+    account(charged).when(lambda a: a.charge("o-1", 30)).then()
+    account(charged).when(lambda a: a.refund("o-1")).then(refunded)
+    account(charged, refunded).when(lambda a: a.refund("o-1")).then().then_state(charged={})
+    free = PaymentCharged(order_id="o-1", amount=0)
+    account().when(lambda a: a.charge("o-1", 0)).then(free)
+    account().when(lambda a: a.charge("o-1", -1)).then_raises(DomainError, match="negative")
 
 
 def test_shipment() -> None:
+    shipment = partial(happened, of=Shipment)
     booked = ShipmentBooked(order_id="1", destination="Boston")
-    assert when(Shipment, [], lambda s: s.book("Boston", served=SERVED)) == [booked]
-    assert when(Shipment, [booked], lambda s: s.book("Boston", served=SERVED)) == []
-    assert when(Shipment, [], lambda s: s.book("Atlantis", served=SERVED)) == (
-        "no courier delivers to Atlantis"
+    shipment().when(lambda s: s.book("Boston", served=SERVED)).then(booked)
+    shipment(booked).when(lambda s: s.book("Boston", served=SERVED)).then()
+    shipment().when(lambda s: s.book("Atlantis", served=SERVED)).then_raises(
+        DomainError, match="no courier delivers to Atlantis"
     )
 
 

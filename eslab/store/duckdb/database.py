@@ -15,11 +15,11 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 import numpy as np
@@ -31,7 +31,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
-from eslab.events import category_of
+from eslab.events import EventBatch, category_of
+from eslab.garbage import garbage_kept
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import commit, lent
 from eslab.store.duckdb.hot import Cover, Heads
@@ -39,11 +40,13 @@ from eslab.store.duckdb.journal import Identity
 from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
 from eslab.store.duckdb.typed import TYPED_SCHEMA
 from eslab.store.result import Result
-from eslab.store.rows import LogRow, Selection
+from eslab.store.rows import BATCH_ROWS, LogRow, Selection
 from eslab.store.verification import Check
 from eslab.words import counted
 
 __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
+
+W = TypeVar("W", bound=Sized)
 
 FORMAT: Final = 3
 PAGE: Final = 20_000
@@ -99,6 +102,12 @@ alter table eslab.store_info add column copy boolean default false;
 """
 _CHANGES: Final = {1: _TO_FORMAT_2 + TYPED_SCHEMA, 2: SNAPSHOT_SCHEMA}
 """What a file of each older format lacks."""
+
+_COLUMNS: Final = """
+select l.position, s.name, l.version, l.type, l.schema_version, l.data::varchar,
+       epoch_us(l.recorded_at)
+from eslab.event_log l join eslab.streams s using (stream_id)
+"""
 
 _ROWS: Final = """
 select l.position, s.name, l.version, l.type, l.schema_version, l.event_id, l.tags,
@@ -524,37 +533,35 @@ class Database:
         """Yield the rows that are selected.
 
         Args:
-            selection: which are.
+            selection: which ones.
             cover: where those of its streams are, if it names some.
         """
-        where, values = _where(selection)
-        after, until, limit = selection.after, selection.until, selection.limit
-        order = "desc" if selection.backwards else "asc"
-        # Windows of positions, which zone maps find at once; a limit alone would make DuckDB read
-        # the rest of the log for every page. Where few rows match, the windows grow.
-        span = PAGE if limit is None else max(1, min(PAGE, limit if not where else PAGE // 4))
-        if cover is not None:
-            where += " and l.stream_id in (select unnest(?::integer[]))"
-            values.append(cover.numbers)
-            after, until = max(after, cover.after), min(until, cover.until)
-            # So that a window holds as many of their events as it would hold of all: mostly all.
-            span = max(span, span * (until - after) // max(1, cover.events))
-        while after < until and limit != 0:
-            low, high = (
-                (max(after, until - span), until)
-                if selection.backwards
-                else (after, min(until, after + span))
-            )
-            rows = self.fetch(
-                f"{_ROWS} where l.position > ? and l.position <= ? {where} "
-                f"order by l.position {order}",
-                [low, high, *values],
-            )
-            yield from map(_log_row, rows[:limit])
-            limit = None if limit is None else max(0, limit - len(rows))
-            after, until = (after, low) if selection.backwards else (high, until)
-            if len(rows) < span // 4:
-                span = max(span, min(2 * span, 16 * PAGE))
+
+        def read(where: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+            order = "desc" if selection.backwards else "asc"
+            return self.fetch(f"{_ROWS} where {where} order by l.position {order}", values)
+
+        left = selection.limit
+        for rows in _windows(selection, read, cover):
+            yield from map(_log_row, rows[:left])
+            left = None if left is None else left - len(rows)
+            if left is not None and left <= 0:
+                return
+
+    def batches(self, selection: Selection) -> Iterator[EventBatch]:
+        """Yield the rows that are selected, forwards, by columns."""
+
+        def read(where: str, values: Sequence[Any]) -> pa.Table:
+            query = f"{_COLUMNS} where {where} order by l.position"
+            with self.cursor() as cursor, driver_errors("the log cannot be read"):
+                return cursor.sql(query, params=list(values)).to_arrow_table()
+
+        for table in _windows(selection, read):
+            with garbage_kept():
+                columns = [column.to_pylist() for column in table.columns[:-1]]
+                columns.append(_moments(table.columns[-1]))
+            for start in range(0, len(table), BATCH_ROWS):
+                yield EventBatch(*(column[start : start + BATCH_ROWS] for column in columns))
 
     def fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the rows of a statement.
@@ -754,6 +761,50 @@ def _log_row(row: tuple[Any, ...]) -> LogRow:
 
 def _moment(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _moments(microseconds: pa.ChunkedArray) -> list[datetime]:
+    """Return times in UTC; equal ones are one object, since events are recorded many at once."""
+    numbers = microseconds.to_pylist()
+    made = {number: _moment(number) for number in set(numbers)}
+    return list(map(made.__getitem__, numbers))
+
+
+def _windows(
+    selection: Selection,
+    read: Callable[[str, Sequence[Any]], W],
+    cover: Cover | None = None,
+) -> Iterator[W]:
+    """Yield what `read` returns for one window of positions after the other.
+
+    Zone maps find a window at once; a limit alone would make DuckDB read the rest of the log for
+    every page. Where few rows match, the windows grow.
+
+    Args:
+        selection: what is wanted.
+        read: is given the condition of a query, and its values.
+        cover: where the events of the selection's streams are, if it names some.
+    """
+    where, values = _where(selection)
+    after, until, limit = selection.after, selection.until, selection.limit
+    span = PAGE if limit is None else max(1, min(PAGE, limit if not where else PAGE // 4))
+    if cover is not None:
+        where += " and l.stream_id in (select unnest(?::integer[]))"
+        values.append(cover.numbers)
+        after, until = max(after, cover.after), min(until, cover.until)
+        # So that a window holds as many of their events as it would hold of all: mostly all.
+        span = max(span, span * (until - after) // max(1, cover.events))
+    while after < until and limit != 0:
+        low, high = (
+            (max(after, until - span), until)
+            if selection.backwards
+            else (after, min(until, after + span))
+        )
+        found = read(f"l.position > ? and l.position <= ? {where}", [low, high, *values])
+        yield found
+        after, until = (after, low) if selection.backwards else (high, until)
+        if len(found) < span // 4:
+            span = max(span, min(2 * span, 16 * PAGE))
 
 
 def _where(selection: Selection) -> tuple[str, list[Any]]:

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from eslab.events import Event
-from eslab.schema.codec import canonical_json, event_of, parse_json, sorted_sets
+from eslab.schema.canonical import canonical_json, parse_json, sorted_sets
+from eslab.schema.codec import event_of
 from eslab.schema.columns import Column, Keyed, Many, Nested, Scalar
 from eslab.schema.naming import quoted
 from eslab.store.duckdb.cursors import lent

@@ -99,6 +99,16 @@ class Heads:
         """Return the number of a stream; 0 when there is none."""
         return self._numbers.get(stream_id, 0)
 
+    def cover(self, stream_ids: Iterable[str]) -> Cover:
+        """Return where the events of some streams are; streams that do not exist have none."""
+        numbers = [number for id in stream_ids if (number := self._numbers.get(id))]
+        return Cover(
+            numbers,
+            sum(self._versions[number] for number in numbers),
+            min(numbers, default=1) - 1,  # each stream before it has at least one event there
+            max((self._positions[number] for number in numbers), default=0),
+        )
+
     def versions(self) -> NDArray[np.int32]:
         """Return the versions of all streams, by their numbers."""
         return np.array(self._versions, np.int32)
@@ -111,16 +121,6 @@ class Heads:
         """Return the version of a stream and the position of its last event, or zeros."""
         number = self._numbers.get(stream_id, 0)
         return self._versions[number], self._positions[number]
-
-    def cover(self, stream_ids: Iterable[str]) -> Cover:
-        """Return where the events of some streams are; streams that do not exist have none."""
-        numbers = [number for id in stream_ids if (number := self._numbers.get(id))]
-        return Cover(
-            numbers,
-            sum(self._versions[number] for number in numbers),
-            min(numbers, default=1) - 1,  # each stream before it has at least one event there
-            max((self._positions[number] for number in numbers), default=0),
-        )
 
     def advance(self, rows: Iterable[LogRow | Head]) -> None:
         """Take note of rows that were appended."""

@@ -39,6 +39,7 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
 )
+from eslab.events import EventBatch
 from eslab.schema import EventRegistry
 from eslab.store.adapter import StoreAdapter
 from eslab.store.columns import LogColumns
@@ -56,7 +57,7 @@ from eslab.store.duckdb.typed import TypedTables
 from eslab.store.importing import ImportRequest, decide_import
 from eslab.store.requests import AppendRequest
 from eslab.store.result import Result
-from eslab.store.rows import LogRow, Selection, selected
+from eslab.store.rows import LogRow, Selection, batches_of, selected
 from eslab.store.verification import Check, Verification
 from eslab.words import counted
 
@@ -540,11 +541,6 @@ class DuckDBStore(StoreAdapter):
 
     # Reading.
 
-    def _find(self, event_id: uuid.UUID) -> LogRow | None:
-        head, flushed, tail, _ = self._hot
-        row = tail.find(event_id, head)
-        return row or self._flushed.find([event_id], flushed).get(event_id)
-
     def _head(self) -> int:
         return self._hot.head
 
@@ -583,6 +579,11 @@ class DuckDBStore(StoreAdapter):
         )
         return islice(chain(warm, cold) if backwards else chain(cold, warm), limit)
 
+    def _find(self, event_id: uuid.UUID) -> LogRow | None:
+        head, flushed, tail, _ = self._hot
+        row = tail.find(event_id, head)
+        return row or self._flushed.find([event_id], flushed).get(event_id)
+
     def _rows(self, selection: Selection) -> Iterator[LogRow]:
         _, flushed, tail, _ = self._hot
         after, streams, cover = max(selection.after, flushed), selection.streams, None
@@ -606,6 +607,12 @@ class DuckDBStore(StoreAdapter):
             for row in part(left):
                 yield row
                 left = None if left is None else left - 1
+
+    def _batches(self, selection: Selection) -> Iterator[EventBatch]:
+        _, flushed, tail, _ = self._hot
+        warm = tail.between(max(selection.after, flushed), selection.until)
+        yield from self._database.batches(replace(selection, until=min(selection.until, flushed)))
+        yield from batches_of(selected(warm, selection))
 
     # SQL, and read models.
 

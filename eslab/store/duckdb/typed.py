@@ -34,6 +34,7 @@ from eslab.schema.code import decoding_code
 from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns
 from eslab.schema.naming import quoted, table_name
 from eslab.schema.shapes import event_shape
+from eslab.schema.upcasting import upcasters_text
 from eslab.store.duckdb.cursors import commit, lent
 from eslab.store.duckdb.decoded import Misfit, StoredRow, decoded
 from eslab.store.duckdb.proof import literal, proof, structure, value
@@ -85,6 +86,7 @@ class _Table:
             [[name, column.sql] for name, column in columns.values()],
             event.model_json_schema(by_alias=False, schema_generator=_Schema),
             decoding_code(event),
+            upcasters_text(event),
         ]
         text = json.dumps(parts, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,72 +1,22 @@
-"""Order fulfilment: stock is reserved, the payment is charged, a courier is booked.
+"""Who takes part in the fulfilment of an order: stock, account and shipment.
 
-The saga that everyone knows. The courier does not deliver everywhere; then the payment is
-refunded and the stock released, in that order. Each participant remembers what it did under the
-saga's idempotency key, so that a step that is tried again takes effect once.
+Each remembers what it did for which order, so that a step that is tried again takes effect once.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
-from eslab.aggregates import Aggregate, Definition, Repository, applies
+from eslab.aggregates import Aggregate, applies
 from eslab.errors import DomainError
-from eslab.events import Event
-from eslab.sagas import Saga, Step, StepContext
+from eslab.simulation.scenarios.orders.events import (
+    PaymentCharged,
+    PaymentRefunded,
+    ShipmentBooked,
+    StockReceived,
+    StockReleased,
+    StockReserved,
+)
 
-__all__ = [
-    "Account",
-    "PaymentCharged",
-    "PaymentRefunded",
-    "Shipment",
-    "ShipmentBooked",
-    "Stock",
-    "StockReceived",
-    "StockReleased",
-    "StockReserved",
-    "order_fulfilment",
-]
-
-
-class StockReceived(Event):
-    """Goods came in."""
-
-    quantity: int
-
-
-class StockReserved(Event):
-    """Goods were set aside for an order."""
-
-    order_id: str
-    quantity: int
-
-
-class StockReleased(Event):
-    """Goods that were set aside are free again."""
-
-    order_id: str
-
-
-class PaymentCharged(Event):
-    """Money was taken for an order."""
-
-    order_id: str
-    amount: int
-
-
-class PaymentRefunded(Event):
-    """Money was given back."""
-
-    order_id: str
-    amount: int
-
-
-class ShipmentBooked(Event):
-    """A courier will carry an order."""
-
-    order_id: str
-    destination: str
+__all__ = ["Account", "Shipment", "Stock"]
 
 
 class Stock(Aggregate):
@@ -151,46 +101,3 @@ class Shipment(Aggregate):
     @applies
     def _booked(self, event: ShipmentBooked) -> None:
         self.destination = event.destination
-
-
-def order_fulfilment(
-    repository: Repository, *, served: frozenset[str] = frozenset({"New York", "Boston"})
-) -> Saga:
-    """Return the saga that fulfils an order.
-
-    It is started with ``article``, ``quantity``, ``customer``, ``amount`` and ``destination``;
-    its id is that of the order.
-
-    Args:
-        repository: where the participants are.
-        served: where the courier delivers.
-    """
-
-    def change(cls: Definition[Any], id: str, method: str, *args: Any, **options: Any) -> None:
-        participant = repository.find(cls, id)
-        getattr(participant, method)(*args, **options)
-        repository.save(participant)
-
-    def reserve(step: StepContext) -> None:
-        change(Stock, step.input["article"], "reserve", step.saga_id, step.input["quantity"])
-
-    def release(step: StepContext) -> None:
-        change(Stock, step.input["article"], "release", step.saga_id)
-
-    def charge(step: StepContext) -> None:
-        change(Account, step.input["customer"], "charge", step.saga_id, step.input["amount"])
-
-    def refund(step: StepContext) -> None:
-        change(Account, step.input["customer"], "refund", step.saga_id)
-
-    def book(step: StepContext) -> None:
-        change(Shipment, step.saga_id, "book", step.input["destination"], served=served)
-
-    return Saga(
-        "fulfilment",
-        [
-            Step("reserve_stock", reserve, release, cost=timedelta(milliseconds=40)),
-            Step("charge_payment", charge, refund, cost=timedelta(milliseconds=120)),
-            Step("book_courier", book, attempts=2, cost=timedelta(milliseconds=60)),
-        ],
-    )

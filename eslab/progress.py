@@ -1,0 +1,31 @@
+"""The progress bar of work on many events."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from tqdm.auto import tqdm
+
+__all__ = ["progress_bar"]
+
+# With a lock that is written in C: its own may stay taken after Ctrl-C; see `eslab.store.bell`.
+_Bar = type("_Bar", (tqdm,), {"_lock": threading.RLock()})
+
+
+def progress_bar(*, total: int | None, description: str, progress: bool) -> tqdm:  # type: ignore[type-arg]
+    """Return a bar of events on stderr, which is drawn if that is a terminal or a notebook.
+
+    Args:
+        total: how many events there are, if that is known.
+        description: what is done to them.
+        progress: False draws nothing.
+    """
+    return _Bar(  # type: ignore[no-any-return]
+        total=total,
+        desc=description,
+        unit=" events",
+        unit_scale=True,
+        disable=None if progress else True,
+        file=sys.stderr,
+    )

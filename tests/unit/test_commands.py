@@ -1,0 +1,594 @@
+"""Commands and queries: to one handler each, as often as it takes, once for each id."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from eslab import (
+    NO_STREAM,
+    Aggregate,
+    Command,
+    ConcurrencyError,
+    ConsistencyToken,
+    Decider,
+    DomainError,
+    Event,
+    HandlerError,
+    HandlerNotFoundError,
+    IdempotencyError,
+    InputError,
+    Lab,
+    Metadata,
+    NewEvent,
+    NotAuthorisedError,
+    ReadQuery,
+    RegistrationError,
+    SchemaError,
+    StreamAppend,
+    applies,
+    handles,
+)
+from eslab.aggregates import Repository
+from eslab.messaging import Envelope, authorised, handling, logged, timed
+
+
+class Placed(Event):
+    amount: int
+
+
+class Paid(Event):
+    amount: int
+
+
+class Place(Command):
+    order_id: str
+    amount: int
+
+
+class Pay(Command, target="order"):
+    order: str
+    amount: int
+
+
+class Order(Aggregate):
+    amount: int = 0
+    paid: int = 0
+
+    @handles
+    def place(self, command: Place) -> None:
+        if self.amount:
+            raise DomainError("placed already")
+        self.record(Placed(amount=command.amount))
+
+    @handles
+    def pay(self, command: Pay) -> None:
+        for _ in range(command.amount):
+            self.record(Paid(amount=1))
+
+    @applies
+    def placed(self, event: Placed) -> None:
+        self.amount = event.amount
+
+    @applies
+    def was_paid(self, event: Paid) -> None:
+        self.paid += event.amount
+
+
+class Ship(Command):
+    order_ids: list[str]
+
+
+class Shipped(Event):
+    order_id: str
+
+
+@pytest.fixture
+def lab() -> Any:
+    with Lab(seed=7) as opened:
+        opened.register(Order)
+        yield opened
+
+
+PLACE = Place(order_id="1", amount=3)
+
+
+# To its handler.
+
+
+def test_an_aggregate_decides_and_what_it_recorded_is_appended(lab: Lab) -> None:
+    token = lab.execute(PLACE)
+    assert token == ConsistencyToken(lab.store.store_id, 1, 1)
+    assert not token.duplicate
+    token = lab.execute(Pay(order="1", amount=2))
+    assert token.position == lab.store.head() == 3
+    assert lab.load(Order, "1").state == {"amount": 3, "paid": 2}
+
+
+def test_a_command_that_records_nothing_changes_nothing(lab: Lab) -> None:
+    lab.execute(PLACE)
+    id = uuid.uuid4()
+    for _ in range(2):  # it is decided again
+        token = lab.execute(Pay(order="1", amount=0), command_id=id)
+        assert (token.position, token.duplicate, lab.store.head()) == (1, False, 1)
+
+
+def test_a_refused_command_appends_nothing(lab: Lab) -> None:
+    lab.execute(PLACE)
+    with pytest.raises(DomainError, match="placed already"):
+        lab.execute(PLACE)
+    with pytest.raises(ValidationError):
+        Place(order_id="1", amount="much")
+    with pytest.raises(ValidationError):
+        Place(order_id="1", amount=1, more=2)
+    assert lab.store.head() == 1
+
+
+def test_a_decider_and_a_function_handle_commands_too(lab: Lab) -> None:
+    class Count(Command):
+        counter_id: str
+
+    class Counted(Event):
+        pass
+
+    def decide(command: Count, count: int) -> list[Event]:
+        return [Counted()] * (count + 1)
+
+    def evolve(count: int, event: Counted) -> int:
+        return count + 1
+
+    counter = Decider(decide, evolve, 0, category="counter")
+    lab.register(counter)
+    for _ in range(3):
+        lab.execute(Count(counter_id="1"))
+    assert lab.load(counter, "1").state == 7
+
+    @lab.handles
+    def ship(command: Ship, repository: Repository) -> list[Any]:
+        ordered = [repository.load(Order, id) for id in command.order_ids]
+        for order in ordered:
+            order.pay(Pay(order=order.id, amount=1))
+        shipped: list[Any] = [Shipped(order_id=order.id) for order in ordered]
+        return [*ordered, StreamAppend("shipment-1", shipped, NO_STREAM)]
+
+    lab.execute(PLACE)
+    lab.execute(Place(order_id="2", amount=1))
+    head = lab.store.head()
+    token = lab.execute(Ship(order_ids=["1", "2"]))
+    assert token.position == head + 4
+    assert [lab.load(Order, id).paid for id in "12"] == [1, 1]
+    with pytest.raises(ConcurrencyError):  # the shipment is there; nothing else is done then
+        lab.execute(Ship(order_ids=["1", "2"]))
+    assert lab.store.head() == head + 4
+    with pytest.raises(Exception, match="order-3"):
+        lab.execute(Ship(order_ids=["1", "3"]))
+    assert lab.store.head() == head + 4
+
+
+def test_a_function_may_append_events_of_any_form(lab: Lab) -> None:
+    @lab.handles
+    def ship(command: Ship) -> StreamAppend:
+        return StreamAppend("shipment-1", [NewEvent("Odd", {"n": 1}), Shipped(order_id="1")])
+
+    id = uuid.uuid4()
+    assert lab.execute(Ship(order_ids=[]), command_id=id).position == 2
+    assert lab.execute(Ship(order_ids=[]), command_id=id).duplicate
+    assert {event.metadata.command_id for event in lab.store.read_all()} == {str(id)}
+
+
+def test_what_nobody_handles_is_named(lab: Lab) -> None:
+    class Unknown(Command):
+        x: int
+
+    with pytest.raises(HandlerNotFoundError, match=r"handles .*Pay, Place, and not Unknown"):
+        lab.execute(Unknown(x=1))
+    with pytest.raises(HandlerNotFoundError, match="Order handles Pay, Place, and not Unknown"):
+        Order("1").execute(Unknown(x=1))
+    for bad in ("place", None, Place, Paid(amount=1)):
+        with pytest.raises(InputError, match="instance of a Command"):
+            lab.execute(bad)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="UUID"):
+        lab.execute(PLACE, command_id="1")  # type: ignore[arg-type]
+    assert lab.store.head() == 0
+
+
+def test_one_command_has_one_handler(lab: Lab) -> None:
+    def place(command: Place) -> None: ...
+
+    with pytest.raises(RegistrationError, match=r"Place is handled by .*Order already"):
+        lab.handles(place)
+
+    class Other(Aggregate):
+        @handles
+        def place(self, command: Place) -> None: ...
+
+    with pytest.raises((RegistrationError, SchemaError)):
+        lab.register(Other)
+    assert lab.execute(PLACE).position == 1
+
+
+@pytest.mark.parametrize(
+    "given", ["events", 1, [Placed(amount=1)], Placed(amount=1), {"a": 1}, [None], PLACE]
+)
+def test_a_handler_that_gives_something_else_is_named(lab: Lab, given: Any) -> None:
+    class Odd(Command):
+        odd_id: str
+
+    @lab.handles
+    def function(command: Ship) -> Any:
+        return given
+
+    class OddOne(Aggregate, category="odd"):
+        @handles
+        def method(self, command: Odd) -> Any:
+            return given
+
+    lab.register(OddOne)
+    with pytest.raises(HandlerError, match=r"function returned .*StreamAppend"):
+        lab.execute(Ship(order_ids=[]))
+    with pytest.raises(HandlerError, match=r"method returned .*self\.record"):
+        lab.execute(Odd(odd_id="1"))
+    assert lab.store.head() == 0
+
+
+@pytest.mark.parametrize("given", ["events", 1, {"a": 1}, [None], [1, Placed(amount=1)], PLACE])
+def test_a_decider_that_gives_something_else_is_named(lab: Lab, given: Any) -> None:
+    def decide(command: Ship, state: int) -> Any:
+        return given
+
+    def evolve(state: int, event: Placed) -> int:
+        return state
+
+    odd = Decider(decide, evolve, 0, category="odd")
+    with pytest.raises(HandlerError, match=r"decide gave .*return an event"):
+        odd("1").execute(Ship(order_ids=[]))
+
+
+def test_a_command_says_for_which_aggregate_it_is(lab: Lab) -> None:
+    class Vague(Command):
+        name: str
+
+    class Box(Aggregate):
+        @handles
+        def fill(self, command: Vague) -> None: ...
+
+    with pytest.raises(SchemaError, match=r"a field box_id, or .*target="):
+        lab.register(Box)
+    with pytest.raises(SchemaError, match="no field 'nobody'"):
+
+        class Wrong(Command, target="nobody"):
+            name: str
+
+    class NoCommand(BaseModel):
+        box_id: str
+
+    class Crate(Aggregate, category="box"):
+        @handles
+        def fill(self, command: NoCommand) -> None: ...
+
+    with pytest.raises(SchemaError, match=r"subclass of eslab\.Command"):
+        lab.register(Crate)
+
+
+@pytest.mark.parametrize("bad", [1, "f", Order, Place])
+def test_what_is_no_handler_is_refused(lab: Lab, bad: Any) -> None:
+    with pytest.raises(InputError, match="takes a function"):
+        lab.handles(bad)
+
+
+def test_a_function_says_what_it_handles(lab: Lab) -> None:
+    def nothing() -> None: ...
+    def anything(command) -> None: ...  # type: ignore[no-untyped-def]
+    def number(command: int) -> None: ...
+
+    for bad in (nothing, anything, number):
+        with pytest.raises(SchemaError):
+            lab.handles(bad)
+
+
+# Again, if others appended meanwhile.
+
+
+def test_it_is_decided_again_on_what_others_appended(lab: Lab) -> None:
+    seen = []
+
+    @lab.handles
+    def race(command: Ship, repository: Repository) -> Any:
+        order = repository.find(Order, "1")
+        seen.append(order.version)
+        if len(seen) < 3:
+            lab.store.append("order-1", [NewEvent("Paid", {"amount": 1})])
+        order.record(Paid(amount=10))
+        return order
+
+    lab.execute(Ship(order_ids=[]))
+    assert seen == [0, 1, 2]
+    assert lab.load(Order, "1").paid == 12
+
+
+def test_after_some_tries_it_gives_up(lab: Lab) -> None:
+    seen = []
+
+    @lab.handles
+    def race(command: Ship, repository: Repository) -> Any:
+        order = repository.find(Order, "1")
+        seen.append(order.version)
+        lab.store.append("order-1", [NewEvent("Paid", {"amount": 1})])
+        order.record(Paid(amount=10))
+        return order
+
+    with pytest.raises(ConcurrencyError):
+        lab.execute(Ship(order_ids=[]))
+    assert seen == [0, 1, 2, 3]
+    assert lab.load(Order, "1").paid == 4
+
+
+def test_the_machines_clock_waits_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("eslab.lab.time.sleep", waited.append)
+    with Lab() as lab:
+
+        @lab.handles
+        def race(command: Ship) -> Any:
+            raise ConcurrencyError("order-1", expected=0, actual=1)
+
+        with pytest.raises(ConcurrencyError):
+            lab.execute(Ship(order_ids=[]))
+    assert len(waited) == 3
+    assert all(0 <= seconds <= 0.25 for seconds in waited)
+
+
+# Once for each id.
+
+
+def test_a_command_id_makes_it_idempotent(lab: Lab) -> None:
+    id = uuid.uuid4()
+    lab.execute(PLACE)
+    first = lab.execute(Pay(order="1", amount=2), command_id=id)
+    lab.execute(Pay(order="1", amount=1))
+    again = lab.execute(Pay(order="1", amount=2), command_id=id)
+    assert (again, again.duplicate) == (first, True)
+    assert lab.load(Order, "1").paid == 3
+    with pytest.raises(IdempotencyError, match=r"used for another command.*order-2"):
+        lab.execute(Place(order_id="2", amount=1), command_id=id)
+
+
+def test_it_is_idempotent_across_restarts(tmp_path: Path) -> None:
+    id, path = uuid.uuid4(), tmp_path / "shop.duckdb"
+    tokens = []
+    for _ in range(3):
+        with Lab(path) as lab:
+            lab.register(Order)
+            tokens.append(lab.execute(PLACE, command_id=id))
+    assert [token.duplicate for token in tokens] == [False, True, True]
+    assert len(set(tokens)) == 1
+
+
+def test_one_command_id_on_many_threads_is_one_command(lab: Lab) -> None:
+    id, barrier = uuid.uuid4(), Barrier(8)
+    found: list[Any] = []
+
+    def work() -> None:
+        barrier.wait()
+        try:
+            found.append(lab.execute(Pay(order="1", amount=3), command_id=id))
+        except BaseException as error:
+            found.append(error)
+
+    threads = [Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {type(one) for one in found} == {ConsistencyToken}, found
+    assert sorted(one.duplicate for one in found) == [False] + [True] * 7
+    assert (lab.store.head(), len(set(found))) == (3, 1)
+
+
+def test_a_decision_that_differs_at_the_second_try_is_still_a_duplicate(lab: Lab) -> None:
+    id, tries = uuid.uuid4(), []
+
+    @lab.handles
+    def ship(command: Ship) -> Any:
+        tries.append(len(tries))
+        if len(tries) == 1:  # somebody else carries the same command out meanwhile
+            inner = lab.execute(command, command_id=id)
+            assert not inner.duplicate
+        return StreamAppend("shipment-1", [Shipped(order_id=f"{len(tries)}")])
+
+    assert lab.execute(Ship(order_ids=[]), command_id=id).duplicate
+    assert lab.store.head() == 1
+
+
+def test_ids_of_a_seeded_lab_repeat_and_never_meet_those_of_a_later_run(tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+
+    def run(place: Any) -> list[str | None]:
+        with Lab(place, seed=7) as lab:
+            lab.register(Order)
+            lab.execute(Pay(order="1", amount=0))
+            for _ in range(2):
+                lab.execute(Pay(order="1", amount=1))
+            return [event.metadata.command_id for event in lab.store.read_all()]
+
+    assert run(":memory:") == run(":memory:")
+    run(path)
+    both = run(path)
+    assert len(set(both)) == len(both) == 4
+
+
+# What belongs together, and what it passes through.
+
+
+def test_correlation_and_causation_are_filled_in(lab: Lab) -> None:
+    class Outer(Command):
+        x: int
+
+    @lab.handles
+    def outer(command: Outer) -> StreamAppend:
+        lab.execute(PLACE)
+        return StreamAppend("outer-1", [Shipped(order_id="1")])
+
+    lab.execute(Outer(x=1), metadata=Metadata(actor="Ann", extra={"tenant": "t"}))
+    inner, last = (event.metadata for event in lab.store.read_all())
+    assert last.correlation_id == last.causation_id == last.command_id
+    assert last.extra == {"tenant": "t"}
+    assert inner.correlation_id == last.command_id
+    assert inner.causation_id == inner.command_id != last.command_id
+    assert (inner.actor, inner.extra) == ("Ann", {})
+    lab.execute(Pay(order="1", amount=1), metadata=Metadata(correlation_id="c"))
+    (paid,) = lab.store.read_all(after=2)
+    assert paid.metadata.correlation_id == "c"
+    with handling(paid.metadata):
+        lab.execute(Pay(order="1", amount=1))
+    (paid,) = lab.store.read_all(after=3)
+    assert paid.metadata.correlation_id == "c"
+
+
+def test_middleware_is_passed_in_order_and_may_stop_a_message(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+    seconds: dict[str, float] = {}
+
+    def outside(envelope: Envelope, go_on: Any) -> Any:
+        seen.append(f"before {type(envelope.message).__name__}")
+        result = go_on()
+        seen.append("after")
+        return result
+
+    def may(envelope: Envelope) -> bool:
+        return envelope.metadata.actor == "Ann"
+
+    lab.use(logged, timed(seconds.__setitem__), outside, authorised(may))
+    with caplog.at_level(logging.INFO, "eslab.messaging"):
+        lab.execute(PLACE, metadata=Metadata(actor="Ann"))
+        with pytest.raises(NotAuthorisedError, match=r"Bob may not send Pay.*may refuses"):
+            lab.execute(Pay(order="1", amount=1), metadata=Metadata(actor="Bob"))
+        with pytest.raises(NotAuthorisedError, match="nobody"):
+            lab.execute(Pay(order="1", amount=1))
+        with pytest.raises(DomainError):
+            lab.execute(PLACE, metadata=Metadata(actor="Ann"))
+    assert seen == ["before Place", "after", "before Pay", "before Pay", "before Place"]
+    assert set(seconds) == {"Place", "Pay"}
+    assert all(0 <= took < 10 for took in seconds.values())
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["INFO", "WARNING", "WARNING", "WARNING"]
+    assert "Ann" in caplog.text
+    assert lab.store.head() == 1
+
+
+def test_what_fails_unexpectedly_is_logged_as_it_is(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    @lab.handles
+    def ship(command: Ship) -> None:
+        raise ZeroDivisionError
+
+    lab.use(logged)
+    with pytest.raises(ZeroDivisionError):
+        lab.execute(Ship(order_ids=[]))
+    assert caplog.records[0].levelname == "ERROR"
+
+
+def test_the_asynchronous_front(lab: Lab) -> None:
+    async def main() -> list[ConsistencyToken]:
+        await lab.execute_async(PLACE)
+        pays = [lab.execute_async(Pay(order="1", amount=1)) for _ in range(3)]
+        return await asyncio.gather(*pays)
+
+    assert {token.position for token in asyncio.run(main())} == {2, 3, 4}
+
+
+# Queries.
+
+
+class GetPaid(ReadQuery):
+    order_id: str
+
+
+def test_a_query_is_answered_by_its_function(lab: Lab) -> None:
+    @lab.handles
+    def get_paid(query: GetPaid) -> int:
+        return lab.load(Order, query.order_id).paid
+
+    lab.execute(PLACE)
+    lab.execute(Pay(order="1", amount=2))
+    assert lab.query(GetPaid(order_id="1")) == 2
+
+    def another(query: GetPaid) -> int:
+        return 0
+
+    with pytest.raises(RegistrationError, match=r"GetPaid is handled by .*get_paid"):
+        lab.handles(another)
+
+
+def test_what_nobody_answers_is_named(lab: Lab) -> None:
+    with pytest.raises(HandlerNotFoundError, match="not GetPaid"):
+        lab.query(GetPaid(order_id="1"))
+    with pytest.raises(InputError, match="ReadQuery"):
+        lab.query(PLACE)  # type: ignore[arg-type]
+
+
+# In a notebook.
+
+CELL = """
+from eslab import *
+
+class Counted(Event):
+    by: int
+
+class Count(Command):
+    counter_id: str
+    by: int = 1
+
+class Counter(Aggregate):
+    total: int = 0
+
+    @handles
+    def count(self, command: Count) -> None:
+        self.record(Counted(by=command.by))
+
+    @applies
+    def counted(self, event: Counted) -> None:
+        self.total += event.by * FACTOR
+
+class GetTotal(ReadQuery):
+    counter_id: str
+
+lab.register(Counter)
+
+@lab.handles
+def total(query: GetTotal) -> int:
+    return lab.load(Counter, query.counter_id).total
+
+class CountTwice(Command):
+    counter_id: str
+
+@lab.handles
+def twice(command: CountTwice, repository) -> list:
+    counter = repository.find(Counter, command.counter_id)
+    for _ in range(2):
+        counter.count(Count(counter_id=command.counter_id))
+    return [counter]
+"""
+
+
+def test_a_cell_may_be_run_again_without_an_error_or_a_double_effect() -> None:
+    with Lab(seed=7) as lab:
+        names = {"__name__": "__main__", "lab": lab}
+        for factor in (1, 1, 10):  # the last time it folds to something else
+            exec(CELL.replace("FACTOR", str(factor)), names)
+            head = lab.store.head()
+            lab.execute(names["Count"](counter_id="1"))  # type: ignore[operator]
+            lab.execute(names["CountTwice"](counter_id="1"))  # type: ignore[operator]
+            assert lab.store.head() == head + 3
+            expected = lab.store.head() * factor
+            assert lab.query(names["GetTotal"](counter_id="1")) == expected  # type: ignore[operator]
