@@ -88,7 +88,8 @@ class StoreAdapter(ABC):
         """Yield the rows that are selected, from positions that there are."""
 
     @abstractmethod
-    def _find(self, event_id: uuid.UUID) -> LogRow | None: ...
+    def _find(self, event_id: uuid.UUID) -> LogRow | None:
+        """Return the row of the event with this id, if there is one."""
 
     @abstractmethod
     def _close(self) -> None: ...

@@ -87,21 +87,29 @@ class Snapshot(NamedTuple):
 
 
 class Snapshots(Protocol):
-    """States of streams, kept so that fewer events are read. Without them nothing is different."""
+    """States of streams, kept so that fewer events are read. Without them nothing is different.
+
+    Of each key the newest few are kept. One of another epoch is never found.
+    """
 
     def latest(self, key: SnapshotKey, *, until: int | None = None) -> Snapshot | None:
-        """Return the newest one, up to a version; None, if there is none of this epoch."""
+        """Return the newest one that is kept, up to a version; None if there is none."""
         ...
 
     def put(self, key: SnapshotKey, snapshot: Snapshot) -> None:
-        """Keep one; when its events are flushed it is written with them."""
+        """Keep one, which is written when its events are flushed. It never fails.
+
+        One of a version that the stream does not have is not kept.
+        """
         ...
 
     def delete(self, *, stream_id: str | None = None) -> int:
         """Forget all of them, or those of a stream, and return how many these were."""
         ...
 
-    def __iter__(self) -> Iterator[tuple[SnapshotKey, Snapshot]]: ...
+    def __iter__(self) -> Iterator[tuple[SnapshotKey, Snapshot]]:
+        """Yield all of them; those of one key by version."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +297,11 @@ class EventStore(Protocol):
         ...
 
     def find(self, event_id: UUID) -> RecordedEvent | None:
-        """Return the event with this id, or None; an id that is not there is not looked up long."""
+        """Return the event with this id; None if there is none, and to say so is quick.
+
+        Raises:
+            InputError: it is no UUID.
+        """
         ...
 
     def head(self) -> int:

@@ -307,11 +307,15 @@ def test_the_lock_holds_whatever_else_this_process_does(path: Path) -> None:
 
 
 FORK = """
-    import os, sys
+    import os, sys, threading
     from eslab import EslabError, NewEvent, open_store
     path = sys.argv[1]
     store, memory = open_store(path), open_store()
     store.append("a-1", [NewEvent("A", {})])
+    for lock in (store.snapshots._lock, store.snapshots._writing):
+        holder = threading.Thread(target=lock.acquire)
+        holder.start()
+        holder.join()
     child = os.fork()
     if child == 0:
         refused = 0
@@ -325,6 +329,10 @@ FORK = """
                 use()
             except EslabError as error:
                 refused += "forked" in str(error)
+        try:
+            store.snapshots.delete()
+        except EslabError:
+            refused += 1
         store.close()
         with open_store() as own:
             own.append("a-1", [NewEvent("C", {})])
@@ -340,7 +348,7 @@ FORK = """
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_touches_nothing(path: Path) -> None:
     finished = python(FORK, path)
-    assert finished.stdout == "4 ['A', 'A']\n", finished.stderr
+    assert finished.stdout == "5 ['A', 'A']\n", finished.stderr
 
 
 # SQL.

@@ -17,6 +17,7 @@ from soak import scaled
 from eslab import EventStore, MemoryStore, NewEvent, StreamAppend, VirtualClock, open_store
 from eslab.clock import SeededIds
 from eslab.store.duckdb import DuckDBStore
+from eslab.store.port import Snapshot, SnapshotKey
 
 Store = Any
 
@@ -56,6 +57,18 @@ def verify(store: Store, name: str) -> None:
     assert store.verify().ok
 
 
+def snapshot(store: Store, name: str) -> None:
+    append(store, name)
+    key = SnapshotKey("a-1", "schema")
+    held = Snapshot(store.stream_version("a-1"), "{}")
+    store.snapshots.put(key, held)
+    if isinstance(store, DuckDBStore):
+        store.flush()
+    assert store.snapshots.latest(key) == held
+    versions = [one.version for _, one in store.snapshots]
+    assert versions == sorted(set(versions)), "one is there twice"
+
+
 WORKS: dict[str, Callable[[Store, str], None]] = {
     "append": append,
     "first append": first_of_a_segment,
@@ -63,6 +76,7 @@ WORKS: dict[str, Callable[[Store, str], None]] = {
     "import": import_events,
     "query": query,
     "verify": verify,
+    "snapshot": snapshot,
 }
 
 

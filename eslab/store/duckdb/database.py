@@ -3,9 +3,9 @@
 Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
 the stream, and no index: the sequencer makes numbers and ids unique, and zone maps find positions;
 ``streams`` with the name of each; ``store_info``; ``checkpoints`` and ``checkpoint_log`` of the
-projections; ``typed_tables`` and ``typing_errors`` of the event types. ``events`` is the view that
-a person queries. Read models are in the schema ``rm``, the tables of event types in ``ev``. All are
-on the search path.
+projections; ``snapshots`` of states; ``typed_tables`` and ``typing_errors`` of the event types.
+``events`` is the view that a person queries. Read models are in the schema ``rm``, the tables of
+event types in ``ev``. All are on the search path.
 """
 
 from __future__ import annotations

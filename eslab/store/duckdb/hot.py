@@ -109,6 +109,10 @@ class Heads:
             max((self._positions[number] for number in numbers), default=0),
         )
 
+    def versions(self) -> NDArray[np.int32]:
+        """Return the versions of all streams, by their numbers."""
+        return np.array(self._versions, np.int32)
+
     def version(self, stream_id: str) -> int:
         """Return the version of a stream; 0 when there is none. Any thread may ask for it."""
         return self._versions[self._numbers.get(stream_id, 0)]

@@ -124,9 +124,6 @@ class DuckDBStore(StoreAdapter):
                 on_failure.callback(self._lock.discard)
             self._database = Database(path, new_id=ids.mint(0))
             on_failure.callback(self._database.close)
-            self.snapshots = DuckDBSnapshots(
-                self._database, self.stream_version, read_only=read_only
-            )
             if self._database.copy and not read_only:
                 raise StoreOpenError(
                     f"{path} is a copy of a store: look at it with Lab.open_copy({path!r}), or "
@@ -444,6 +441,9 @@ class DuckDBStore(StoreAdapter):
             found = recover(Path(self.path), self._database, flushed)
         else:  # what memory alone has was never in doubt
             found = Recovered(self._hot.tail.between(flushed, self._hot.head))
+        self.snapshots = DuckDBSnapshots(
+            self._database, heads, self.stream_version, read_only=self.read_only
+        )
         if found.rows:
             heads.advance(found.rows)
             recorded_at = found.rows[-1].recorded_at
@@ -778,6 +778,7 @@ class DuckDBStore(StoreAdapter):
         self._forked = True
         self._listening = threading.Lock()
         self._database.leave_to_parent()
+        self.snapshots.leave_to_parent()
         if self._journal is not None:
             self._journal.leave_to_parent()
         if self._lock is not None:
