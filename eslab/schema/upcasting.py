@@ -120,10 +120,11 @@ def upcast(cls: type[Event], data: Mapping[str, Any], *, schema_version: int) ->
             f"{cls.__qualname__} knows versions up to {cls.schema_version}: use the newer class"
         )
     steps = sorted(cls.upcasters, key=lambda step: step.version)
-    current: Any = copy.deepcopy(dict(data))
+    current: Any = dict(data)
     for step in steps[schema_version - 1 :]:
         try:
-            current = step.function(current)
+            # A copy for each: one may return what it keeps, and the next may change that.
+            current = step.function(copy.deepcopy(current))
             if type(current) is dict:
                 canonical_json(current, what="what it returned")
                 continue

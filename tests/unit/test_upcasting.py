@@ -205,6 +205,28 @@ def test_an_upcaster_cannot_change_what_was_stored() -> None:
         assert stored.data == before
 
 
+def test_steps_share_nothing() -> None:
+    kept: Data = {"inside": {"euros": 1}}
+
+    @upcasts(1)
+    def gives(data: Data) -> Data:
+        return kept
+
+    @upcasts(2)
+    def changes(data: Data) -> Data:
+        data["inside"]["euros"] += 1
+        return data
+
+    class Deep(Event, schema_version=3, upcasters=[gives, changes]):
+        inside: Data
+
+    with MemoryStore() as store:
+        store.append("invoice-1", [NewEvent("Deep", {})] * 2)
+        decoded = [EventRegistry(Deep).decode(event) for event in store.read_all()]
+    assert decoded == [Deep(inside={"euros": 2})] * 2
+    assert kept == {"inside": {"euros": 1}}
+
+
 def test_an_event_of_a_newer_version_is_refused() -> None:
     with Lab(seed=7) as lab:
         lab.register(Paid)
