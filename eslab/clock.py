@@ -30,6 +30,7 @@ __all__ = [
     "as_utc",
     "derived_id",
     "minted_position",
+    "random_id",
 ]
 
 VIRTUAL_START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -220,6 +221,19 @@ def _minted(first: int, bits: bytes) -> bytes:
 _random = random.Random()  # noqa: S311 - ids are unique, not secret
 _bits: Final = _random.getrandbits
 os.register_at_fork(after_in_child=_random.seed)
+
+
+def random_id() -> uuid.UUID:
+    """Return a UUID of version 4, as `uuid.uuid4` does in five times the time: unique, not secret.
+
+    Example:
+        >>> random_id().version, random_id() == random_id()
+        (4, False)
+    """
+    id = _new(uuid.UUID)
+    _put_number(id, _bits(128) & ~(0xF << 76 | 3 << 62) | 4 << 76 | 2 << 62)
+    _put_safety(id, _UNKNOWN)
+    return id
 
 
 class RandomIds:

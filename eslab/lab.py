@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from eslab.aggregates import Aggregate, Decider, Definition, Repository, SnapshotReport, Sourced
 from eslab.bus import LocalBus, Relay
-from eslab.clock import Clock, RandomIds, SeededIds, SystemClock, VirtualClock
+from eslab.clock import Clock, RandomIds, SeededIds, SystemClock, VirtualClock, random_id
 from eslab.errors import ClockError, EslabError, InputError, StreamNotFoundError
 from eslab.events import (
     ANY,
@@ -294,7 +294,7 @@ class Lab:
     def _mint(self) -> uuid.UUID:
         """Return an id for a message; with a seed the same one at the same place of a run."""
         if self.seed is None:
-            return uuid.uuid4()
+            return random_id()
         # A command that recorded something moved the head: no later one begins there, not even
         # after the store was opened again.
         place = f"{self.seed} {self.store.epoch} {self.store.head()} {next(self._numbers)}"

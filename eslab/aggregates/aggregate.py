@@ -171,6 +171,18 @@ class Aggregate(Sourced):
             )
         applier(self, event)
 
+    def rebuild(self, events: Iterable[Event]) -> Self:
+        """Apply events that are in the store already, in their order."""
+        appliers = self._appliers
+        for event in events:
+            applier = appliers.get(event.event_type)
+            if applier is None:
+                self._apply(event)  # it says what is missing
+            else:
+                applier(self, event)
+            self.version += 1
+        return self
+
     def _copy_state(self, other: Self) -> None:
         for name, value in self.__dict__.items():
             if name not in _KEPT:

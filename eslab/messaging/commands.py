@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -35,6 +35,12 @@ __all__ = ["Command", "CommandBus"]
 RETRIES: Final = 3
 BACKOFF: Final = 0.005
 MAX_BACKOFF: Final = 0.25
+
+# What others did meanwhile; the last two, if they carried out the same command.
+_CONFLICTS: Final[Mapping[bool, tuple[type[EslabError], ...]]] = {
+    False: (ConcurrencyError,),
+    True: (ConcurrencyError, IdempotencyError, PartialDuplicateError),
+}
 
 Part = Sourced | StreamAppend
 
@@ -185,16 +191,13 @@ class CommandBus:
             raise HandlerNotFoundError(
                 type(envelope.message).__name__, known=self._handlers.names(), by="the lab"
             ) from None
-        attempt = partial(self._attempt, envelope, handler, idempotent=idempotent)
-        conflicts: tuple[type[EslabError], ...] = (ConcurrencyError,)
-        if idempotent:  # its ids may have been taken meanwhile, by the same command
-            conflicts = (ConcurrencyError, IdempotencyError, PartialDuplicateError)
         try:
-            return attempt()
-        except conflicts:
+            return self._attempt(envelope, handler, idempotent)
+        except _CONFLICTS[idempotent]:
             if not self._retries:
                 raise
-        return self._try_again(attempt, conflicts)
+        attempt = partial(self._attempt, envelope, handler, idempotent)
+        return self._try_again(attempt, _CONFLICTS[idempotent])
 
     def _try_again(
         self,
@@ -214,7 +217,10 @@ class CommandBus:
         return again(attempt)
 
     def _attempt(
-        self, envelope: Envelope, handler: _Handler, *, idempotent: bool
+        self,
+        envelope: Envelope,
+        handler: _Handler,
+        idempotent: bool,
     ) -> ConsistencyToken:
         command_id = None
         if idempotent:
@@ -224,7 +230,7 @@ class CommandBus:
             if earlier is not None:
                 return self._token(earlier, duplicate=True)
         parts = handler.decide(envelope.message)
-        if len(parts) == 1 and isinstance(parts[0], Sourced):
+        if len(parts) == 1 and not isinstance(parts[0], StreamAppend):
             saved = self._repository.save(
                 parts[0], metadata=envelope.metadata, command_id=command_id
             )

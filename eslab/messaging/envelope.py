@@ -70,8 +70,11 @@ def passed(
     go_on: Callable[[], Any] = partial(handle, envelope)
     for each in reversed(middleware):
         go_on = partial(each, envelope, go_on)
-    with handling(envelope.metadata):
+    token = _handled.set(envelope.metadata)
+    try:
         return go_on()
+    finally:
+        _handled.reset(token)
 
 
 @contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
 
 from eslab.errors import UpcastingError
 from eslab.events import Event, EventBatch, TypedEvent
@@ -30,16 +30,19 @@ def decode_batch(batch: EventBatch, class_of: Callable[[str], type[Event]]) -> l
         SchemaError: the data of an event does not fit its class.
         UpcastingError: an upcaster failed.
     """
-    places: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-    kinds = list(zip(batch.types, batch.schema_versions, strict=True))
-    if kinds.count(kinds[0]) == len(kinds):
-        return _decoded(batch, class_of(kinds[0][0]), kinds[0][1], range(len(kinds)), batch.data)
-    for place, kind in enumerate(kinds):
-        places[kind].append(place)
-    events: list[Any] = [None] * len(kinds)
+    types, versions, data = batch.types, batch.schema_versions, batch.data
+    places: dict[tuple[str, int], list[int]] = {}
+    for place, kind in enumerate(zip(types, versions, strict=True)):
+        if kind in places:
+            places[kind].append(place)
+        else:
+            places[kind] = [place]
+    if len(places) == 1:
+        return _decoded(batch, class_of(types[0]), versions[0], range(len(types)), data)
+    events: list[Any] = [None] * len(types)
     for (type_name, version), chosen in places.items():
-        data = [batch.data[place] for place in chosen]
-        decoded = _decoded(batch, class_of(type_name), version, chosen, data)
+        some = [data[place] for place in chosen]
+        decoded = _decoded(batch, class_of(type_name), version, chosen, some)
         for place, event in zip(chosen, decoded, strict=True):
             events[place] = event
     return events
@@ -59,19 +62,28 @@ def decode_all(
 
 
 @lru_cache(maxsize=1_000)
-def _list_of(cls: type[Event]) -> TypeAdapter[list[Event]]:
-    return TypeAdapter(list[cls])  # type: ignore[valid-type]
+def _validator(cls: type[Event]) -> SchemaValidator | None:
+    """Return what validates a JSON list of events; None for a class that reads JSON in its own way.
+
+    A type may say that it takes something else from JSON than from what JSON stands for; then
+    events that are decoded at once would be others than those that are decoded one by one.
+    """
+    if "json-or-python" in repr(cls.__pydantic_core_schema__):
+        return None
+    validator = TypeAdapter(list[cls]).validator  # type: ignore[valid-type]
+    return validator if isinstance(validator, SchemaValidator) else None
 
 
 def _decoded(
     batch: EventBatch, cls: type[Event], version: int, places: Sequence[int], data: Sequence[str]
 ) -> list[Event]:
     """Return the events of one class and one schema version."""
-    if version == cls.schema_version:
+    validator = _validator(cls) if version == cls.schema_version else None
+    if validator is not None:
         try:
             # One call for all of them; which one does not fit is found below.
             text = f"[{','.join(data)}]"
-            return _list_of(cls).validate_json(text, strict=False, by_name=True)
+            return validator.validate_json(text, strict=False, by_name=True)  # type: ignore[no-any-return]
         except ValidationError:
             pass
     return [

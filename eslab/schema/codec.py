@@ -236,7 +236,7 @@ def _checked_tags(tags: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 
 def _metadata_text(metadata: Metadata, name: str) -> str:
-    if metadata is _NO_METADATA or metadata == _NO_METADATA:
+    if metadata is _NO_METADATA:
         return "{}"
     if not (isinstance(metadata, Metadata) and isinstance(metadata.extra, Mapping)):
         raise InputError(f"metadata of {name} must be Metadata(...), not {metadata!r}")

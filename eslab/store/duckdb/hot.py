@@ -215,7 +215,7 @@ class Tail:
         self.size = 0
         self._streams: dict[str, list[LogRow]] = {}
         self._given: dict[uuid.UUID, LogRow] = {}
-        self._indexed = 0
+        self._streams_end = self._given_end = 0  # how many rows each of the two has
         self._indexing = threading.Lock()
         self.extend(rows, sum(len(row.data) + len(row.metadata) for row in rows))
 
@@ -224,20 +224,28 @@ class Tail:
         self.rows += rows
         self.size += size
 
-    def _index(self) -> None:
+    def _index_streams(self) -> None:
         with self._indexing:
-            for row in self.rows[self._indexed :]:
-                held = self._streams.setdefault(row.stream_id, [])
-                if not held or held[-1].version < row.version:  # it may have been interrupted here
+            streams = self._streams
+            for row in self.rows[self._streams_end :]:
+                held = streams.get(row.stream_id)
+                if held is None:
+                    streams[row.stream_id] = [row]
+                elif held[-1].version < row.version:  # it may have been interrupted here
                     held.append(row)
+                self._streams_end += 1
+
+    def _index_given(self) -> None:
+        with self._indexing:
+            for row in self.rows[self._given_end :]:
                 if not is_minted(row):
                     self._given[row.event_id] = row
-                self._indexed += 1
+                self._given_end += 1
 
     def find(self, id: uuid.UUID, head: int) -> LogRow | None:
         """Return the row of an id, if it is here."""
-        if self._indexed < len(self.rows):
-            self._index()
+        if self._given_end < len(self.rows):
+            self._index_given()
         row = self._given.get(id)
         if row is None:
             position = minted_position(id)
@@ -251,8 +259,8 @@ class Tail:
 
     def of_stream(self, stream_id: str, low: int, high: int) -> list[LogRow]:
         """Return the rows of a stream with low <= version <= high."""
-        if self._indexed < len(self.rows):
-            self._index()
+        if self._streams_end < len(self.rows):
+            self._index_streams()
         rows = self._streams.get(stream_id)
         if rows is None:
             return []
