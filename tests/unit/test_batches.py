@@ -10,6 +10,7 @@ from event_types import DECODED, EXACT, class_of
 from event_values import STORED, VALUES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import core_schema
 
 from eslab import Event, SchemaError
 from eslab.events import EventBatch
@@ -60,3 +61,21 @@ def test_whatever_somebody_stored(kind: str, data: dict[str, Any]) -> None:
     except SchemaError:
         found = None
     assert found == expected
+
+
+class Otherwise(int):
+    """It takes one thing from JSON, and another from what JSON stands for."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+        number = core_schema.int_schema()
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.no_info_after_validator_function(lambda n: n + 1, number),
+            python_schema=number,
+        )
+
+
+def test_a_type_that_reads_json_in_its_own_way_is_decoded_one_by_one() -> None:
+    cls = class_of(Otherwise)
+    assert cls.model_validate_json('{"x":1}').x == 2  # type: ignore[attr-defined]
+    assert decode_batch(batch_of(cls, ['{"x":1}'] * 2), lambda _: cls) == [cls(x=1)] * 2
