@@ -18,6 +18,7 @@ from eslab.words import counted
 __all__ = ["Unreadable", "UpcastingReport", "check_upcasting"]
 
 LISTED: Final = 100
+_LEFT: Final = "style='text-align:left'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class UpcastingReport:
         listed = f", of which the first {LISTED} are listed" if self.unread > LISTED else ""
         return (
             f"{counted(read, 'event')} can be read, {self.unread:,} cannot{listed}; "
-            f"{unknown:,} are of types that are not registered"
+            f"{unknown:,} of types that are not registered"
         )
 
     def __repr__(self) -> str:
@@ -83,12 +84,12 @@ class UpcastingReport:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>"
+            f"<tr>{''.join(f'<td {_LEFT}>{html.escape(cell)}</td>' for cell in line)}</tr>"
             for line in self._lines()
         )
         return (
-            f"<p>{self._summary()}</p><table><tr><th>type</th><th>schema version</th>"
-            f"<th>events</th><th></th></tr>{rows}</table>"
+            f"<p>{self._summary()}</p><table><tr><th {_LEFT}>type</th>"
+            f"<th {_LEFT}>schema version</th><th {_LEFT}>events</th><th></th></tr>{rows}</table>"
         )
 
 

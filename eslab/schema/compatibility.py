@@ -75,7 +75,7 @@ class Compatibility:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{escape(item.path or 'the event')}</td><td>{item.kind}</td>"
-            f"<td>{escape(item.reason)}</td></tr>"
+            f"<td style='text-align:left'>{escape(item.reason)}</td></tr>"
             for item in self.breaks
         )
         head = "<tr><th>path</th><th>break</th><th>reason</th></tr>"

@@ -283,7 +283,7 @@ def test_everything_stored_is_read_and_what_cannot_be_is_listed() -> None:
         assert report.ok
         assert report.read == {("Other", 1): 1_500, ("Paid", 1): 1, ("Paid", 2): 1, ("Paid", 3): 1}
         assert report.unknown == {"Strange": 2}
-        assert "1,503 events can be read, 0 cannot; 2 are of types" in repr(report)
+        assert "1,503 events can be read, 0 cannot; 2 of types" in repr(report)
 
         lab.store.append("other-2", [NewEvent("Other", {"x": "<b>"})] * 120)
         lab.store.append("invoice-2", [NewEvent("Paid", {})])
