@@ -469,7 +469,7 @@ def test_a_report_says_what_it_found() -> None:
         "Placed -> Changed: 1 break",
         "  amount: narrowed: integer -> '<b>'",
     ]
-    assert "<td>amount</td><td>narrowed</td><td>integer -&gt; &#x27;&lt;b&gt;&#x27;</td>" in (
+    assert "<td style='text-align:left'>integer -&gt; &#x27;&lt;b&gt;&#x27;</td>" in (
         report._repr_html_()
     )
     good = Compatibility("A", "B", ())
