@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from eslab.aggregates.sourced import CONSTANTS, Sourced, StateSchema, check_category, detached
 from eslab.errors import HandlerError, HandlerNotFoundError, SchemaError
-from eslab.events import Event
+from eslab.events import Event, check_stream_id
 from eslab.schema import (
     event_handlers,
     marker,
@@ -93,6 +93,7 @@ class Aggregate(Sourced):
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
+        cls.definition = cls
         where = cls.__qualname__
         cls.category = check_category(
             snake_case(cls.__name__) if category is None else category, where=where
@@ -116,15 +117,14 @@ class Aggregate(Sourced):
             cls._state_schema = _state_schema(cls, visible_names(cls))
 
     def __init__(self, id: str) -> None:
-        super().__init__(self.category, id)
+        # As the base class does it, with a call less: many are made.
+        self.id = id
+        self.stream_id = check_stream_id(f"{self.category}-{id}")
+        self.version = 0
+        self.uncommitted = []
         if self._mutables:  # other defaults are read from the class
             for name, default in self._mutables.items():
                 setattr(self, name, detached(default))
-
-    @property
-    def definition(self) -> type[Self]:
-        """Its class."""
-        return type(self)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -170,6 +170,15 @@ class Aggregate(Sourced):
                 f"the class argument ignores=[{type(event).__name__}]"
             )
         applier(self, event)
+
+    def record(self, event: Event) -> None:
+        """Apply an event, and keep it until the aggregate is saved.
+
+        Raises:
+            SchemaError: no handler applies this type of event.
+        """
+        self.rebuild((event,))
+        self.uncommitted.append(event)
 
     def rebuild(self, events: Iterable[Event]) -> Self:
         """Apply events that are in the store already, in their order."""

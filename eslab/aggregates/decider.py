@@ -129,13 +129,8 @@ class Entity(Sourced, Generic[S]):
 
     def __init__(self, decider: Decider[S], id: str) -> None:
         super().__init__(decider.category, id)
-        self._decider = decider
+        self.definition = self._decider = decider
         self._state: S = detached(decider.initial)
-
-    @property
-    def definition(self) -> Decider[S]:
-        """Its decider."""
-        return self._decider
 
     @property
     def state(self) -> S:
@@ -175,7 +170,7 @@ class Entity(Sourced, Generic[S]):
         self._state = self._decider.evolve(self._state, event)
 
     def _copy_state(self, other: Entity[S]) -> None:
-        other._decider = self._decider
+        other.definition = other._decider = self._decider
         other._state = detached(self._state)
 
     def _restore_state(self, state: S) -> None:

@@ -87,7 +87,8 @@ class Repository:
         as_of: AsOf | None = None,
     ) -> T:
         """Do the same; if it has no events, return a new one."""
-        self.register(definition)
+        if definition not in self._known:
+            self.register(definition)
         if as_of is not None:  # what had occurred by then may be any of its events
             read = self._store.read(definition(id).stream_id, to_version=version, as_of=as_of)
             return definition(id).rebuild(map(self._registry.decode, read))
@@ -109,8 +110,9 @@ class Repository:
             raise InputError(f"get_many() takes a list of identities: [{ids!r}]")
         self.register(definition)
         found = {new.stream_id: new for new in map(definition, ids)}
-        for one in found.values():
-            self._restore(definition, one)
+        if definition.snapshot_every is not None:
+            for one in found.values():
+                self._restore(definition, one)
         for recorded in self._store.read_all(streams=found):
             one = found[recorded.stream_id]
             if recorded.version > one.version:
@@ -216,7 +218,7 @@ class Repository:
 
     def _rebuilt(self, definition: Definition[T], found: T, *, until: int | None = None) -> T:
         """Apply what a new or a kept one lacks, up to a version."""
-        if found.version == 0:
+        if found.version == 0 and definition.snapshot_every is not None:
             self._restore(definition, found, until=until)
         for batch in self._store.read_stream_batches(
             found.stream_id, from_version=found.version + 1, to_version=until
@@ -226,8 +228,6 @@ class Repository:
 
     def _restore(self, definition: Definition[T], new: T, *, until: int | None = None) -> None:
         """Begin with a snapshot, if there is one."""
-        if definition.snapshot_every is None:
-            return
         schema = definition.state_schema()
         snapshot = self._store.snapshots.latest(SnapshotKey(new.stream_id, schema.key), until=until)
         if snapshot is not None:

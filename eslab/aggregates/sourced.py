@@ -61,18 +61,16 @@ class Sourced(metaclass=ABCMeta):
         stream_id: its stream.
         version: how many events were applied, those that are not saved yet included.
         uncommitted: the events that are not saved yet.
+        definition: by what a repository loads it.
     """
+
+    definition: Any
 
     def __init__(self, category: str, id: str) -> None:
         self.id = id
         self.stream_id = check_stream_id(f"{category}-{id}")
         self.version = 0
         self.uncommitted: list[Event] = []
-
-    @property
-    @abstractmethod
-    def definition(self) -> Definition[Self]:
-        """By what a repository loads it."""
 
     @property
     @abstractmethod
