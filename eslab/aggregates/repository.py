@@ -6,9 +6,12 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
+
+from pydantic import ValidationError
 
 from eslab.aggregates.sourced import Definition, Sourced
 from eslab.clock import derived_id
@@ -143,7 +146,7 @@ class Repository:
         result = self._store.append(
             sourced.stream_id, events, expected_version=sourced.version - len(events)
         )
-        if definition.snapshot_every is not None:
+        if definition.snapshot_every is not None and not result.duplicate:
             self._keep_snapshot(sourced, len(events))
         sourced.uncommitted.clear()
         return result
@@ -172,7 +175,8 @@ class Repository:
             appends.append(part._replace(events=events))
         results = self._store.append_all(appends)
         for one in sourced:
-            self._keep_snapshot(one, len(one.uncommitted))
+            if not any(result.duplicate for result in results):
+                self._keep_snapshot(one, len(one.uncommitted))
             one.uncommitted.clear()
         return results
 
@@ -231,7 +235,8 @@ class Repository:
         schema = definition.state_schema()
         snapshot = self._store.snapshots.latest(SnapshotKey(new.stream_id, schema.key), until=until)
         if snapshot is not None:
-            new.restore(schema.load(snapshot.state), snapshot.version)
+            with suppress(ValidationError):  # somebody wrote it by hand: the events are the truth
+                new.restore(schema.load(snapshot.state), snapshot.version)
 
     def _keep_snapshot(self, sourced: Sourced, events: int) -> None:
         """Keep a snapshot of what was saved, if these last events make it due."""

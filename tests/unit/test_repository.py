@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -456,6 +457,30 @@ def test_a_wrong_snapshot_is_found(repository: Repository, store: Reads) -> None
     assert Repository(store, EventRegistry()).load(Counter, "1").total == 7  # as it says
     store.snapshots.put(SnapshotKey("counter-1", "old"), kept)
     assert repository.check_snapshots().outdated == 1
+
+
+def test_a_snapshot_that_cannot_be_read_is_not_used(repository: Repository, store: Reads) -> None:
+    counted(repository, "1", 1, 2, 3)
+    key, kept = next(iter(store.snapshots))
+    for bad in ("", "{}", '{"total":"x","seen":[]}', "[1]"):
+        store.snapshots.delete()
+        store.snapshots.put(key, Snapshot(kept.version, bad))
+        assert Repository(store, EventRegistry()).load(Counter, "1").total == 6
+
+
+def test_no_snapshot_is_kept_of_a_duplicate(repository: Repository, store: Reads) -> None:
+    command_id = uuid.uuid4()
+    first = repository.find(Counter, "1")
+    for by in (1, 2):
+        first.count(by)
+    repository.save(first, command_id=command_id)
+    late = repository.find(Counter, "1")  # it decides the same again, on what is there already
+    for by in (1, 2):
+        late.count(by)
+    assert late.version == 4
+    assert repository.save(late, command_id=command_id).duplicate
+    assert list(store.snapshots) == []
+    assert repository.load(Counter, "1").total == 3
 
 
 def test_a_state_that_json_changes_is_kept_by_no_snapshot(
