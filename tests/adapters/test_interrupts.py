@@ -123,6 +123,7 @@ def test_an_interrupt_at_any_place_leaves_a_working_store(
         with Interrupt(place) as interrupt:
             work(store, name)
         kept = interrupt.raised
+        assert kept or interrupt.left > 0, f"the interrupt at place {place} was lost"
         if kept is None:
             acknowledged.add(name)
         in_time(partial(append, store, f"next-{place}"))

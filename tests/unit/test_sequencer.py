@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import pytest
 from interrupts import Interrupt, in_time
@@ -107,3 +108,20 @@ def test_an_error_of_the_leader_is_its_own_and_the_others_know_nothing() -> None
     with pytest.raises(ZeroDivisionError):
         sequencer.alone(lambda: 1 / 0)
     assert sequencer.alone(lambda: "next") == "next"
+
+
+def test_an_interrupt_is_not_lost_where_the_leader_fails_as_well() -> None:
+    def fail(group: Sequence[Ticket]) -> None:
+        raise AppendOutcomeUnknownError
+
+    place = 0
+    raised = True
+    while raised:
+        place += 1
+        sequencer = Sequencer(fail)
+        with Interrupt(place) as interrupt, suppress(AppendOutcomeUnknownError):
+            sequencer.submit(Ticket(AppendRequest(())))
+        raised = interrupt.left == 0
+        assert (interrupt.raised is not None) == raised, place
+        assert in_time(lambda one=sequencer: one.alone(lambda: "next")) == "next"
+    assert place > 10

@@ -108,8 +108,8 @@ class Sequencer:
                     break
                 except KeyboardInterrupt as error:
                     interrupt = error
-        if interrupt is not None:
-            raise interrupt
+            if interrupt is not None:  # also where the work failed: else it would be lost
+                raise interrupt
 
     def _wait(self, ticket: Ticket) -> None:
         """Wait until the ticket leads, or was answered by another leader."""
