@@ -49,9 +49,19 @@ class Interrupt:
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         if event in PLACES and frame.f_code.co_filename != __file__:
             self.left -= 1
+            if self.left == 0 and _in_a_destructor(frame):
+                self.left = 1  # Python loses what is raised there: at the next place
             if self.left == 0:
                 sys.setprofile(None)
                 raise KeyboardInterrupt
+
+
+def _in_a_destructor(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def in_time(work: Callable[[], Any], *, seconds: float = 20) -> Any:

@@ -92,8 +92,10 @@ class Heads:
     def numbers(self, stream_ids: Sequence[str]) -> NDArray[np.int32]:
         """Return the numbers of different streams; those that begin here get the next ones."""
         following = count(len(self._versions))
-        numbers = (self._numbers.get(stream_id) or next(following) for stream_id in stream_ids)
-        return np.fromiter(numbers, np.int32, len(stream_ids))
+        # No generator: one that is not run to its end is closed later, and there an interrupt
+        # would be lost.
+        numbers = [self._numbers.get(stream_id) or next(following) for stream_id in stream_ids]
+        return np.array(numbers, np.int32)
 
     def number(self, stream_id: str) -> int:
         """Return the number of a stream; 0 when there is none."""
