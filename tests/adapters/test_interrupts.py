@@ -215,10 +215,14 @@ STORM = """
             case 4: store.compact()
 
     def arm():
-        # And again, if that one is raised where Python itself loses it: in a weakref's callback.
+        # And again, if that one is raised where Python itself loses it: in a destructor.
         signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0002, 0.006), 0.5)
 
-    caught = number = 0
+    # Once each, so that all is imported: there Python itself may lose an interrupt, or end with
+    # one that was caught, as behind every `exec`.
+    for number in range(5):
+        everything(number)
+    caught = 0
     kept = None
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     while caught < interrupts and not failures:
