@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from itertools import count
 from typing import Any, ClassVar, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +37,8 @@ __all__ = [
 
 MAX_STREAM_ID: Final = 255
 
+_definitions: Final = count(1)
+
 
 def check_stream_id(stream_id: str) -> str:
     """Return `stream_id` if a stream may be called that.
@@ -56,7 +59,10 @@ def check_stream_id(stream_id: str) -> str:
             f"{len(stream_id)}: {stream_id[:40]!r}..."
         )
     if not stream_id.isprintable():
-        raise InputError(f"a stream id must not hold control characters: {stream_id!r}")
+        raise InputError(
+            f"a stream id must not hold control characters, nor others that nobody sees: "
+            f"{stream_id!r}"
+        )
     return stream_id
 
 
@@ -117,6 +123,7 @@ class Event(BaseModel):
     schema_version: ClassVar[int] = 1
     tag_fields: ClassVar[tuple[str, ...]] = ()
     upcasters: ClassVar[tuple[Any, ...]] = ()
+    definition_number: ClassVar[int] = 0
 
     def __init_subclass__(cls, **_: Any) -> None:
         # The class arguments are taken below, when the fields are known.
@@ -133,6 +140,7 @@ class Event(BaseModel):
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        cls.definition_number = next(_definitions)
         cls.event_type = cls.__name__ if type is None else type
         cls.schema_version = schema_version
         cls.tag_fields = (tags,) if isinstance(tags, str) else tuple(tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import threading
 import time
 import uuid
@@ -15,9 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pydantic import BaseModel
-
-from eslab.aggregates import Aggregate, Decider, Definition, Repository, SnapshotReport, Sourced
+from eslab.aggregates import (
+    Aggregate,
+    Decider,
+    Definition,
+    Repository,
+    SnapshotReport,
+    Sourced,
+    is_definition,
+)
 from eslab.bus import LocalBus, Relay
 from eslab.clock import Clock, RandomIds, SeededIds, SystemClock, VirtualClock, random_id
 from eslab.errors import ClockError, EslabError, InputError, StreamNotFoundError
@@ -33,6 +40,7 @@ from eslab.events import (
     type_name,
 )
 from eslab.messaging import Command, CommandBus, ConsistencyToken, Middleware, QueryBus, ReadQuery
+from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
 from eslab.projections import Projection, ProjectionRunner
 from eslab.replay import replay
@@ -43,6 +51,7 @@ from eslab.schema import (
     canonical_json,
     check_upcasting,
     encode,
+    event_list,
     message_classes,
 )
 from eslab.store import AppendResult
@@ -150,7 +159,6 @@ class Lab:
         self.superseded = False
         self._relay = Relay(self.store, self.bus)
         self._orchestrator = Orchestrator(self.store, self.registry)
-        self._definitions: dict[str, type[Aggregate] | Decider[Any]] = {}
         self._projections: dict[str, ProjectionRunner] = {}
         if isinstance(self.clock, VirtualClock):
             last = self.store.last_recorded_at()
@@ -186,12 +194,8 @@ class Lab:
         for definition in definitions:
             if isinstance(definition, Saga):
                 self._orchestrator.register(definition)
-            elif isinstance(definition, Decider) or (
-                isinstance(definition, type) and issubclass(definition, Aggregate)
-            ):
-                if self._definitions.get(definition.category) is not definition:
-                    self._commands.register(definition)
-                    self._definitions[definition.category] = definition
+            elif is_definition(definition):
+                self._commands.register(definition)
             else:
                 self.registry.register(definition)
 
@@ -216,9 +220,10 @@ class Lab:
             ...     lab.query(GetTotal(of=[1, 2]))
             3
         """
-        if not callable(handler) or isinstance(handler, type):
+        if not inspect.isroutine(handler):
             raise InputError(f"handles() takes a function, not {handler!r:.200}")
-        (message, *_) = message_classes(handler, BaseModel, 0, word="command or query")
+        kinds = (Command, ReadQuery)
+        (message, *_) = message_classes(handler, kinds, 0, word="command or query")
         if issubclass(message, ReadQuery):
             self._queries.register(handler)
         else:
@@ -228,11 +233,23 @@ class Lab:
     def use(self, *middleware: Middleware) -> None:
         """Let each command and query pass through these, behind those that are there already.
 
+        Args:
+            middleware: functions of an `eslab.messaging.Envelope` and of what lets it go on.
+
+        Raises:
+            InputError: one is no such function.
+
         Example:
             >>> from eslab.messaging import logged
             >>> with Lab(seed=7) as lab:
             ...     lab.use(logged)
         """
+        for one in middleware:
+            if not callable(one) or not takes(one, 2):
+                raise InputError(
+                    f"middleware is a function of an envelope and of what lets it go on, such as "
+                    f"logged, or timed(report): {one!r:.200} is none"
+                )
         self._middleware.extend(middleware)
 
     def execute(
@@ -248,7 +265,9 @@ class Lab:
             command: it is handled by an aggregate or a decider that is registered here, or by a
                 function.
             command_id: with an id, a command that was carried out already is not carried out
-                again, and the first result comes back as a duplicate; also in another process.
+                again, and the first result comes back as a duplicate; also in another process. It
+                stands for one command: whoever gives another one the same id gets the first
+                one's result.
             metadata: who sends it, and what it belongs to; by default to the command that is
                 handled now.
 
@@ -258,9 +277,9 @@ class Lab:
         Raises:
             DomainError: it was refused; nothing was recorded.
             HandlerNotFoundError: nothing handles commands of its type.
-            HandlerError: its handler gave something else than events.
+            HandlerError: its handler gave something else than events, or sent a command.
             ConcurrencyError: others appended first, each time that it was tried.
-            IdempotencyError: the command id was used for another command.
+            IdempotencyError: the command id was used for a command on another stream.
 
         Example:
             >>> from eslab.simulation.scenarios import accounts
@@ -278,10 +297,18 @@ class Lab:
         command_id: uuid.UUID | None = None,
         metadata: Metadata | None = None,
     ) -> ConsistencyToken:
-        """Do the same on a thread, while the event loop goes on."""
-        return await asyncio.to_thread(
-            self.execute, command, command_id=command_id, metadata=metadata
-        )
+        """Do the same on a thread, while the event loop goes on.
+
+        Whoever stops waiting for it does not stop it: the command is carried out.
+        """
+
+        def execute() -> ConsistencyToken:
+            try:
+                return self.execute(command, command_id=command_id, metadata=metadata)
+            except StopIteration as error:  # no awaitable can raise it (PEP 479)
+                raise RuntimeError(f"what handles {command!r:.200} raised {error!r}") from error
+
+        return await asyncio.to_thread(execute)
 
     def query(self, query: ReadQuery, *, metadata: Metadata | None = None) -> Any:
         """Return the answer of the function that is registered for a query by `handles`.
@@ -311,7 +338,7 @@ class Lab:
     ) -> AppendResult:
         """Append events to a stream, all or none; see `eslab.store.EventStore.append`."""
         encoded = []
-        for event in events:
+        for event in event_list(events):
             new = encode(event, occurred_at=occurred_at, metadata=metadata)
             self.registry.register(type(event))
             encoded.append(new)
@@ -326,22 +353,18 @@ class Lab:
         as_of: AsOf | None = None,
     ) -> T:
         """Load an aggregate, or an entity of a decider; see `eslab.aggregates.Repository.load`."""
-        self._register(definition)
         return self.repository.load(definition, id, version=version, as_of=as_of)
 
     def find(self, definition: Definition[T], id: str) -> T:
         """Load one, or give a new one; see `eslab.aggregates.Repository.find`."""
-        self._register(definition)
         return self.repository.find(definition, id)
 
     def get_many(self, definition: Definition[T], ids: Iterable[str]) -> dict[str, T]:
         """Load several in one query; see `eslab.aggregates.Repository.get_many`."""
-        self._register(definition)
         return self.repository.get_many(definition, ids)
 
     def save(self, sourced: Sourced, *, metadata: Metadata | None = None) -> AppendResult:
         """Save an aggregate or an entity; see `eslab.aggregates.Repository.save`."""
-        self._register(sourced.definition)
         return self.repository.save(sourced, metadata=metadata)
 
     def check_snapshots(
@@ -349,9 +372,6 @@ class Lab:
     ) -> SnapshotReport:
         """Compare snapshots; see `eslab.aggregates.Repository.check_snapshots`."""
         return self.repository.check_snapshots(*definitions, progress=progress)
-
-    def _register(self, definition: Definition[Any]) -> None:
-        self.register(definition)  # type: ignore[arg-type]  # these are what there is of them
 
     # The read side.
 
@@ -534,8 +554,8 @@ class Lab:
         if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
         if aggregate is not None:
-            self.register(aggregate)
-        definition = aggregate or self._definitions.get(category_of(stream_id))
+            self.repository.register(aggregate)
+        definition = aggregate or self.repository.definitions.get(category_of(stream_id))
         steps = replay(self.store, stream_id, definition=definition, registry=self.registry)
         return StreamPlayer(steps, widget=_player_widget)
 

@@ -2,7 +2,7 @@
 
 from eslab.aggregates.aggregate import Aggregate, applies, handles
 from eslab.aggregates.decider import Decider, Entity
-from eslab.aggregates.repository import Repository, SnapshotReport
+from eslab.aggregates.repository import Repository, SnapshotReport, is_definition
 from eslab.aggregates.sourced import Definition, Sourced
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Sourced",
     "applies",
     "handles",
+    "is_definition",
 ]

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import typing
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Self, get_origin
+from dataclasses import Field
+from types import MemberDescriptorType
+from typing import Any, ClassVar, Generic, Self, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
-from eslab.aggregates.sourced import CONSTANTS, Sourced, StateSchema, check_category, detached
-from eslab.errors import HandlerError, HandlerNotFoundError, SchemaError
-from eslab.events import Event, check_stream_id
+from eslab.aggregates.sourced import (
+    CONSTANTS,
+    Sourced,
+    StateSchema,
+    check_category,
+    check_snapshot_policy,
+    detached,
+    stream_of,
+)
+from eslab.errors import HandlerError, HandlerNotFoundError, InputError, SchemaError
+from eslab.events import Event
 from eslab.schema import (
+    class_list,
     event_handlers,
     marker,
     message_handlers,
@@ -95,16 +109,18 @@ class Aggregate(Sourced):
         super().__init_subclass__(**kwargs)
         cls.definition = cls
         where = cls.__qualname__
+        _require_free_names(cls)
         cls.category = check_category(
             snake_case(cls.__name__) if category is None else category, where=where
         )
+        check_snapshot_policy(snapshot_every, snapshot_version, where=where)
         appliers = event_handlers(cls, "__eslab_applies__")
         commands = message_handlers(cls, "__eslab_handles__", BaseModel, word="command")
-        ignored = [*_ignored(cls), *ignores]
+        ignored = [*_ignored(cls), *_event_classes(cls, ignores)]
         cls._appliers = {event.event_type: _ignore for event in ignored}
         cls._appliers |= {event.event_type: method for event, method in appliers.items()}
         cls.event_classes = {event.event_type: event for event in (*ignored, *appliers)}
-        _require_handlers(cls, [*_nested_events(cls), *events])
+        _require_handlers(cls, [*_nested_events(cls), *_event_classes(cls, events)])
         cls.commands = tuple(commands)
         cls._handlers = {qualified_name(command): method for command, method in commands.items()}
         cls._defaults = _state_defaults(cls)
@@ -119,7 +135,7 @@ class Aggregate(Sourced):
     def __init__(self, id: str) -> None:
         # As the base class does it, with a call less: many are made.
         self.id = id
-        self.stream_id = check_stream_id(f"{self.category}-{id}")
+        self.stream_id = stream_of(self.category, id)
         self.version = 0
         self.uncommitted = []
         if self._mutables:  # other defaults are read from the class
@@ -175,22 +191,49 @@ class Aggregate(Sourced):
         """Apply an event, and keep it until the aggregate is saved.
 
         Raises:
-            SchemaError: no handler applies this type of event.
+            SchemaError: no handler applies this type of event, or the handler records one.
+            InputError: it is no event.
         """
         self.rebuild((event,))
         self.uncommitted.append(event)
 
     def rebuild(self, events: Iterable[Event]) -> Self:
-        """Apply events that are in the store already, in their order."""
-        appliers = self._appliers
+        """Apply events that are in the store already, in their order.
+
+        Raises:
+            SchemaError: no handler applies this type of event, or the handler records one.
+        """
+        appliers, recorded = self._appliers, len(self.uncommitted)
         for event in events:
-            applier = appliers.get(event.event_type)
+            try:
+                applier = appliers.get(type(event).event_type)
+            except AttributeError:  # a class of events has that attribute too, but not its type
+                raise InputError(f"{self!r} takes events, not {event!r:.200}") from None
             if applier is None:
                 self._apply(event)  # it says what is missing
             else:
                 applier(self, event)
             self.version += 1
+        if len(self.uncommitted) != recorded:
+            raise SchemaError(
+                f"{type(self).__qualname__}: what applies an event recorded "
+                f"{self.uncommitted[recorded]!r:.200}, and would again whenever it is loaded: "
+                f"record it in the method that decides"
+            )
         return self
+
+    def kept_state(self) -> dict[str, Any]:
+        """Return the state, for a snapshot of it.
+
+        Raises:
+            SchemaError: it has attributes that are not annotated in the class.
+        """
+        if more := sorted(self.__dict__.keys() - self._defaults.keys() - _KEPT):
+            raise SchemaError(
+                f"{type(self).__qualname__} has attributes that its state would lack: annotate "
+                f"{', '.join(more)} in the class, with a value to begin with"
+            )
+        return self.state
 
     def _copy_state(self, other: Self) -> None:
         for name, value in self.__dict__.items():
@@ -212,7 +255,16 @@ def _ignore(aggregate: Aggregate, event: Event) -> None:
 
 
 _KEPT = frozenset({"id", "version", "uncommitted", "stream_id"})
-_OWN_NAMES = frozenset({*_KEPT, *Aggregate.__annotations__, *vars(Aggregate), *vars(Sourced)})
+_OWN_NAMES = frozenset(
+    name
+    for name in (*_KEPT, *Aggregate.__annotations__, *vars(Aggregate), *vars(Sourced))
+    if not name.startswith("__")
+)
+_CLASS_ARGUMENTS = frozenset({"category", "snapshot_every", "snapshot_version"})
+_CLASS_VAR = re.compile(r"(\w+\.)*ClassVar\b")
+_SHARED = (list, dict, set, bytearray, deque)
+_PLACEHOLDERS = (FieldInfo, Field, MemberDescriptorType)  # of others, and of __slots__
+_MISSING = object()
 
 
 def _state_schema(cls: type[Aggregate], names: Mapping[str, Any]) -> StateSchema:
@@ -238,6 +290,10 @@ def _ignored(cls: type[Aggregate]) -> list[type[Event]]:
     ]
 
 
+def _event_classes(cls: type[Aggregate], events: Iterable[Any]) -> tuple[type[Event], ...]:
+    return class_list(events, Event, word="event", where=cls.__qualname__)
+
+
 def _nested_events(cls: type[Aggregate]) -> list[type[Event]]:
     return [
         value
@@ -249,8 +305,6 @@ def _nested_events(cls: type[Aggregate]) -> list[type[Event]]:
 def _require_handlers(cls: type[Aggregate], events: Iterable[type[Event]]) -> None:
     """Raise SchemaError for an event that is neither applied nor ignored."""
     for event in events:
-        if not (isinstance(event, type) and issubclass(event, Event)):
-            raise SchemaError(f"{cls.__qualname__}: an event is a subclass of Event, not {event!r}")
         if event.event_type not in cls.event_classes:
             raise SchemaError(
                 f"{cls.__qualname__} has no handler for its event {event.event_type}: give it a "
@@ -259,23 +313,39 @@ def _require_handlers(cls: type[Aggregate], events: Iterable[type[Event]]) -> No
             )
 
 
+def _require_free_names(cls: type[Aggregate]) -> None:
+    """Raise SchemaError for what takes the place of something of eslab's."""
+    for name in sorted(_OWN_NAMES & (vars(cls).keys() | vars(cls).get("__annotations__", {}))):
+        instead = (
+            f"say it in the first line: class {cls.__name__}(Aggregate, {name}=...)"
+            if name in _CLASS_ARGUMENTS
+            else "choose another"
+        )
+        raise SchemaError(f"{cls.__qualname__}.{name}: eslab uses that name; {instead}")
+
+
 def _state_defaults(cls: type[Aggregate]) -> dict[str, Any]:
+    """Return by name what each annotated attribute begins with, those of mixins among them."""
     defaults: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
-        if owner in (Aggregate, Sourced) or not issubclass(owner, Aggregate):
+        if owner in (Aggregate, Sourced, Generic, object):
             continue
-        for name, annotation in vars(owner).get("__annotations__", {}).items():
-            if str(annotation).startswith(("ClassVar", "typing.ClassVar")):
-                continue
-            if get_origin(annotation) is ClassVar:
-                continue
-            if name in _OWN_NAMES:
+        annotations = vars(owner).get("__annotations__", {})
+        for name, value in vars(owner).items():
+            mine = name in annotations or name in _OWN_NAMES or name.startswith("__")
+            if isinstance(value, _SHARED) and not mine:
                 raise SchemaError(
-                    f"{cls.__qualname__}.{name}: eslab uses that name; choose another"
+                    f"{cls.__qualname__}.{name} = {value!r:.100} would be shared by all of them: "
+                    f"annotate it, so that each has its own: {name}: {type(value).__name__} = ..."
                 )
-            if not hasattr(cls, name):
+        for name, annotation in annotations.items():
+            if get_origin(annotation) is ClassVar or _CLASS_VAR.match(str(annotation)):
+                continue
+            default = getattr(cls, name, _MISSING)
+            if default is _MISSING or isinstance(default, _PLACEHOLDERS):
                 raise SchemaError(
-                    f"{cls.__qualname__}.{name} needs a value to begin with: {name}: ... = ..."
+                    f"{cls.__qualname__}.{name} needs a value to begin with, of which each gets a "
+                    f"copy: {name}: ... = ..."
                 )
-            defaults[name] = getattr(cls, name)
+            defaults[name] = default
     return defaults

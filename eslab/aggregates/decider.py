@@ -10,10 +10,16 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from eslab.aggregates.sourced import Sourced, StateSchema, check_category, detached
-from eslab.errors import HandlerError, HandlerNotFoundError, SchemaError
+from eslab.aggregates.sourced import (
+    Sourced,
+    StateSchema,
+    check_category,
+    check_snapshot_policy,
+    detached,
+)
+from eslab.errors import HandlerError, HandlerNotFoundError, InputError, SchemaError
 from eslab.events import Event
-from eslab.schema import message_classes, qualified_name
+from eslab.schema import class_list, message_classes, qualified_name
 
 __all__ = ["Decider", "Entity"]
 
@@ -77,10 +83,14 @@ class Decider(Generic[S]):
     def __post_init__(self) -> None:
         where = f"Decider({self.category!r})"
         check_category(self.category, where=where)
-        commands = tuple(self.commands) or message_classes(
-            self.decide, BaseModel, 0, word="command"
-        )
-        events = tuple(self.events) or message_classes(self.evolve, Event, 1, word="event")
+        check_snapshot_policy(self.snapshot_every, self.snapshot_version, where=where)
+        for name, part in (("decide", self.decide), ("evolve", self.evolve)):
+            if not callable(part):
+                raise SchemaError(f"{where}: {name} is a function, not {part!r:.200}")
+        commands = class_list(self.commands, BaseModel, word="command", where=where)
+        commands = commands or message_classes(self.decide, BaseModel, 0, word="command")
+        events = class_list(self.events, Event, word="event", where=where)
+        events = events or message_classes(self.evolve, Event, 1, word="event")
         object.__setattr__(self, "commands", commands)
         object.__setattr__(self, "events", events)
         if self.snapshot_every is not None:
@@ -162,6 +172,8 @@ class Entity(Sourced, Generic[S]):
             raise
 
     def _apply(self, event: Event) -> None:
+        if not isinstance(event, Event):
+            raise InputError(f"{self!r} takes events, not {event!r:.200}")
         if event.event_type not in self._decider.event_classes:
             raise SchemaError(
                 f"{self._decider!r} has no event {event.event_type}: add {type(event).__name__} "

@@ -7,26 +7,45 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
+from typing_extensions import TypeIs
 
-from eslab.aggregates.sourced import Definition, Sourced
+from eslab.aggregates.aggregate import Aggregate
+from eslab.aggregates.decider import Decider
+from eslab.aggregates.sourced import Definition, Sourced, stream_of
 from eslab.clock import derived_id
-from eslab.errors import InputError, StreamNotFoundError
-from eslab.events import AsOf, Event, Metadata, NewEvent, category_of
+from eslab.errors import InputError, SchemaError, StreamNotFoundError
+from eslab.events import AsOf, Event, Metadata, category_of
 from eslab.progress import progress_bar
-from eslab.schema import AnyEvent, EncodedEvent, EventRegistry, encode, encoded
+from eslab.schema import (
+    AnyEvent,
+    EncodedEvent,
+    EventRegistry,
+    canonical_json,
+    encode,
+    encoded,
+    event_list,
+    parse_json,
+)
 from eslab.store.port import AppendResult, EventStore, Snapshot, SnapshotKey, StreamAppend
 from eslab.words import counted
 
-__all__ = ["Repository", "SnapshotReport"]
+__all__ = ["Repository", "SnapshotReport", "is_definition"]
 
 T = TypeVar("T", bound=Sourced)
 
 CACHE: Final = 1_000
+
+
+def is_definition(value: object) -> TypeIs[type[Aggregate] | Decider[Any]]:
+    """Say whether something is the class of an aggregate, or a decider."""
+    if isinstance(value, type):
+        return issubclass(value, Aggregate) and value is not Aggregate
+    return isinstance(value, Decider)
 
 
 class Repository:
@@ -41,6 +60,9 @@ class Repository:
             saved are registered in it.
         cache: how many are kept in memory; 0 for none.
 
+    Attributes:
+        definitions: by category, what was registered, loaded or saved last.
+
     Example:
         >>> from eslab.interop.flights import Flight
         >>> from eslab.store import MemoryStore
@@ -53,7 +75,7 @@ class Repository:
     def __init__(self, store: EventStore, registry: EventRegistry, *, cache: int = CACHE) -> None:
         self._store = store
         self._registry = registry
-        self._known: set[Definition[Any]] = set()
+        self.definitions: dict[str, Definition[Any]] = {}
         self._cache = _Cache(cache)
 
     def load(
@@ -73,6 +95,7 @@ class Repository:
             as_of: as it was at a position, a recorded or an occurred time.
 
         Raises:
+            InputError: an argument cannot be used, or there is no such version yet.
             StreamNotFoundError: it has no events, or had none then.
             UnknownEventTypeError: its stream holds an event of a type nobody knows.
         """
@@ -90,26 +113,32 @@ class Repository:
         as_of: AsOf | None = None,
     ) -> T:
         """Do the same; if it has no events, return a new one."""
-        if definition not in self._known:
-            self.register(definition)
+        self.register(definition)
+        if not isinstance(id, str):
+            stream_of(definition.category, id)  # it says what is wrong
+        # What folds is looked at before: it may be defined anew meanwhile.
+        revision = self._registry.revision
         if as_of is not None:  # what had occurred by then may be any of its events
             read = self._store.read(definition(id).stream_id, to_version=version, as_of=as_of)
             return definition(id).rebuild(map(self._registry.decode, read))
         if version is not None:
             return self._rebuilt(definition, definition(id), until=version)
-        kept = self._cache.get(definition, id, self._registry.revision)
+        kept = self._cache.get(definition, id, revision)
         found = definition(id) if kept is None else kept
         if kept is None or self._store.stream_version(found.stream_id) != found.version:
             self._rebuilt(definition, found)
-            self._cache.put(found, self._registry.revision)
+            self._cache.put(found, revision)
         return found
 
     def get_many(self, definition: Definition[T], ids: Iterable[str]) -> dict[str, T]:
         """Return several by their identities, as they were at one moment, in one query.
 
         Those that have no events are left out.
+
+        Raises:
+            InputError: an argument cannot be used.
         """
-        if isinstance(ids, str):
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
             raise InputError(f"get_many() takes a list of identities: [{ids!r}]")
         self.register(definition)
         found = {new.stream_id: new for new in map(definition, ids)}
@@ -127,14 +156,14 @@ class Repository:
             sourced: an aggregate or an entity.
             metadata: of its events.
             command_id: the ids of its events are derived from this one, which makes saving
-                idempotent; by default the store mints them.
+                idempotent; by default the store mints them. Behind a duplicate the aggregate is
+                not what the store holds: load it again.
 
         Raises:
             ConcurrencyError: the stream has changed since; the events stay uncommitted.
+            InputError: it is no aggregate and no entity, or an argument cannot be used.
         """
-        definition = sourced.definition
-        if definition not in self._known:
-            self.register(definition)
+        self._register_all(sourced)
         if command_id is None:
             events = [encode(event, metadata=metadata) for event in sourced.uncommitted]
         else:
@@ -142,9 +171,9 @@ class Repository:
         result = self._store.append(
             sourced.stream_id, events, expected_version=sourced.version - len(events)
         )
-        if definition.snapshot_every is not None and not result.duplicate:
-            self._keep_snapshot(sourced, len(events))
         sourced.uncommitted.clear()
+        if not result.duplicate:
+            self._keep_snapshot(sourced, len(events))
         return result
 
     def save_all(
@@ -154,35 +183,68 @@ class Repository:
         metadata: Metadata | None = None,
         command_id: UUID | None = None,
     ) -> list[AppendResult]:
-        """Save several in one append, all or nothing, together with events for other streams."""
+        """Save several in one append, all or nothing, together with events for other streams.
+
+        Args:
+            parts: aggregates and entities, each once, and `StreamAppend(stream_id, events)`.
+            metadata: of the events; what an event says itself counts more.
+            command_id: as in `save`.
+
+        Raises:
+            ConcurrencyError: one of the streams has changed since; nothing was saved.
+            InputError: a part or an argument cannot be used.
+        """
         appends: list[StreamAppend] = []
-        sourced = [part for part in parts if isinstance(part, Sourced)]
+        saved: dict[str, tuple[Sourced, int]] = {}
         count = 0
         for part in parts:
             if isinstance(part, Sourced):
-                self.register(part.definition)
+                self._register_all(part)
+                if part.stream_id in saved:
+                    raise InputError(f"{part!r} is saved twice at once: list it once")
+                saved[part.stream_id] = part, len(part.uncommitted)
                 version = part.version - len(part.uncommitted)
                 part = StreamAppend(part.stream_id, part.uncommitted, version)  # noqa: PLW2901
-            for event in part.events:
+            listed = event_list(part.events)
+            for event in listed:
                 if isinstance(event, Event):
                     self._registry.register(type(event))
-            events = _encoded(part.events, metadata, command_id, first=count)
+            events = _encoded(listed, metadata, command_id, first=count)
             count += len(events)
             appends.append(part._replace(events=events))
         results = self._store.append_all(appends)
-        for one in sourced:
-            if not any(result.duplicate for result in results):
-                self._keep_snapshot(one, len(one.uncommitted))
+        for one, _ in saved.values():
             one.uncommitted.clear()
+        if not any(result.duplicate for result in results):
+            for one, recorded in saved.values():
+                self._keep_snapshot(one, recorded)
         return results
 
     def register(self, definition: Definition[Any]) -> None:
-        """Make the events of a class of aggregates, or of a decider, known."""
-        if definition in self._known:
+        """Make a class of aggregates, or a decider, known, and its events.
+
+        Raises:
+            InputError: it is neither.
+            RegistrationError: an event's type has the name of another class's.
+        """
+        known = self.definitions.get(getattr(definition, "category", ""))
+        if known is definition and known is not None:
             return
+        if not is_definition(definition):
+            raise InputError(
+                f"the class of an aggregate, or a decider, is expected, not {definition!r:.200}"
+            )
         for event in definition.event_classes.values():
             self._registry.register(event)
-        self._known.add(definition)
+        self.definitions[definition.category] = definition
+
+    def _register_all(self, sourced: Sourced) -> None:
+        """Make what is to be saved known, and the events in it: they may be defined anew."""
+        if not isinstance(sourced, Sourced):
+            raise InputError(f"an aggregate, or an entity, is expected, not {sourced!r:.200}")
+        self.register(sourced.definition)
+        for event in sourced.uncommitted:
+            self._registry.register(type(event))
 
     def check_snapshots(
         self, *definitions: Definition[Any], progress: bool = True
@@ -190,10 +252,16 @@ class Repository:
         """Fold each stream that has a snapshot from its first event, and compare.
 
         Args:
-            definitions: whose snapshots; by default of all that were loaded or saved here.
+            definitions: whose snapshots; by default of all that are known here.
             progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            SchemaError: a state has more to it than a snapshot holds.
         """
-        chosen = {one.category: one for one in definitions or self._known if one.snapshot_every}
+        for one in definitions:
+            self.register(one)
+        among = definitions or tuple(self.definitions.values())
+        chosen = {one.category: one for one in among if one.snapshot_every}
         checked, outdated, wrong = 0, 0, []
         with progress_bar(total=None, description="checking snapshots", progress=progress) as bar:
             for key, snapshot in self._store.snapshots:
@@ -212,7 +280,7 @@ class Repository:
                     folded.rebuild(self._registry.decode_batch(batch))
                     bar.update(len(batch))
                 whole = folded.version == snapshot.version
-                if not whole or schema.dump(folded.state) != snapshot.state:
+                if not whole or schema.dump(folded.kept_state()) != snapshot.state:
                     wrong.append(f"{key.stream_id} v{snapshot.version}")
         return SnapshotReport(checked, outdated, tuple(wrong))
 
@@ -224,6 +292,8 @@ class Repository:
             found.stream_id, from_version=found.version + 1, to_version=until
         ):
             found.rebuild(self._registry.decode_batch(batch))
+        if until is not None and found.version < until:
+            raise InputError(f"{found.stream_id!r} has no version {until} yet: {found!r}")
         return found
 
     def _restore(self, definition: Definition[T], new: T, *, until: int | None = None) -> None:
@@ -241,8 +311,8 @@ class Repository:
             return
         schema = sourced.definition.state_schema()
         try:
-            snapshot = Snapshot(sourced.version, schema.dump(sourced.state))
-        except InputError as error:  # it was saved: a snapshot is never worth an error
+            snapshot = Snapshot(sourced.version, schema.dump(sourced.kept_state()))
+        except (InputError, SchemaError) as error:  # it was saved: that is never worth an error
             warnings.warn(f"no snapshot of {sourced!r}: {error}", stacklevel=3)
         else:
             self._store.snapshots.put(SnapshotKey(sourced.stream_id, schema.key), snapshot)
@@ -337,7 +407,15 @@ def _encoded(
 def _with(event: AnyEvent, event_id: UUID | None, metadata: Metadata | None) -> EncodedEvent:
     if isinstance(event, Event):
         return encode(event, event_id=event_id, metadata=metadata)
-    if isinstance(event, NewEvent):
-        given = event.metadata if metadata is None or event.metadata != Metadata() else metadata
-        event = replace(event, event_id=event.event_id or event_id, metadata=given)
-    return encoded(event)
+    given = encoded(event)
+    if event_id is not None:
+        if given.event_id is not None:
+            raise InputError(
+                f"{given.type} has an event id of its own ({given.event_id}), and those of a "
+                f"command that has an id are derived from that: leave it out"
+            )
+        given = given._replace(event_id=event_id)
+    if metadata is not None:  # what it says itself counts more
+        keys = {**metadata.to_dict(), **parse_json(given.metadata)}
+        given = given._replace(metadata=canonical_json(keys))
+    return given

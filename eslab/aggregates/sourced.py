@@ -13,11 +13,19 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from eslab.errors import InputError, SchemaError
+from eslab.errors import EslabError, InputError, SchemaError
 from eslab.events import Event, check_stream_id
 from eslab.schema import canonical_json, sorted_sets
 
-__all__ = ["Definition", "Sourced", "StateSchema", "check_category", "detached"]
+__all__ = [
+    "Definition",
+    "Sourced",
+    "StateSchema",
+    "check_category",
+    "check_snapshot_policy",
+    "detached",
+    "stream_of",
+]
 
 T_co = TypeVar("T_co", bound="Sourced", covariant=True)
 
@@ -68,7 +76,7 @@ class Sourced(metaclass=ABCMeta):
 
     def __init__(self, category: str, id: str) -> None:
         self.id = id
-        self.stream_id = check_stream_id(f"{category}-{id}")
+        self.stream_id = stream_of(category, id)
         self.version = 0
         self.uncommitted: list[Event] = []
 
@@ -76,6 +84,14 @@ class Sourced(metaclass=ABCMeta):
     @abstractmethod
     def state(self) -> Any:
         """What the events made of it."""
+
+    def kept_state(self) -> Any:
+        """Return the state, for a snapshot of it.
+
+        Raises:
+            SchemaError: there is more to it than a snapshot would hold.
+        """
+        return self.state
 
     @abstractmethod
     def _apply(self, event: Event) -> None: ...
@@ -190,16 +206,51 @@ def check_category(category: str, *, where: str) -> str:
     """Return what the streams of a definition begin with, if they can.
 
     Raises:
-        SchemaError: it is empty, or holds the sign that ends it.
+        SchemaError: it is empty, holds the sign that ends it, or cannot be in a stream id.
     """
     if not isinstance(category, str) or "-" in category or not category:
         raise SchemaError(
             f"{where}: a category is the part of a stream id before the first '-': it cannot be "
-            f"{category!r}"
+            f"{category!r:.200}"
         )
+    try:
+        stream_of(category, "1")
+    except EslabError as error:
+        raise SchemaError(f"{where}: it cannot be a category: {error}") from error
     return category
 
 
+def check_snapshot_policy(every: int | None, version: int, *, where: str) -> None:
+    """Raise SchemaError if snapshots cannot be kept so often, or with that version."""
+    for name, value in (("snapshot_every", every), ("snapshot_version", version)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise SchemaError(f"{where}: {name} is a whole number from 1, not {value!r}")
+
+
+def stream_of(category: str, id: str) -> str:
+    """Return the id of the stream of one aggregate, or one entity.
+
+    Raises:
+        InputError: the identity is no text, is empty, or cannot be in a stream id.
+        LimitError: it is too long.
+    """
+    if not (isinstance(id, str) and id):
+        raise InputError(f"the identity of {category!r} is a text such as '1', not {id!r:.200}")
+    return check_stream_id(f"{category}-{id}")
+
+
 def detached(value: Any) -> Any:
-    """Return a value that shares nothing which can change."""
-    return value if type(value) in CONSTANTS else copy.deepcopy(value)
+    """Return a value that shares nothing which can change.
+
+    Raises:
+        SchemaError: it holds something that cannot be copied.
+    """
+    if type(value) in CONSTANTS:
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception as error:
+        raise SchemaError(
+            f"{value!r:.200} cannot be a part of a state, because it cannot be copied ({error}): "
+            f"keep plain values there"
+        ) from error

@@ -5,27 +5,35 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from eslab.aggregates import Aggregate, Decider, Definition, Repository, Sourced
+from eslab.aggregates import (
+    Aggregate,
+    Decider,
+    Definition,
+    Repository,
+    Sourced,
+    is_definition,
+)
 from eslab.clock import derived_id
 from eslab.errors import (
     ConcurrencyError,
     EslabError,
     HandlerError,
-    HandlerNotFoundError,
     IdempotencyError,
     InputError,
     PartialDuplicateError,
     SchemaError,
 )
 from eslab.events import Metadata
-from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed
+from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed, takes, within
 from eslab.messaging.tokens import ConsistencyToken
 from eslab.schema import message_classes, qualified_name
 from eslab.store.port import EventStore, StreamAppend
@@ -43,6 +51,8 @@ _CONFLICTS: Final[Mapping[bool, tuple[type[EslabError], ...]]] = {
 }
 
 Part = Sourced | StreamAppend
+
+_decided: ContextVar[BaseModel | None] = ContextVar("eslab_decided", default=None)
 
 
 class Command(BaseModel):
@@ -128,21 +138,19 @@ class CommandBus:
 
         A function takes a command, and the repository if it has a second parameter. It returns
         what is to be saved, all or nothing: aggregates or entities with the events that they
-        recorded, `StreamAppend(stream_id, events)`, a list of these, or None.
+        recorded, `StreamAppend(stream_id, events)`, a list of these, or None. It does nothing else,
+        since it is run again when others appended meanwhile.
 
         Raises:
             RegistrationError: another one handles one of the commands.
             SchemaError: a parameter is not annotated with a command, or a command does not say
-                for which aggregate it is.
+                for which aggregate it is; or the function takes something else.
         """
-        if isinstance(handler, Decider) or (
-            isinstance(handler, type) and issubclass(handler, Aggregate)
-        ):
+        if is_definition(handler):
             self._register_definition(handler)
             return
         commands = message_classes(handler, Command, 0, word="command")
-        takes = len(inspect.signature(handler).parameters)
-        call = handler if takes == 1 else partial(_call_with, handler, self._repository)
+        call = _call(handler, self._repository)
         found = _Handler(partial(_parts, call, qualified_name(handler)))
         self._handlers.take(
             qualified_name(handler), [(qualified_name(command), found) for command in commands]
@@ -154,6 +162,7 @@ class CommandBus:
             if isinstance(definition, Decider)
             else qualified_name(definition)
         )
+        self._repository.register(definition)
         found = []
         for command in definition.commands:
             field = _target(command, definition.category, owner)
@@ -164,8 +173,7 @@ class CommandBus:
                     _Handler(partial(self._decide, definition, field), stream),
                 )
             )
-        self._handlers.take(owner, found)
-        self._repository.register(definition)
+        self._handlers.take(owner, found, whole=True)
 
     def execute(
         self,
@@ -177,90 +185,97 @@ class CommandBus:
         """Carry out a command; see `eslab.Lab.execute`."""
         if not isinstance(command, Command):
             raise InputError(f"a command is an instance of a Command, not {command!r:.200}")
+        if (outer := _decided.get()) is not None:
+            raise HandlerError(
+                f"what handles {type(outer).__name__} sent {command!r:.200}: it may be run again, "
+                f"and would send it again; let it return all that is to be saved, and send further "
+                f"commands behind it, or from a saga"
+            )
         if command_id is not None and not isinstance(command_id, UUID):
             raise InputError(f"command_id must be a UUID, not {command_id!r:.200}")
         envelope = Envelope.of(command, command_id or self._mint(), metadata)
         once = partial(self._handle, idempotent=command_id is not None)
-        token: ConsistencyToken = passed(self._middleware, envelope, once)
+        token = passed(self._middleware, envelope, once)
+        if not isinstance(token, ConsistencyToken):
+            raise HandlerError(
+                f"middleware returned {token!r:.200} for {command!r:.200}, which may have been "
+                f"carried out: let it return what go_on() returned"
+            )
         return token
 
     def _handle(self, envelope: Envelope, *, idempotent: bool) -> ConsistencyToken:
-        try:
-            _, handler = self._handlers[qualified_name(type(envelope.message))]
-        except KeyError:
-            raise HandlerNotFoundError(
-                type(envelope.message).__name__, known=self._handlers.names(), by="the lab"
-            ) from None
-        try:
-            return self._attempt(envelope, handler, idempotent)
-        except _CONFLICTS[idempotent]:
-            if not self._retries:
-                raise
+        handler = self._handlers.handler(envelope.message)
         attempt = partial(self._attempt, envelope, handler, idempotent)
-        return self._try_again(attempt, _CONFLICTS[idempotent])
+        found = attempt()
+        if isinstance(found, EslabError) and self._retries:
+            found = self._try_again(attempt)
+        if isinstance(found, EslabError):
+            raise found
+        return found
 
     def _try_again(
-        self,
-        attempt: Callable[[], ConsistencyToken],
-        conflicts: tuple[type[EslabError], ...],
-    ) -> ConsistencyToken:
+        self, attempt: Callable[[], ConsistencyToken | EslabError]
+    ) -> ConsistencyToken | EslabError:
         import tenacity  # it takes time
 
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._retries),
             wait=tenacity.wait_random_exponential(multiplier=2 * BACKOFF, max=MAX_BACKOFF),
-            retry=tenacity.retry_if_exception_type(conflicts),
+            retry=tenacity.retry_if_result(lambda found: isinstance(found, EslabError)),
+            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
             sleep=self._sleep,
-            reraise=True,
         )
         self._sleep(random.uniform(0, BACKOFF))  # noqa: S311 - so that two do not meet again
         return again(attempt)
 
     def _attempt(
-        self,
-        envelope: Envelope,
-        handler: _Handler,
-        idempotent: bool,
-    ) -> ConsistencyToken:
-        command_id = None
-        if idempotent:
-            command_id = envelope.id
-            stream = None if handler.stream is None else handler.stream(envelope.message)
-            earlier = self._earlier(envelope, stream)
-            if earlier is not None:
-                return self._token(earlier, duplicate=True)
-        parts = handler.decide(envelope.message)
-        if len(parts) == 1 and not isinstance(parts[0], StreamAppend):
-            saved = self._repository.save(
-                parts[0], metadata=envelope.metadata, command_id=command_id
-            )
-            return self._token(saved.position, duplicate=saved.duplicate)
+        self, envelope: Envelope, handler: _Handler, idempotent: bool
+    ) -> ConsistencyToken | EslabError:
+        """Return the token, or the conflict for which it may be tried again."""
+        if idempotent and (earlier := self._earlier(envelope, handler)) is not None:
+            return self._token(earlier, duplicate=True)
+        parts = within(_decided, envelope.message, partial(handler.decide, envelope.message))
         if not parts:
             return self._token(self._store.head(), duplicate=False)
-        results = self._repository.save_all(
-            parts, metadata=envelope.metadata, command_id=command_id
-        )
+        try:
+            return self._save(parts, envelope.metadata, envelope.id if idempotent else None)
+        except _CONFLICTS[idempotent] as conflict:
+            return conflict
+
+    def _save(
+        self, parts: Sequence[Part], metadata: Metadata, command_id: UUID | None
+    ) -> ConsistencyToken:
+        if len(parts) == 1 and isinstance(parts[0], Sourced):
+            saved = self._repository.save(parts[0], metadata=metadata, command_id=command_id)
+            return self._token(saved.position, duplicate=saved.duplicate)
+        results = self._repository.save_all(parts, metadata=metadata, command_id=command_id)
         position = max(result.position for result in results)
         return self._token(position, duplicate=any(result.duplicate for result in results))
 
-    def _earlier(self, envelope: Envelope, stream_id: str | None) -> int | None:
+    def _earlier(self, envelope: Envelope, handler: _Handler) -> int | None:
         """Return the position of the last event that a command recorded before, if it did."""
         found = self._store.find(derived_id(envelope.id, 0))
         if found is None:
             return None
+        stream_id = None if handler.stream is None else handler.stream(envelope.message)
         if stream_id is not None and found.stream_id != stream_id:
             raise IdempotencyError(
                 f"the command id {envelope.id} was used for another command: it recorded "
                 f"{found!r}, and {envelope.message!r:.200} is for {stream_id!r}"
             )
-        index = 1
-        while (following := self._store.find(derived_id(envelope.id, index))) is not None:
-            found = following
-            index += 1
+        # The ids count from 0 up to the last one: by steps that grow until one is not there.
+        index, step, grow = 0, 1, True
+        while step:
+            later = self._store.find(derived_id(envelope.id, index + step))
+            if later is None:
+                grow = False
+            else:
+                found, index = later, index + step
+            step = step * 2 if grow else step // 2
         return found.position
 
     def _decide(self, definition: Definition[Any], field: str, command: Command) -> list[Part]:
-        sourced = self._repository.find(definition, str(getattr(command, field)))
+        sourced = self._repository.find(definition, _identity(field, command))
         sourced.execute(command)
         return [sourced]
 
@@ -281,12 +296,33 @@ def _target(command: type[BaseModel], category: str, owner: str) -> str:
     )
 
 
+def _identity(field: str, command: Command) -> str:
+    """Return the identity of the aggregate that a command is for."""
+    value = getattr(command, field, None)  # none, if its class was defined anew
+    if type(value) is str or (
+        isinstance(value, (str, int, UUID, date)) and not isinstance(value, bool)
+    ):
+        return str(value)
+    raise InputError(
+        f"{command!r:.200} does not say which one it is for: {field} is {value!r:.200}, and not a "
+        f"text, a whole number, a UUID or a date"
+    )
+
+
 def _stream(category: str, field: str, command: Command) -> str:
-    return f"{category}-{getattr(command, field)}"
+    return f"{category}-{_identity(field, command)}"
 
 
-def _call_with(handler: Callable[..., Any], repository: Repository, command: Command) -> Any:
-    return handler(command, repository)
+def _call(handler: Callable[..., Any], repository: Repository) -> Callable[[Any], Any]:
+    """Return a function of a command alone, which gives the handler the repository if it asks."""
+    if takes(handler, 1):
+        return handler
+    if takes(handler, 2):
+        return lambda command: handler(command, repository)
+    raise SchemaError(
+        f"{qualified_name(handler)}{inspect.signature(handler)}: what handles a command takes "
+        f"that, and the repository if it asks for it"
+    )
 
 
 def _parts(call: Callable[[Any], Any], name: str, command: Command) -> Sequence[Part]:
@@ -295,7 +331,7 @@ def _parts(call: Callable[[Any], Any], name: str, command: Command) -> Sequence[
     if returned is None:
         return []
     parts = [returned] if isinstance(returned, (Sourced, StreamAppend)) else returned
-    if isinstance(parts, Iterable) and not isinstance(parts, (str, bytes)):
+    if isinstance(parts, Iterable) and not isinstance(parts, (str, bytes, Mapping, BaseModel)):
         parts = list(parts)
         if all(isinstance(part, (Sourced, StreamAppend)) for part in parts):
             return parts

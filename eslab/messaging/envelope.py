@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -12,12 +14,15 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from eslab.errors import RegistrationError
+from eslab.errors import HandlerNotFoundError, InputError, RegistrationError
 from eslab.events import Metadata
+from eslab.schema import qualified_name
 
-__all__ = ["Envelope", "HandlerMap", "Middleware", "handling", "passed"]
+__all__ = ["Envelope", "HandlerMap", "Middleware", "handling", "passed", "takes", "within"]
 
 H = TypeVar("H")
+T = TypeVar("T")
+V = TypeVar("V")
 
 _handled: ContextVar[Metadata | None] = ContextVar("eslab_handled", default=None)
 
@@ -42,8 +47,18 @@ class Envelope:
 
         The correlation id, the actor and the trace are inherited; what this message causes names
         it as the cause.
+
+        Raises:
+            InputError: that is no metadata, or says what is filled in here.
         """
+        if metadata is not None and not isinstance(metadata, Metadata):
+            raise InputError(f"metadata is Metadata(actor=..., ...), not {metadata!r:.200}")
         own, parent = metadata or _NONE, _handled.get() or _NONE
+        if own.command_id or own.causation_id:
+            raise InputError(
+                f"what a message records names that message as its command and its cause: leave "
+                f"command_id and causation_id out of {own!r:.200}"
+            )
         name = str(id)
         filled = Metadata(
             correlation_id=own.correlation_id or parent.correlation_id or name,
@@ -70,11 +85,21 @@ def passed(
     go_on: Callable[[], Any] = partial(handle, envelope)
     for each in reversed(middleware):
         go_on = partial(each, envelope, go_on)
-    token = _handled.set(envelope.metadata)
-    try:
-        return go_on()
-    finally:
-        _handled.reset(token)
+    return within(_handled, envelope.metadata, go_on)
+
+
+def within(variable: ContextVar[V], value: V, function: Callable[[], T]) -> T:
+    """Return what a function returns while a variable has a value.
+
+    It runs in a context of its own, which ends with it in every case: a value that is set and set
+    back could stay, when Ctrl-C comes between two steps.
+    """
+
+    def run() -> T:
+        variable.set(value)
+        return function()
+
+    return copy_context().run(run)
 
 
 @contextmanager
@@ -87,29 +112,65 @@ def handling(metadata: Metadata) -> Iterator[None]:
         _handled.reset(token)
 
 
-class HandlerMap(dict[str, tuple[str, H]]):
-    """By the qualified name of a message: the name of its handler's owner, and the handler."""
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Say whether a function can be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except (TypeError, ValueError):
+        return False
+    return True
 
-    def take(self, owner: str, handlers: Iterable[tuple[str, H]]) -> None:
-        """Take all handlers of an owner; those that it had before are forgotten.
+
+class HandlerMap(dict[str, tuple[str | None, H]]):
+    """By the qualified name of a message: the name of its handler's owner, and the handler.
+
+    A function may have the name of an earlier one, and handle something else: as functions that
+    are all called ``_`` do, or those that another function makes. What the earlier one handles has
+    no owner from then on: it goes on, until anybody takes it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def take(self, owner: str, handlers: Iterable[tuple[str, H]], *, whole: bool = False) -> None:
+        """Take handlers of an owner.
+
+        Args:
+            owner: the qualified name of a function, a class, ...
+            handlers: by the qualified names of messages.
+            whole: these are all that it has: those that it had before are forgotten.
 
         Raises:
             RegistrationError: another owner handles one of them: exactly one may.
         """
         added = {message: (owner, handler) for message, handler in handlers}
-        for message in added:
-            held = self.get(message)
-            if held is not None and held[0] != owner:
-                raise RegistrationError(
-                    f"{message} is handled by {held[0]} already, and would be by {owner}: exactly "
-                    f"one handles a message; give the other one another class"
-                )
-        earlier = [message for message, (held, _) in self.items() if held == owner]
-        self.update(added)  # first: others look handlers up meanwhile
-        for message in earlier:
-            if message not in added:
-                del self[message]
+        with self._lock:
+            for message in added:
+                held, _ = self.get(message, (None, None))
+                if held not in (None, owner):
+                    raise RegistrationError(
+                        f"{message} is handled by {held} already, and would be by {owner}: exactly "
+                        f"one handles a message; give the other one another class"
+                    )
+            earlier = [(message, entry) for message, entry in self.items() if entry[0] == owner]
+            self.update(added)  # first: others look handlers up meanwhile
+            for message, (_, handler) in earlier:
+                if message in added:
+                    continue
+                if whole:
+                    del self[message]
+                else:
+                    self[message] = (None, handler)
 
-    def names(self) -> list[str]:
-        """Return the names of the messages that are handled."""
-        return [message.rpartition(".")[2] for message in self]
+    def handler(self, message: BaseModel) -> H:
+        """Return what handles a message.
+
+        Raises:
+            HandlerNotFoundError: nothing does.
+        """
+        found = self.get(qualified_name(type(message)))
+        if found is None:
+            known = [name.rpartition(".")[2] for name in list(self)]
+            raise HandlerNotFoundError(type(message).__name__, known=known, by="the lab")
+        return found[1]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from eslab.errors import HandlerNotFoundError, InputError
+from eslab.errors import InputError, SchemaError
 from eslab.events import Metadata
-from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed
+from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed, takes
 from eslab.schema import message_classes, qualified_name
 
 __all__ = ["QueryBus", "ReadQuery"]
@@ -47,9 +48,14 @@ class QueryBus:
 
         Raises:
             RegistrationError: another function answers one of them.
-            SchemaError: the annotation is no query.
+            SchemaError: the annotation is no query, or it takes something else.
         """
         queries = message_classes(handler, ReadQuery, 0, word="query")
+        if not takes(handler, 1):
+            raise SchemaError(
+                f"{qualified_name(handler)}{inspect.signature(handler)}: what answers a query "
+                f"takes that alone"
+            )
         self._handlers.take(
             qualified_name(handler), [(qualified_name(query), handler) for query in queries]
         )
@@ -66,9 +72,4 @@ class QueryBus:
         return passed(self._middleware, Envelope.of(query, self._mint(), metadata), self._answer)
 
     def _answer(self, envelope: Envelope) -> Any:
-        name = qualified_name(type(envelope.message))
-        if name not in self._handlers:
-            raise HandlerNotFoundError(
-                type(envelope.message).__name__, known=self._handlers.names(), by="the lab"
-            )
-        return self._handlers[name][1](envelope.message)
+        return self._handlers.handler(envelope.message)(envelope.message)

@@ -16,7 +16,7 @@ class ConsistencyToken:
         store_id: of which store.
         epoch: in which epoch of it.
         position: of the last event that the command recorded; if it recorded none, of the last
-            event of the stream on which it was decided.
+            event of the stream on which it was decided, or of the log, if that is not known.
         duplicate: the command had been carried out before, and nothing was recorded now.
 
     Example:

@@ -2,10 +2,19 @@
 
 from eslab.schema.canonical import canonical_json, parse_json, sorted_sets
 from eslab.schema.checking import Unreadable, UpcastingReport, check_upcasting
-from eslab.schema.codec import AnyEvent, EncodedEvent, decode, encode, encode_all, encoded
+from eslab.schema.codec import (
+    AnyEvent,
+    EncodedEvent,
+    decode,
+    encode,
+    encode_all,
+    encoded,
+    event_list,
+)
 from eslab.schema.columns import columns_of
 from eslab.schema.compatibility import Break, Compatibility, compatibility
 from eslab.schema.handlers import (
+    class_list,
     event_handlers,
     marker,
     message_classes,
@@ -27,6 +36,7 @@ __all__ = [
     "UpcastingReport",
     "canonical_json",
     "check_upcasting",
+    "class_list",
     "columns_of",
     "compatibility",
     "decode",
@@ -34,6 +44,7 @@ __all__ = [
     "encode_all",
     "encoded",
     "event_handlers",
+    "event_list",
     "marker",
     "message_classes",
     "message_handlers",

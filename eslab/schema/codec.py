@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from eslab.clock import as_utc
@@ -26,6 +26,7 @@ __all__ = [
     "encode",
     "encode_all",
     "encoded",
+    "event_list",
     "event_of",
 ]
 
@@ -65,6 +66,8 @@ class EncodedEvent(NamedTuple):
 
 AnyEvent = Event | NewEvent | EncodedEvent
 """What a store appends: an event of a class, one from its parts, or one that is encoded already."""
+
+E = TypeVar("E", bound=AnyEvent)
 
 
 def encode(
@@ -135,6 +138,19 @@ def encoded(event: AnyEvent) -> EncodedEvent:
     if isinstance(event, NewEvent):
         return _encode_new(event)
     return encode(event)  # type: ignore[arg-type]  # it says what is wrong
+
+
+def event_list(events: Iterable[E]) -> list[E]:
+    """Return what is to be appended as a list.
+
+    Raises:
+        InputError: it is a single event, or something else that lists no events.
+    """
+    if isinstance(events, Iterable) and not isinstance(
+        events, (BaseModel, NewEvent, EncodedEvent, str, bytes, Mapping)
+    ):
+        return list(events)
+    raise InputError(f"events must be a list of events, not {events!r:.200}")
 
 
 def encode_all(events: Sequence[AnyEvent]) -> list[Sequence[Any]]:

@@ -6,7 +6,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from eslab.errors import RegistrationError, SchemaError
 from eslab.events import Event
 
 __all__ = [
+    "class_list",
     "event_handlers",
     "marker",
     "message_classes",
@@ -83,6 +84,8 @@ def message_handlers(
                     )
                 continue
             where = f"{cls.__qualname__}.{method.__name__}"
+            if inspect.isgeneratorfunction(method):
+                raise SchemaError(f"{where} is a generator, and nothing of it would run: no yield")
             messages = message_classes(method, base, 1, word=word, where=where, names=names)
             by_type = {key: value for key, value in by_type.items() if value != name}
             found = {key: value for key, value in found.items() if value.__name__ != name}
@@ -100,7 +103,7 @@ def message_handlers(
 
 def message_classes(
     function: Callable[..., Any],
-    base: type[M],
+    base: type[M] | tuple[type[M], ...],
     position: int,
     *,
     word: str,
@@ -111,7 +114,7 @@ def message_classes(
 
     Args:
         function: whose annotations are read.
-        base: of what each of them is a subclass.
+        base: of what each of them is a subclass; of one of these, if they are several.
         position: of the argument, from 0.
         word: what such a message is called.
         where: what the function is called, for the errors.
@@ -119,10 +122,13 @@ def message_classes(
             are visible where this is called from.
 
     Raises:
-        SchemaError: it has no such argument, or its annotation is another one.
+        SchemaError: it has no such argument, or its annotation is another one; or it would have
+            to be awaited.
     """
     names = visible_names(function) if names is None else names
     where = where or getattr(function, "__qualname__", repr(function))
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise SchemaError(f"{where} is async, and nobody would await it: make it a plain function")
     parameters = list(inspect.signature(function).parameters)
     if len(parameters) <= position:
         raise SchemaError(
@@ -136,11 +142,29 @@ def message_classes(
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     classes = typing.get_args(hint) if union else (hint,)
     if not all(isinstance(cls, type) and issubclass(cls, base) for cls in classes):
+        bases = " or ".join(one.__name__ for one in (base if isinstance(base, tuple) else (base,)))
         raise SchemaError(
             f"{where}: annotate its parameter {parameters[position]!r} with the class of the "
-            f"{word} that it handles, a subclass of eslab.{word.capitalize()}; found {hint!r}"
+            f"{word} that it handles, a subclass of {bases}; found {hint!r}"
         )
     return classes
+
+
+def class_list(
+    classes: Iterable[type[M]], base: type[M], *, word: str, where: str
+) -> tuple[type[M], ...]:
+    """Return the classes of messages that somebody listed.
+
+    Raises:
+        SchemaError: they are no list, or one of them is no such class.
+    """
+    if isinstance(classes, Iterable):
+        listed = tuple(classes)
+        if all(isinstance(cls, type) and issubclass(cls, base) for cls in listed):
+            return listed
+    raise SchemaError(
+        f"{where}: {word}s are given as a list of subclasses of {base.__name__}, not {classes!r}"
+    )
 
 
 def visible_names(defined: type | Callable[..., Any]) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class EventRegistry:
     def register(self, cls: type[Event]) -> None:
         """Make `cls` the class of its type name.
 
-        A class with the same module and qualified name replaces the earlier one, because a cell
-        of a notebook is run again and again.
+        A class with the same module and qualified name replaces one that was defined before it,
+        because a cell of a notebook is run again and again.
 
         Raises:
             InputError: `cls` is no event class.
@@ -64,6 +64,8 @@ class EventRegistry:
                 f"the event type {cls.event_type!r} is {qualified_name(held)} already; "
                 f"{qualified_name(cls)} needs another name: class {cls.__name__}(Event, type=...)"
             )
+        if held is not None and held.definition_number > cls.definition_number:
+            return  # an aggregate, whose cell was not run again, knows the older class
         check_upcasters(cls)
         event_columns(cls)
         self.claim_table(table_name(cls.event_type), f"the event type {cls.event_type!r}")

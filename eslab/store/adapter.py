@@ -119,6 +119,8 @@ class StoreAdapter(ABC):
         """Append to several streams, all or nothing; see `eslab.store.EventStore.append_all`."""
         if isinstance(appends, StreamAppend):
             raise InputError(f"append_all() takes a list: [{appends!r:.200}]")
+        if not isinstance(appends, Iterable):
+            raise InputError(f"append_all() takes a list of appends, not {appends!r:.200}")
         appends = list(appends)
         if wrong := [item for item in appends if not isinstance(item, StreamAppend)]:
             raise InputError(
@@ -288,6 +290,11 @@ class StoreAdapter(ABC):
 
     def _until(self, as_of: AsOf | None) -> int:
         head = self._head()
+        if as_of is not None and not isinstance(as_of, AsOf):
+            raise InputError(
+                f"as_of is AsOf(position=...), AsOf(recorded=...) or AsOf(occurred=...), not "
+                f"{as_of!r:.200}"
+            )
         if as_of is None or as_of.occurred is not None:
             return head
         if as_of.recorded is not None:

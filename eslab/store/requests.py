@@ -10,14 +10,12 @@ from typing import Final, NamedTuple
 from eslab.errors import IdempotencyError, InputError, LimitError
 from eslab.events import (
     AppendCondition,
-    Event,
     Expected,
     ExpectedVersion,
-    NewEvent,
     Query,
     check_stream_id,
 )
-from eslab.schema import AnyEvent, EncodedEvent, encoded
+from eslab.schema import AnyEvent, EncodedEvent, encoded, event_list
 from eslab.store.rows import LogRow
 
 __all__ = ["AppendRequest", "StreamRequest", "give"]
@@ -82,8 +80,8 @@ class AppendRequest:
                     f"expected_version must be ANY, NO_STREAM, STREAM_EXISTS or a version from 0, "
                     f"not {expected!r}"
                 )
-            if type(events) is not list and not _is_list_like(events):
-                raise InputError(f"events must be a list of events, not {events!r:.200}")
+            if type(events) is not list:
+                events = event_list(events)  # noqa: PLW2901 - it may be a generator
             kept = []
             for item in events:
                 event = item if type(item) is EncodedEvent else encoded(item)
@@ -116,12 +114,6 @@ def give(given: dict[uuid.UUID, EncodedEvent], event_id: uuid.UUID, event: Encod
             f"{event.type}"
         )
     given[event_id] = event
-
-
-def _is_list_like(events: object) -> bool:
-    return isinstance(events, Iterable) and not isinstance(
-        events, (Event, NewEvent, EncodedEvent, str, Mapping)
-    )
 
 
 def _checked_condition(condition: AppendCondition) -> AppendCondition:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import html
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel
 
-from eslab.aggregates import Definition, Sourced
+from eslab.aggregates import Definition, Sourced, is_definition
 from eslab.errors import InputError
 from eslab.events import Event
 from eslab.schema import encode
@@ -36,6 +37,7 @@ def given(*events: Event, of: Definition[T], id: str = "1") -> Given[T]:
         id: the identity, where the rules look at it.
 
     Raises:
+        InputError: these are no events, or that is neither an aggregate's class nor a decider.
         SchemaError: one of the events is none of the stream's.
 
     Example:
@@ -53,6 +55,8 @@ def given(*events: Event, of: Definition[T], id: str = "1") -> Given[T]:
     """
     if wrong := [event for event in events if not isinstance(event, Event)]:
         raise InputError(f"given() takes events, not {wrong[0]!r:.200}")
+    if not is_definition(of):
+        raise InputError(f"of= takes the class of an aggregate, or a decider, not {of!r:.200}")
     return Given(of, id, events)
 
 
@@ -74,7 +78,16 @@ class Given(Generic[T]):
         """Let a command be decided, or a function call methods of the aggregate.
 
         What that raises is a part of the outcome.
+
+        Raises:
+            InputError: it is neither a command nor a plain function.
         """
+        plain = callable(message) and not (isinstance(message, type) or _is_lazy(message))
+        if not (isinstance(message, BaseModel) or plain):
+            raise InputError(
+                f"when() takes a command, such as PayOrder(...), or a plain function of the "
+                f"aggregate, not {message!r:.200}"
+            )
         subject = self._subject()
         error: Exception | None = None
         try:
@@ -139,6 +152,8 @@ class Outcome:
             AssertionError: nothing was raised, or something else.
         """
         __tracebackhide__ = True
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise InputError(f"then_raises() takes a class of errors, not {kind!r:.200}")
         expected = f"{kind.__name__}{f' with {match!r} in its message' if match else ''}"
         if self._error is None:
             raise AssertionError(
@@ -151,22 +166,22 @@ class Outcome:
             ) from self._error
         return self
 
-    def then_state(self, expected: Any = None, /, **parts: Any) -> Self:
+    def then_state(self, *expected: Any, **parts: Any) -> Self:
         """Expect a state: as a whole, or some attributes of it by their names.
 
         Raises:
+            InputError: nothing was said, or the state has no such attribute.
             AssertionError: it is another one; with a diff.
         """
         __tracebackhide__ = True
-        if (expected is None) == (not parts):
+        if len(expected) != (not parts):
             raise InputError("then_state() takes a state, or attributes of it by their names")
         self._require_no_error("a state was expected")
         state = self._subject.state
         if parts:
-            held = state if isinstance(state, dict) else _Attributes(state)
-            wanted, found = parts, {name: held[name] for name in parts}
+            wanted, found = parts, {name: _part(state, name) for name in parts}
         else:
-            wanted, found = expected, state
+            (wanted,), found = expected, state
         if wanted != found:
             raise AssertionError(
                 f"{self._told()}\nanother state was expected (-) than is (+):\n"
@@ -206,12 +221,17 @@ class Outcome:
         return f"<table>{rows}</table>"
 
 
-class _Attributes:
-    def __init__(self, held: Any) -> None:
-        self._held = held
+def _is_lazy(function: Callable[..., Any]) -> bool:
+    """Say whether nothing of a function runs when it is called."""
+    return inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function)
 
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self._held, name)
+
+def _part(state: Any, name: str) -> Any:
+    try:
+        return state[name] if isinstance(state, dict) else getattr(state, name)
+    except (KeyError, AttributeError):
+        known = ", ".join(_parts(state)) or f"it is {state!r:.200}"
+        raise InputError(f"the state has no {name!r}; there is: {known}") from None
 
 
 def _content(event: Event) -> tuple[str, int, str]:
@@ -238,15 +258,18 @@ def _text(events: tuple[Event, ...]) -> list[str]:
 
 def _pretty(value: Any) -> list[str]:
     """Return a value, one line for each of its parts, so that a diff shows what differs."""
-    if isinstance(value, BaseModel):
-        parts = dict(value)
-    elif isinstance(value, dict):
-        parts = value
-    elif hasattr(value, "__dataclass_fields__"):
-        parts = {name: getattr(value, name) for name in value.__dataclass_fields__}
-    else:
+    if not (isinstance(value, BaseModel) or _parts(value)):
         return [repr(value)]
-    return [type(value).__name__, *(f"    {name} = {part!r}" for name, part in parts.items())]
+    lines = (f"    {name} = {part!r}" for name, part in _parts(value).items())
+    return [type(value).__name__, *lines]
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """Return what a value is made of, by names, if it is."""
+    if isinstance(value, (BaseModel, dict)):
+        return dict(value)
+    fields = getattr(value, "__dataclass_fields__", ())
+    return {name: getattr(value, name) for name in fields}
 
 
 def _diff(expected: list[str], found: list[str]) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+import typing as t
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from eslab import (
     ConcurrencyError,
@@ -145,9 +149,12 @@ def test_names_of_streams() -> None:
     assert HTTPServer("x-1").stream_id == "http_server-x-1"
     with pytest.raises(InputError):
         HTTPServer("a\nb")
-    for bad in ("a-b", ""):
+    for bad in ("a-b", "", "a\nb", "a" * 300, 3):
         with pytest.raises(SchemaError, match="category"):
             type("Bad", (Aggregate,), {"__module__": __name__}, category=bad)
+    for bad in ("", 1, None, True, ["1"]):
+        with pytest.raises(InputError, match="the identity of 'http_server' is a text"):
+            HTTPServer(bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["id", "version", "uncommitted", "state", "stream_id", "category"])
@@ -156,11 +163,111 @@ def test_state_cannot_have_a_name_that_eslab_uses(name: str) -> None:
         type("Bad", (Aggregate,), {"__annotations__": {name: int}, name: 0, "__module__": __name__})
 
 
+@pytest.mark.parametrize("name", ["record", "rebuild", "restore", "copy", "execute", "state"])
+def test_no_method_takes_the_place_of_one_of_eslabs(name: str) -> None:
+    with pytest.raises(SchemaError, match=rf"{name}: eslab uses that name; choose another"):
+        type("Bad", (Aggregate,), {name: lambda self: None, "__module__": __name__})
+
+
+@pytest.mark.parametrize("name", ["category", "snapshot_every", "snapshot_version"])
+def test_what_a_class_argument_says_is_not_said_in_the_body(name: str) -> None:
+    with pytest.raises(SchemaError, match=rf"class Bad\(Aggregate, {name}=\.\.\.\)"):
+        type("Bad", (Aggregate,), {name: "shop", "__module__": __name__})
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True, "3"])
+def test_a_snapshot_is_kept_every_so_many_events(every: Any) -> None:
+    with pytest.raises(SchemaError, match="snapshot_every is a whole number from 1"):
+        type("Bad", (Aggregate,), {"__module__": __name__}, snapshot_every=every)
+
+
 def test_state_needs_a_value_to_begin_with() -> None:
     with pytest.raises(SchemaError, match="balance needs a value"):
 
         class Bad(Aggregate):
             balance: int
+
+    for placeholder in (Field(default_factory=list), dataclasses.field(default_factory=list)):
+        with pytest.raises(SchemaError, match="items needs a value"):
+
+            class Placeholder(Aggregate):
+                items: list[int] = placeholder  # type: ignore[assignment]
+
+    with pytest.raises(SchemaError, match="items needs a value"):
+
+        class Slots(Aggregate):
+            __slots__ = ("items",)
+            items: list[int]
+
+
+def test_what_mixins_declare_is_state_too() -> None:
+    class Named:
+        names: list[str] = []  # noqa: RUF012 - copied for each instance
+
+    class Shop(Named, Aggregate):
+        kind: t.ClassVar[str] = "no state"
+
+    one, other = Shop("1"), Shop("2")
+    one.names.append("Ann")
+    assert (one.state, other.state) == ({"names": ["Ann"]}, {"names": []})
+
+
+@pytest.mark.parametrize("shared", [[], {}, set()])
+def test_nothing_that_changes_is_shared_by_all(shared: Any) -> None:
+    with pytest.raises(SchemaError, match=r"items = .* would be shared by all"):
+        type("Bad", (Aggregate,), {"items": shared, "__module__": __name__})
+
+
+def test_what_applies_an_event_records_none(repository: Repository, store: MemoryStore) -> None:
+    class Loud(Aggregate, category="account"):
+        @applies
+        def deposited(self, event: Deposited) -> None:
+            if event.amount:
+                self.record(Deposited(amount=0))
+
+    with pytest.raises(SchemaError, match=r"Loud: what applies an event recorded Deposited"):
+        Loud("1").record(Deposited(amount=1))
+    store.append("account-1", [NewEvent("Deposited", {"amount": 1})])
+    with pytest.raises(SchemaError, match="record it in the method that decides"):
+        repository.load(Loud, "1")
+
+
+def test_what_applies_an_event_runs_at_once() -> None:
+    with pytest.raises(SchemaError, match=r"Later\.deposited is async"):
+
+        class Later(Aggregate):
+            @applies
+            async def deposited(self, event: Deposited) -> None: ...
+
+    with pytest.raises(SchemaError, match=r"Lazy\.deposited is a generator"):
+
+        class Lazy(Aggregate):
+            @applies
+            def deposited(self, event: Deposited) -> Iterator[None]:
+                yield
+
+
+@pytest.mark.parametrize("what", [None, {}, "text", Deposited, NewEvent("Deposited", {})])
+def test_only_events_are_recorded(what: Any) -> None:
+    account = Account("1")
+    with pytest.raises(InputError, match="takes events"):
+        account.record(what)
+    assert (account.version, account.uncommitted) == (0, [])
+
+
+def test_a_state_that_cannot_be_copied_is_named(repository: Repository) -> None:
+    class Odd(Aggregate, category="account"):
+        lock: Any = None
+
+        @applies
+        def deposited(self, event: Deposited) -> None:
+            self.lock = threading.Lock()
+
+    one = Odd("1")
+    one.record(Deposited(amount=1))
+    repository.save(one)
+    with pytest.raises(SchemaError, match=r"lock.* cannot be a part of a state"):
+        repository.load(Odd, "1")
 
 
 def test_a_class_that_is_defined_again_loads_the_same_streams(repository: Repository) -> None:

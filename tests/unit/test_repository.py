@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import uuid
+import weakref
 from datetime import timedelta
 from typing import Any
 
@@ -145,7 +147,7 @@ def test_an_event_without_a_handler_is_an_error_at_the_definition() -> None:
 
     assert set(Fine.event_classes) == {"Noted", "Opened", "Counted"}
     for bad in (int, Noted(text="a"), "Noted"):
-        with pytest.raises(SchemaError, match="subclass of Event"):
+        with pytest.raises(SchemaError, match="subclasses of Event"):
             type("Bad", (Aggregate,), {"__module__": __name__}, events=[bad])
 
 
@@ -315,6 +317,102 @@ def test_what_is_defined_anew_is_folded_anew() -> None:
         assert [lab.load(total(factor), "1").state["total"] for factor in (1, 10)] == [3, 30]
 
 
+def test_an_event_that_is_defined_anew_is_saved_as_what_it_is() -> None:
+    def define(**fields: Any) -> type[Event]:
+        names = {"__module__": __name__, "__annotations__": dict.fromkeys(fields, str)}
+        return type("Written", (Event,), {**names, **fields})
+
+    first = define()
+
+    class Page(Aggregate, ignores=[first]):
+        pass
+
+    with Lab(seed=7) as lab:
+        page = lab.find(Page, "1")
+        page.record(define(note="")(note="new"))  # its cell was run again, and that of Page was not
+        lab.save(page)
+        assert lab.load(Page, "1").version == 1
+        assert lab.sql("select note from written").scalar() == "new"
+        log = list(lab.store.read_all())
+    with Lab(seed=7) as other:
+        other.append("page-1", [define(note="")(note="newest")])
+        assert other.load(Page, "1").version == 1  # it takes not the place of the newer class
+        assert "note" in other.registry["Written"].model_fields
+    assert log[0].data == {"note": "new"}
+
+
+def test_what_is_folded_is_kept_under_what_folded_it(store: Reads) -> None:
+    class Registry(EventRegistry):
+        """Somebody runs a cell again while a stream is folded."""
+
+        def decode_batch(self, batch: Any) -> list[Event]:
+            events = super().decode_batch(batch)
+            self.revision += 1
+            return events
+
+    repository = Repository(store, Registry())
+    counted(repository, "1", 1)
+    for _ in range(2):
+        store.reads()
+        assert repository.load(Counter, "1").total == 1
+        assert store.reads() == 1  # what is in memory was folded before
+
+
+def test_of_a_class_that_is_defined_again_the_last_one_counts(store: Reads) -> None:
+    def define(factor: int) -> type[Aggregate]:
+        class Sum(Aggregate, snapshot_every=1):
+            total: int = 0
+
+            @applies
+            def counted(self, event: Counted) -> None:
+                self.total += event.by * factor
+
+        return Sum
+
+    repository = Repository(store, EventRegistry())
+    one = define(1)("1")
+    one.record(Counted(by=1))
+    repository.save(one)
+    classes = []
+    for factor in range(2, 12):
+        defined = define(factor)
+        repository.register(defined)
+        classes.append(weakref.ref(defined))
+        assert not repository.check_snapshots().ok
+    del defined
+    gc.collect()
+    assert sum(one() is not None for one in classes) == 1
+    assert repository.definitions.keys() == {"sum"}
+
+
+def test_what_cannot_be_loaded_or_saved_is_named(repository: Repository) -> None:
+    counted(repository, "1", 1, 2)
+    for bad in (Counted, Aggregate, "counter", None, ["counter"], Counter("1")):
+        for use in (
+            lambda bad=bad: repository.load(bad, "1"),
+            lambda bad=bad: repository.get_many(bad, ["1"]),
+            lambda bad=bad: repository.check_snapshots(bad),
+            lambda bad=bad: repository.register(bad),
+        ):
+            with pytest.raises(InputError, match="the class of an aggregate, or a decider"):
+                use()
+    for bad in (Counter, Counted(by=1), "counter", None):
+        with pytest.raises(InputError, match="an aggregate, or an entity, is expected"):
+            repository.save(bad)  # type: ignore[arg-type]
+    for bad in (1, True, None, ["1"], ""):
+        with pytest.raises(InputError, match="the identity of 'counter' is a text"):
+            repository.find(Counter, bad)  # type: ignore[arg-type]
+    for bad in (None, 1, "1"):
+        with pytest.raises(InputError, match="takes a list of identities"):
+            repository.get_many(Counter, bad)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="as_of is AsOf"):
+        repository.load(Counter, "1", as_of="2013")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"'counter-1' has no version 3 yet.*v2"):
+        repository.load(Counter, "1", version=3)
+    with pytest.raises(InputError, match="to_version"):
+        repository.load(Counter, "1", version=-1)
+
+
 def test_threads_load_and_save(repository: Repository) -> None:
     failures: list[BaseException] = []
 
@@ -482,6 +580,59 @@ def test_no_snapshot_is_kept_of_a_duplicate(repository: Repository, store: Reads
     assert repository.save(late, command_id=command_id).duplicate
     assert list(store.snapshots) == []
     assert repository.load(Counter, "1").total == 23
+
+
+def test_a_state_that_is_not_declared_is_kept_by_no_snapshot(store: Reads) -> None:
+    class Hasty(Aggregate, category="hasty", snapshot_every=2):
+        total: int = 0
+
+        @applies
+        def counted(self, event: Counted) -> None:
+            self.total += event.by
+            self.most = max(getattr(self, "most", 0), event.by)
+
+    repository = Repository(store, EventRegistry(), cache=0)
+    for by in (1, 2, 3):
+        one = repository.find(Hasty, "1")
+        one.record(Counted(by=by))
+        if by == 2:
+            with pytest.warns(UserWarning, match=r"no snapshot of .*annotate most in the class"):
+                repository.save(one)
+        else:
+            repository.save(one)
+    assert list(store.snapshots) == []
+    assert repository.load(Hasty, "1").most == 3
+    key = SnapshotKey("hasty-1", Hasty.state_schema().key)
+    store.snapshots.put(key, Snapshot(2, '{"total":3}'))  # of a time before it had that
+    with pytest.raises(SchemaError, match="annotate most in the class"):
+        repository.check_snapshots()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_warning_that_is_made_an_error_leaves_nothing_half_saved(
+    repository: Repository, store: Reads, several: bool
+) -> None:
+    class Hasty(Aggregate, category="hasty", snapshot_every=1):
+        @applies
+        def counted(self, event: Counted) -> None:
+            self.by = event.by
+
+    one = Hasty("1")
+    one.record(Counted(by=1))
+    with pytest.raises(UserWarning, match="no snapshot"):  # as pytest makes them here
+        repository.save_all([one]) if several else repository.save(one)
+    assert (store.head(), one.version, one.uncommitted) == (1, 1, [])
+
+
+def test_snapshots_are_checked_in_a_lab_that_knows_nothing_yet(tmp_path: Any) -> None:
+    path = tmp_path / "counters.duckdb"
+    with Lab(path, seed=7) as lab:
+        counted(lab.repository, "1", 1, 2, 3)
+    with Lab(path, seed=7) as lab:
+        assert repr(lab.check_snapshots()) == (
+            "<SnapshotReport: 0 snapshots checked, 0 outdated, all as their streams say>"
+        )
+        assert lab.check_snapshots(Counter).checked == 1
 
 
 def test_a_state_that_json_changes_is_kept_by_no_snapshot(

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eslab import Aggregate, Command, DomainError, Event, InputError, SchemaError, applies, handles
+from eslab import (
+    Aggregate,
+    Command,
+    Decider,
+    DomainError,
+    Event,
+    InputError,
+    SchemaError,
+    applies,
+    handles,
+)
+from eslab.aggregates import Sourced
 from eslab.simulation.scenarios.accounts import (
     AccountClosed,
     AccountOpened,
@@ -150,8 +162,40 @@ def test_what_cannot_have_happened_or_cannot_be_asked() -> None:
                 lambda: opened.when(deposit).then_state(AccountState(), balance=1)):  # fmt: skip
         with pytest.raises(InputError, match="takes a state, or attributes"):
             bad()
-    with pytest.raises(AttributeError):
+    with pytest.raises(InputError, match="no 'colour'; there is: status, owner, balance"):
         opened.when(deposit).then_state(colour="red")
+    with pytest.raises(InputError, match="no 'colour'; there is: name"):
+        person().when(Rename(person_id="1", name="Bo")).then_state(colour="red")
+    with pytest.raises(InputError, match="class of errors"):
+        opened.when(deposit).then_raises("refused")  # type: ignore[arg-type]
+    for what in (AccountState, Sourced, Aggregate, "account", None):
+        with pytest.raises(InputError, match="the class of an aggregate, or a decider"):
+            given(of=what)  # type: ignore[arg-type]
+
+
+async def later(subject: Any) -> None:
+    raise DomainError("nobody waits for it")
+
+
+def lazily(subject: Any) -> Iterator[None]:
+    raise DomainError("nobody asks for it")
+    yield
+
+
+@pytest.mark.parametrize("asked", [Deposit, "deposit", None, later, lazily])
+def test_what_would_never_run_is_no_outcome(asked: Any) -> None:
+    with pytest.raises(InputError, match="takes a command"):
+        opened.when(asked)
+
+
+def test_a_state_may_be_nothing() -> None:
+    def decide(command: Deposit, state: None) -> None: ...
+    def evolve(state: None, event: MoneyDeposited) -> None: ...
+
+    nothing = given(of=Decider(decide, evolve, None, category="nothing"))
+    nothing.when(deposit).then_state(None)
+    with pytest.raises(AssertionError, match="another state"):
+        nothing.when(deposit).then_state(0)
 
 
 def test_it_is_shown_as_a_table_in_a_notebook() -> None:
