@@ -6,12 +6,16 @@ import asyncio
 import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+from interrupts import Interrupt
 from pydantic import BaseModel, ValidationError
+from soak import scaled
 
 from eslab import (
     NO_STREAM,
@@ -39,6 +43,7 @@ from eslab import (
 )
 from eslab.aggregates import Repository
 from eslab.messaging import Envelope, authorised, handling, logged, timed
+from eslab.schema import encode
 
 
 class Placed(Event):
@@ -47,6 +52,10 @@ class Placed(Event):
 
 class Paid(Event):
     amount: int
+
+
+class Emptied(Event):
+    """It has no field: as a pydantic model it can be iterated over, and gives nothing."""
 
 
 class Place(Command):
@@ -216,7 +225,8 @@ def test_one_command_has_one_handler(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["events", 1, [Placed(amount=1)], Placed(amount=1), {"a": 1}, [None], PLACE]
+    "given",
+    ["events", 1, [Placed(amount=1)], Placed(amount=1), Emptied(), {"a": 1}, {}, "", [None], PLACE],
 )
 def test_a_handler_that_gives_something_else_is_named(lab: Lab, given: Any) -> None:
     class Odd(Command):
@@ -239,7 +249,7 @@ def test_a_handler_that_gives_something_else_is_named(lab: Lab, given: Any) -> N
     assert lab.store.head() == 0
 
 
-@pytest.mark.parametrize("given", ["events", 1, {"a": 1}, [None], [1, Placed(amount=1)], PLACE])
+@pytest.mark.parametrize("given", ["events", 1, {"a": 1}, {}, [None], [1, Emptied()], PLACE])
 def test_a_decider_that_gives_something_else_is_named(lab: Lab, given: Any) -> None:
     def decide(command: Ship, state: int) -> Any:
         return given
@@ -278,7 +288,72 @@ def test_a_command_says_for_which_aggregate_it_is(lab: Lab) -> None:
         lab.register(Crate)
 
 
-@pytest.mark.parametrize("bad", [1, "f", Order, Place])
+@pytest.mark.parametrize("bad", [None, "", [], ["1"], 1.5, True, b"1"])
+def test_an_identity_is_something_that_names(lab: Lab, bad: Any) -> None:
+    class Anything(Command):
+        order_id: Any
+
+    class Box(Aggregate, category="order"):
+        @handles
+        def fill(self, command: Anything) -> None:
+            self.record(Emptied())
+
+        @applies
+        def emptied(self, event: Emptied) -> None: ...
+
+    lab.register(Box)
+    for options in ({}, {"command_id": uuid.uuid4()}):
+        with pytest.raises(InputError, match="order"):
+            lab.execute(Anything(order_id=bad), **options)
+    assert lab.store.head() == 0
+    for good in (7, uuid.UUID(int=7), date(2026, 1, 1), "7-a"):
+        lab.execute(Anything(order_id=good))
+        assert lab.load(Box, str(good)).version == 1
+
+
+def test_to_load_one_takes_no_commands_from_what_is_registered(lab: Lab) -> None:
+    class Wish(BaseModel):
+        """A decider may take anything, where no lab is to bring it there."""
+
+    def decide(command: Wish, amount: int) -> Placed:
+        return Placed(amount=1)
+
+    def evolve(amount: int, event: Placed | Paid) -> int:
+        return amount + event.amount
+
+    class Richer(Order, category="order"):
+        pass
+
+    lab.execute(PLACE)
+    sums = Decider(decide, evolve, 0, category="order")
+    assert lab.load(sums, "1").state == 3
+    assert lab.load(Richer, "1").amount == 3
+    assert lab.get_many(sums, ["1"])["1"].state == 3
+    one = lab.find(sums, "1")
+    one.execute(Wish())
+    lab.save(one)
+    assert lab.execute(Pay(order="1", amount=1)).position == 3
+    assert lab.load(Order, "1").paid == 1
+
+
+def test_what_cannot_be_registered_leaves_nothing(lab: Lab) -> None:
+    class Close(Command):
+        shop_id: str
+
+    class Other(Event, type="Placed"):
+        pass
+
+    class Shop(Aggregate, ignores=[Other]):
+        @handles
+        def close(self, command: Close) -> None: ...
+
+    with pytest.raises(RegistrationError, match="'Placed' is"):
+        lab.register(Shop)
+    with pytest.raises(HandlerNotFoundError):
+        lab.execute(Close(shop_id="1"))
+
+
+@pytest.mark.parametrize("bad", [1, "f", Order, Place, partial(print, 1), None])
 def test_what_is_no_handler_is_refused(lab: Lab, bad: Any) -> None:
     with pytest.raises(InputError, match="takes a function"):
         lab.handles(bad)
@@ -292,6 +367,81 @@ def test_a_function_says_what_it_handles(lab: Lab) -> None:
     for bad in (nothing, anything, number):
         with pytest.raises(SchemaError):
             lab.handles(bad)
+    with pytest.raises(SchemaError, match="a subclass of Command or ReadQuery; found None"):
+        lab.handles(lambda command: None)
+
+
+def test_a_function_takes_a_command_and_perhaps_the_repository(lab: Lab) -> None:
+    def three(command: Ship, repository: Repository, more: int) -> None: ...
+    def named(command: Ship, *, repository: Repository) -> None: ...
+    def two(query: GetPaid, more: int) -> None: ...
+    async def later(command: Ship) -> None: ...
+
+    for bad in (three, named, two):
+        with pytest.raises(SchemaError, match=r"(three|named|two)\(.*: what (handles|answers)"):
+            lab.handles(bad)
+    with pytest.raises(SchemaError, match="later is async"):
+        lab.handles(later)
+
+    seen: list[Any] = []
+
+    @lab.handles
+    def rated(command: Ship, rate: float = 1.5, *more: Any, **others: Any) -> None:
+        seen.append(rate)
+
+    lab.execute(Ship(order_ids=[]))
+    assert seen == [1.5]
+
+
+def test_functions_of_one_name_may_handle_one_thing_each(lab: Lab) -> None:
+    class Load(Command):
+        pass
+
+    seen = []
+
+    def handler(message: Any, word: str) -> Any:
+        def _(command: message) -> None:  # type: ignore[valid-type]
+            seen.append(word)
+
+        _.__annotations__["command"] = message
+        return lab.handles(_)
+
+    handler(Ship, "ship")
+    handler(Load, "load")
+    handler(Ship, "ship again")
+    lab.execute(Ship(order_ids=[]))
+    lab.execute(Load())
+    assert seen == ["ship again", "load"]
+
+    @lab.handles
+    def load(command: Load) -> None:  # nobody claims that one any more
+        seen.append("another")
+
+    lab.execute(Load())
+    assert seen[-1] == "another"
+    with pytest.raises(RegistrationError, match=r"Load is handled by .*load already"):
+        handler(Load, "too late")
+
+
+class Open(Command):
+    door_id: str
+
+
+def test_what_an_aggregate_no_longer_handles_is_handled_no_more(lab: Lab) -> None:
+    def define(*, may_open: bool) -> type[Aggregate]:
+        class Door(Aggregate):
+            if may_open:
+
+                @handles
+                def open(self, command: Open) -> None: ...
+
+        return Door
+
+    lab.register(define(may_open=True))
+    lab.execute(Open(door_id="1"))
+    lab.register(define(may_open=False))
+    with pytest.raises(HandlerNotFoundError):
+        lab.execute(Open(door_id="1"))
 
 
 # Again, if others appended meanwhile.
@@ -329,6 +479,52 @@ def test_after_some_tries_it_gives_up(lab: Lab) -> None:
         lab.execute(Ship(order_ids=[]))
     assert seen == [0, 1, 2, 3]
     assert lab.load(Order, "1").paid == 4
+
+
+def test_a_conflict_of_the_handlers_own_is_not_tried_again(lab: Lab) -> None:
+    seen = []
+
+    @lab.handles
+    def ship(command: Ship) -> Any:
+        seen.append(lab.append("order-1", [Paid(amount=1)]).version)
+        raise ConcurrencyError("order-2", expected=0, actual=1)
+
+    with pytest.raises(ConcurrencyError, match="order-2"):
+        lab.execute(Ship(order_ids=[]))
+    assert seen == [1]
+
+
+def test_what_handles_a_command_sends_none(lab: Lab) -> None:
+    @lab.handles
+    def ship(command: Ship) -> None:
+        lab.execute(PLACE)
+
+    class Reckless(Command):
+        shop_id: str
+
+    class Shop(Aggregate):
+        @handles
+        def send(self, command: Reckless) -> None:
+            lab.execute(PLACE)
+
+    lab.register(Shop)
+    for command in (Ship(order_ids=[]), Reckless(shop_id="1")):
+        with pytest.raises(HandlerError, match=r"sent Place.*: it may be run again"):
+            lab.execute(command)
+    assert lab.store.head() == 0
+    assert lab.execute(PLACE).position == 1
+
+
+def test_one_aggregate_is_saved_once_at_a_time(lab: Lab) -> None:
+    @lab.handles
+    def ship(command: Ship, repository: Repository) -> Any:
+        order = repository.find(Order, "1")
+        order.record(Paid(amount=1))
+        return [order, order]
+
+    with pytest.raises(InputError, match=r"order 1.*|Order 1 .* is saved twice at once"):
+        lab.execute(Ship(order_ids=[]))
+    assert lab.store.head() == 0
 
 
 def test_the_machines_clock_waits_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,6 +608,92 @@ def test_a_decision_that_differs_at_the_second_try_is_still_a_duplicate(lab: Lab
     assert lab.store.head() == 1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9, 100, 1_000])
+def test_the_last_event_of_many_is_found_with_few_look_ups(
+    lab: Lab, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = uuid.uuid4()
+    first = lab.execute(Pay(order="1", amount=count), command_id=id)
+    assert first.position == count
+    found: list[uuid.UUID] = []
+    find = lab.store.find
+    monkeypatch.setattr(lab.store, "find", lambda id: found.append(id) or find(id))
+    again = lab.execute(Pay(order="1", amount=count), command_id=id)
+    assert (again, again.duplicate) == (first, True)
+    assert len(set(found)) == len(found) <= 2 + 2 * count.bit_length()
+
+
+def as_it_is(*events: Event) -> Any:
+    return events
+
+
+def as_a_generator(*events: Event) -> Any:
+    return (event for event in events)
+
+
+def as_encoded(*events: Event) -> Any:
+    return [encode(event) for event in events]
+
+
+def as_new(*events: Event) -> Any:
+    return [NewEvent(event.event_type, event.model_dump()) for event in events]
+
+
+@pytest.mark.parametrize("form", [as_it_is, as_a_generator, as_encoded, as_new])
+def test_events_of_every_form_belong_to_the_command(lab: Lab, form: Any) -> None:
+    @lab.handles
+    def ship(command: Ship) -> Any:
+        ids = command.order_ids
+        return StreamAppend("shipment-1", form(*[Shipped(order_id=id) for id in ids]))
+
+    id, metadata = uuid.uuid4(), Metadata(actor="Ann", extra={"tenant": "t"})
+    for duplicate in (False, True):
+        token = lab.execute(Ship(order_ids=["1", "2"]), command_id=id, metadata=metadata)
+        assert (token.position, token.duplicate) == (2, duplicate)
+    for event in lab.store.read_all():
+        assert event.metadata == Metadata(str(id), str(id), str(id), "Ann", extra={"tenant": "t"})
+
+
+def test_what_an_event_says_itself_counts_more(lab: Lab) -> None:
+    own = Metadata(actor="Bob", extra={"tenant": "u"})
+
+    @lab.handles
+    def ship(command: Ship) -> Any:
+        new = NewEvent("Shipped", {"order_id": "1"}, metadata=own)
+        return StreamAppend("shipment-1", [new, encode(Shipped(order_id="2"), metadata=own)])
+
+    sent = Metadata(actor="Ann", extra={"tenant": "t", "shop": "s"})
+    lab.execute(Ship(order_ids=[]), metadata=sent)
+    for event in lab.store.read_all():
+        said = event.metadata
+        assert (said.actor, said.extra) == ("Bob", {"tenant": "u", "shop": "s"})
+        assert said.correlation_id == said.causation_id == said.command_id is not None
+
+
+def test_an_event_of_a_command_with_an_id_has_none_of_its_own(lab: Lab) -> None:
+    @lab.handles
+    def ship(command: Ship) -> Any:
+        new = NewEvent("Shipped", {"order_id": "1"}, event_id=uuid.uuid4())
+        return StreamAppend("shipment-1", [Shipped(order_id="0"), new])
+
+    with pytest.raises(InputError, match=r"Shipped has an event id of its own"):
+        lab.execute(Ship(order_ids=[]), command_id=uuid.uuid4())
+    assert lab.store.head() == 0
+
+
+@pytest.mark.parametrize("events", [None, Emptied(), Shipped(order_id="1"), {}, "ab", 1])
+def test_an_append_lists_its_events(lab: Lab, events: Any) -> None:
+    @lab.handles
+    def ship(command: Ship) -> Any:
+        return StreamAppend("shipment-1", events)
+
+    with pytest.raises(InputError, match="events must be a list of events"):
+        lab.execute(Ship(order_ids=[]))
+    with pytest.raises(InputError, match="events must be a list of events"):
+        lab.append("shipment-1", events)
+    assert lab.store.head() == 0
+
+
 def test_ids_of_a_seeded_lab_repeat_and_never_meet_those_of_a_later_run(tmp_path: Path) -> None:
     path = tmp_path / "shop.duckdb"
 
@@ -460,6 +742,48 @@ def test_correlation_and_causation_are_filled_in(lab: Lab) -> None:
         lab.execute(Pay(order="1", amount=1))
     (paid,) = lab.store.read_all(after=3)
     assert paid.metadata.correlation_id == "c"
+
+
+def test_an_interrupted_command_leaves_nothing_to_the_next_one(lab: Lab) -> None:
+    place, kept = 0, None
+    while kept is not None or place == 0:
+        place += scaled(3, 1)
+        with Interrupt(place) as interrupt:
+            lab.execute(Pay(order="1", amount=1), metadata=Metadata("mine", actor="Ann"))
+        kept = interrupt.raised
+        head = lab.store.head()
+        lab.execute(Pay(order="1", amount=1))
+        (event,) = lab.store.read_all(after=head)
+        assert event.metadata.actor is None, place
+        assert event.metadata.correlation_id == event.metadata.command_id, place
+        assert lab.load(Order, "1").paid == lab.store.head()
+    assert place > 20
+
+
+@pytest.mark.parametrize(
+    "bad", [{"actor": "Ann"}, "Ann", Metadata(command_id="1"), Metadata(causation_id="1")], ids=str
+)
+def test_metadata_is_what_it_can_be(lab: Lab, bad: Any) -> None:
+    with pytest.raises(InputError, match=r"is Metadata\(|command_id and causation_id out"):
+        lab.execute(PLACE, metadata=bad)
+    assert lab.store.head() == 0
+
+
+@pytest.mark.parametrize("bad", [1, "logged", None, timed, authorised, Order])
+def test_what_is_no_middleware_is_refused(lab: Lab, bad: Any) -> None:
+    with pytest.raises(InputError, match="middleware is a function of an envelope and of what"):
+        lab.use(logged, bad)
+    assert lab.execute(PLACE).position == 1
+
+
+def test_middleware_returns_what_it_was_given(lab: Lab) -> None:
+    def forgetful(envelope: Envelope, go_on: Any) -> None:
+        go_on()
+
+    lab.use(forgetful)
+    with pytest.raises(HandlerError, match=r"returned None for Place.*may have been carried out"):
+        lab.execute(PLACE)
+    assert lab.store.head() == 1
 
 
 def test_middleware_is_passed_in_order_and_may_stop_a_message(
@@ -515,6 +839,15 @@ def test_the_asynchronous_front(lab: Lab) -> None:
         return await asyncio.gather(*pays)
 
     assert {token.position for token in asyncio.run(main())} == {2, 3, 4}
+
+
+def test_what_no_awaitable_can_raise_is_raised_as_something_else(lab: Lab) -> None:
+    @lab.handles
+    def ship(command: Ship) -> None:
+        next(iter(command.order_ids))
+
+    with pytest.raises(RuntimeError, match=r"what handles Ship.* raised StopIteration"):
+        asyncio.run(asyncio.wait_for(lab.execute_async(Ship(order_ids=[])), 10))
 
 
 # Queries.
