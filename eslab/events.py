@@ -194,7 +194,9 @@ class Metadata:
             InputError: a key of the user's own is one of eslab's.
         """
         known = {name: value for name in _METADATA_KEYS if (value := getattr(self, name))}
-        if clash := _METADATA_KEYS & self.extra.keys():
+        if not self.extra:
+            return known
+        if clash := self.extra.keys() & _METADATA_KEYS:
             raise InputError(f"metadata.extra must not hold eslab's own keys: {sorted(clash)}")
         return {**known, **self.extra}
 
@@ -206,9 +208,7 @@ class Metadata:
         return cls(**known, extra=extra or _NO_KEYS)
 
 
-_METADATA_KEYS: Final = frozenset(
-    {"correlation_id", "causation_id", "command_id", "actor", "traceparent"}
-)
+_METADATA_KEYS: Final = ("actor", "causation_id", "command_id", "correlation_id", "traceparent")
 _NO_METADATA: Final = Metadata()
 
 

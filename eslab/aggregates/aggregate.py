@@ -24,7 +24,7 @@ from eslab.aggregates.sourced import (
     stream_of,
 )
 from eslab.errors import HandlerError, HandlerNotFoundError, InputError, SchemaError
-from eslab.events import Event
+from eslab.events import Event, check_stream_id
 from eslab.schema import (
     class_list,
     event_handlers,
@@ -134,8 +134,10 @@ class Aggregate(Sourced):
 
     def __init__(self, id: str) -> None:
         # As the base class does it, with a call less: many are made.
+        if type(id) is not str or not id:
+            stream_of(self.category, id)  # it says what is wrong
         self.id = id
-        self.stream_id = stream_of(self.category, id)
+        self.stream_id = check_stream_id(f"{self.category}-{id}")
         self.version = 0
         self.uncommitted = []
         if self._mutables:  # other defaults are read from the class
@@ -178,7 +180,10 @@ class Aggregate(Sourced):
             )
 
     def _apply(self, event: Event) -> None:
-        applier = self._appliers.get(event.event_type)
+        try:
+            applier = self._appliers.get(type(event).event_type)
+        except AttributeError:  # a class of events has that attribute too, but not its type
+            raise InputError(f"{self!r} takes events, not {event!r:.200}") from None
         if applier is None:
             raise SchemaError(
                 f"{type(self).__qualname__} has no handler for {event.event_type}: give it a "
@@ -187,39 +192,18 @@ class Aggregate(Sourced):
             )
         applier(self, event)
 
-    def record(self, event: Event) -> None:
-        """Apply an event, and keep it until the aggregate is saved.
-
-        Raises:
-            SchemaError: no handler applies this type of event, or the handler records one.
-            InputError: it is no event.
-        """
-        self.rebuild((event,))
-        self.uncommitted.append(event)
-
     def rebuild(self, events: Iterable[Event]) -> Self:
-        """Apply events that are in the store already, in their order.
-
-        Raises:
-            SchemaError: no handler applies this type of event, or the handler records one.
-        """
-        appliers, recorded = self._appliers, len(self.uncommitted)
+        """Apply events that are in the store already, in their order."""
+        appliers = self._appliers
         for event in events:
-            try:
-                applier = appliers.get(type(event).event_type)
-            except AttributeError:  # a class of events has that attribute too, but not its type
-                raise InputError(f"{self!r} takes events, not {event!r:.200}") from None
+            applier = appliers.get(event.event_type)
             if applier is None:
                 self._apply(event)  # it says what is missing
             else:
                 applier(self, event)
             self.version += 1
-        if len(self.uncommitted) != recorded:
-            raise SchemaError(
-                f"{type(self).__qualname__}: what applies an event recorded "
-                f"{self.uncommitted[recorded]!r:.200}, and would again whenever it is loaded: "
-                f"record it in the method that decides"
-            )
+        if self.uncommitted:
+            self._refuse(self.uncommitted[0])
         return self
 
     def kept_state(self) -> dict[str, Any]:

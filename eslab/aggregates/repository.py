@@ -76,6 +76,7 @@ class Repository:
         self._store = store
         self._registry = registry
         self.definitions: dict[str, Definition[Any]] = {}
+        self._known: set[Definition[Any]] = set()
         self._cache = _Cache(cache)
 
     def load(
@@ -163,16 +164,26 @@ class Repository:
             ConcurrencyError: the stream has changed since; the events stay uncommitted.
             InputError: it is no aggregate and no entity, or an argument cannot be used.
         """
-        self._register_all(sourced)
+        try:
+            definition, uncommitted = sourced.definition, sourced.uncommitted
+        except AttributeError:
+            raise InputError(
+                f"an aggregate, or an entity, is expected, not {sourced!r:.200}"
+            ) from None
+        if definition not in self._known:
+            self.register(definition)
+        for event in uncommitted:
+            if type(event) not in self._registry.classes:  # it was defined anew
+                self._registry.register(type(event))
         if command_id is None:
-            events = [encode(event, metadata=metadata) for event in sourced.uncommitted]
+            events = [encode(event, metadata=metadata) for event in uncommitted]
         else:
-            events = _encoded(sourced.uncommitted, metadata, command_id)
+            events = _encoded(uncommitted, metadata, command_id)
         result = self._store.append(
             sourced.stream_id, events, expected_version=sourced.version - len(events)
         )
-        sourced.uncommitted.clear()
-        if not result.duplicate:
+        uncommitted.clear()
+        if definition.snapshot_every is not None and not result.duplicate:
             self._keep_snapshot(sourced, len(events))
         return result
 
@@ -199,7 +210,7 @@ class Repository:
         count = 0
         for part in parts:
             if isinstance(part, Sourced):
-                self._register_all(part)
+                self.register(part.definition)
                 if part.stream_id in saved:
                     raise InputError(f"{part!r} is saved twice at once: list it once")
                 saved[part.stream_id] = part, len(part.uncommitted)
@@ -227,9 +238,11 @@ class Repository:
             InputError: it is neither.
             RegistrationError: an event's type has the name of another class's.
         """
-        known = self.definitions.get(getattr(definition, "category", ""))
-        if known is definition and known is not None:
-            return
+        try:
+            if definition in self._known:
+                return
+        except TypeError:  # it is a list, say
+            pass
         if not is_definition(definition):
             raise InputError(
                 f"the class of an aggregate, or a decider, is expected, not {definition!r:.200}"
@@ -237,14 +250,7 @@ class Repository:
         for event in definition.event_classes.values():
             self._registry.register(event)
         self.definitions[definition.category] = definition
-
-    def _register_all(self, sourced: Sourced) -> None:
-        """Make what is to be saved known, and the events in it: they may be defined anew."""
-        if not isinstance(sourced, Sourced):
-            raise InputError(f"an aggregate, or an entity, is expected, not {sourced!r:.200}")
-        self.register(sourced.definition)
-        for event in sourced.uncommitted:
-            self._registry.register(type(event))
+        self._known = set(self.definitions.values())
 
     def check_snapshots(
         self, *definitions: Definition[Any], progress: bool = True

@@ -116,11 +116,16 @@ class Sourced(metaclass=ABCMeta):
         """Apply an event, and keep it until the aggregate is saved.
 
         Raises:
-            SchemaError: no handler applies this type of event.
+            SchemaError: no handler applies this type of event, or the handler records one itself.
+            InputError: it is no event.
         """
+        uncommitted = self.uncommitted
+        count = len(uncommitted)
         self._apply(event)
+        if len(uncommitted) != count:
+            self._refuse(uncommitted[count])
         self.version += 1
-        self.uncommitted.append(event)
+        uncommitted.append(event)
 
     def rebuild(self, events: Iterable[Event]) -> Self:
         """Apply events that are in the store already, in their order."""
@@ -128,7 +133,15 @@ class Sourced(metaclass=ABCMeta):
         for event in events:
             apply(event)
             self.version += 1
+        if self.uncommitted:
+            self._refuse(self.uncommitted[0])
         return self
+
+    def _refuse(self, event: Event) -> None:
+        raise SchemaError(
+            f"{self!r}: what applies an event recorded {event!r:.200}, and would again whenever "
+            f"it is loaded: record it in the method that decides"
+        )
 
     def restore(self, state: Any, version: int) -> Self:
         """Take the state that a snapshot holds of a version."""

@@ -33,7 +33,7 @@ from eslab.errors import (
     SchemaError,
 )
 from eslab.events import Metadata
-from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed, takes, within
+from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed, takes
 from eslab.messaging.tokens import ConsistencyToken
 from eslab.schema import message_classes, qualified_name
 from eslab.store.port import EventStore, StreamAppend
@@ -205,10 +205,11 @@ class CommandBus:
 
     def _handle(self, envelope: Envelope, *, idempotent: bool) -> ConsistencyToken:
         handler = self._handlers.handler(envelope.message)
-        attempt = partial(self._attempt, envelope, handler, idempotent)
-        found = attempt()
-        if isinstance(found, EslabError) and self._retries:
-            found = self._try_again(attempt)
+        found = self._attempt(envelope, handler, idempotent)
+        if isinstance(found, ConsistencyToken):
+            return found
+        if self._retries:
+            found = self._try_again(partial(self._attempt, envelope, handler, idempotent))
         if isinstance(found, EslabError):
             raise found
         return found
@@ -234,7 +235,11 @@ class CommandBus:
         """Return the token, or the conflict for which it may be tried again."""
         if idempotent and (earlier := self._earlier(envelope, handler)) is not None:
             return self._token(earlier, duplicate=True)
-        parts = within(_decided, envelope.message, partial(handler.decide, envelope.message))
+        sent = _decided.set(envelope.message)
+        try:
+            parts = handler.decide(envelope.message)
+        finally:
+            _decided.reset(sent)  # and if Ctrl-C comes first, this context ends
         if not parts:
             return self._token(self._store.head(), duplicate=False)
         try:

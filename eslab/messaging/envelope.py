@@ -18,11 +18,9 @@ from eslab.errors import HandlerNotFoundError, InputError, RegistrationError
 from eslab.events import Metadata
 from eslab.schema import qualified_name
 
-__all__ = ["Envelope", "HandlerMap", "Middleware", "handling", "passed", "takes", "within"]
+__all__ = ["Envelope", "HandlerMap", "Middleware", "handling", "passed", "takes"]
 
 H = TypeVar("H")
-T = TypeVar("T")
-V = TypeVar("V")
 
 _handled: ContextVar[Metadata | None] = ContextVar("eslab_handled", default=None)
 
@@ -85,21 +83,11 @@ def passed(
     go_on: Callable[[], Any] = partial(handle, envelope)
     for each in reversed(middleware):
         go_on = partial(each, envelope, go_on)
-    return within(_handled, envelope.metadata, go_on)
-
-
-def within(variable: ContextVar[V], value: V, function: Callable[[], T]) -> T:
-    """Return what a function returns while a variable has a value.
-
-    It runs in a context of its own, which ends with it in every case: a value that is set and set
-    back could stay, when Ctrl-C comes between two steps.
-    """
-
-    def run() -> T:
-        variable.set(value)
-        return function()
-
-    return copy_context().run(run)
+    # In a context of its own, which ends with it: what is set and set back here could stay set,
+    # when Ctrl-C comes between two steps.
+    context = copy_context()
+    context.run(_handled.set, envelope.metadata)
+    return context.run(go_on)
 
 
 @contextmanager

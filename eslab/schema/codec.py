@@ -257,7 +257,10 @@ def _metadata_text(metadata: Metadata, name: str) -> str:
     if not (isinstance(metadata, Metadata) and isinstance(metadata.extra, Mapping)):
         raise InputError(f"metadata of {name} must be Metadata(...), not {metadata!r}")
     what = f"metadata of {name}"
-    return _within_limit(canonical_json(metadata.to_dict(), what=what), what)
+    keys = metadata.to_dict()
+    # Without keys of the user's own they are in order: plain text is canonical then.
+    text = None if metadata.extra else plain_json(keys, keys)
+    return _within_limit(canonical_json(keys, what=what) if text is None else text, what)
 
 
 def _within_limit(text: str, what: str) -> str:

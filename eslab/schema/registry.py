@@ -25,6 +25,7 @@ class EventRegistry:
 
     Attributes:
         revision: it rises whenever a type becomes known, or is defined anew.
+        classes: those that stand for a type now.
 
     Example:
         >>> class OrderPlaced(Event):
@@ -35,6 +36,7 @@ class EventRegistry:
     """
 
     def __init__(self, *classes: type[Event]) -> None:
+        self.classes: set[type[Event]] = set()
         self._classes: dict[str, type[Event]] = {}
         self._tables: dict[str, str] = {}
         self.revision = 0
@@ -70,6 +72,7 @@ class EventRegistry:
         event_columns(cls)
         self.claim_table(table_name(cls.event_type), f"the event type {cls.event_type!r}")
         self._classes[cls.event_type] = cls
+        self.classes = set(self._classes.values())
         self.revision += 1
 
     def claim_table(self, name: str, owner: str) -> None:
