@@ -28,6 +28,7 @@ from eslab import (
 from eslab.clock import SeededIds
 from eslab.store.duckdb import DuckDBStore, database
 from eslab.store.duckdb.database import Database
+from eslab.store.rows import Selection
 
 
 def event(number: int = 0) -> NewEvent:
@@ -40,7 +41,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store() -> Iterator[DuckDBStore]:
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[DuckDBStore]:
+    """A store of which nothing that is in the database stays in memory."""
+    monkeypatch.setattr("eslab.store.duckdb.hot.KEPT_EVENTS", 0)
     with DuckDBStore.open(":memory:", clock=VirtualClock(), ids=SeededIds(7)) as opened:
         yield opened
 
@@ -93,6 +96,51 @@ def test_an_id_that_is_not_there_is_not_looked_up_in_the_database(
     assert not asked
     assert store.find(given) is not None
     assert asked
+
+
+def test_what_was_flushed_last_is_read_from_memory(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.store.duckdb.hot.KEPT_EVENTS", 4)
+    asked: list[Any] = []
+    fetch = store._database.fetch
+    monkeypatch.setattr(store._database, "fetch", lambda *args: asked.append(args) or fetch(*args))
+    for number in range(1, 30):
+        store.append(f"a-{number}", [event(number)])
+        store.append("b-1", [event(number)])
+        store.flush()
+        new, old = store._hot, store._hot.tail.base
+        assert new.head - old >= 4 or old == 0
+        assert new.head - old <= 8
+        assert new.tail.rows == list(store._database.rows(Selection(old, new.head)))
+        assert new.tail.size == 0
+    for read in (
+        lambda: store.read("a-29"),
+        lambda: store.read("b-1", from_version=29),
+        lambda: store.read("b-1", direction="backwards", limit=1),
+        lambda: store.read_all(streams=["a-29", "a-30"]),
+    ):
+        asked.clear()
+        assert [e.data["n"] for e in read()] == [29]
+        assert not asked
+    for read in (lambda: store.read("b-1"), lambda: store.read_all(streams=["b-1", "c-1"])):
+        asked.clear()
+        assert [e.data["n"] for e in read()] == list(range(1, 30))
+        assert len(asked) == 1
+
+
+def test_what_is_kept_in_memory_is_little(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.store.duckdb.hot.KEPT_EVENTS", 1_000)
+    monkeypatch.setattr("eslab.store.duckdb.hot.KEPT_SIZE", 1_000)
+    for _ in range(10):
+        store.append("a-1", [NewEvent("Large", {"text": "x" * 300})])
+        waiting = len(store._hot.tail.rows[-1].data)
+        assert store._hot.tail.size == waiting + len("{}")
+        store.flush()
+        assert sum(len(row.data) for row in store._hot.tail.rows) <= 1_000
+    assert store._hot.tail.rows
 
 
 def test_some_streams_are_read_by_one_query(

@@ -38,7 +38,7 @@ def written(store: DuckDBStore) -> list[tuple[str, int]]:
 def test_it_is_in_the_file_when_its_events_are(path: Path) -> None:
     with filled(path) as store:
         store.snapshots.put(KEY, Snapshot(5, "{}"))
-        store.snapshots.write(store._hot.tail)  # its events are not flushed yet
+        store.snapshots.write(store._hot)  # its events are not flushed yet
         assert store._database.fetch("from eslab.snapshots", []) == []
         assert written(store) == [("a-1", 5)]  # they are now
     with open_store(path) as store:
@@ -59,7 +59,7 @@ def test_of_those_that_wait_only_they_are_written_whose_events_are(path: Path) -
         store.append("a-1", [NewEvent("Counted", {})] * 2)
         store.snapshots.put(KEY, Snapshot(5, "{}"))
         store.snapshots.put(KEY, Snapshot(7, "{}"))
-        store.snapshots.write(store._hot.tail)
+        store.snapshots.write(store._hot)
         assert store._database.fetch("select version from eslab.snapshots", []) == [(5,)]
         assert store.snapshots.latest(KEY) == Snapshot(7, "{}")
 

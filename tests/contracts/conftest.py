@@ -16,9 +16,12 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-@pytest.fixture(params=["memory", "duckdb", "duckdb-flushed", "duckdb-file"])
+@pytest.fixture(params=["memory", "duckdb", "duckdb-flushed", "duckdb-kept", "duckdb-file"])
 def store(
-    request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Path
+    request: pytest.FixtureRequest,
+    clock: VirtualClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[EventStore]:
     ids = SeededIds(7)
     match request.param:
@@ -26,9 +29,11 @@ def store(
             opened: EventStore = MemoryStore(clock=clock, ids=ids)
         case "duckdb":
             opened = open_store(clock=clock, ids=ids)
-        case "duckdb-flushed":
+        case "duckdb-flushed" | "duckdb-kept":
             opened = open_store(clock=clock, ids=ids)
-            opened.listen(opened.flush)  # nothing stays in the tail
+            opened.listen(opened.flush)
+            kept = 0 if request.param == "duckdb-flushed" else 2  # nothing in memory, or a little
+            monkeypatch.setattr("eslab.store.duckdb.hot.KEPT_EVENTS", kept)
         case _:
             opened = open_store(tmp_path / "contract.duckdb", clock=clock, ids=ids)
     with opened:

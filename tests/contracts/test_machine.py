@@ -42,6 +42,7 @@ SMALL = {
     "store.FULL_EVENTS": 9,
     "journal.ROTATE_EVENTS": 5,
     "hot.RUN": 4,
+    "hot.KEPT_EVENTS": 2,
 }
 """Limits so small that a few events reach all of them."""
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from eslab.errors import StoreError
 from eslab.store.duckdb.cursors import lent
-from eslab.store.duckdb.hot import Heads, Tail
+from eslab.store.duckdb.hot import Heads, Hot
 from eslab.store.port import Snapshot, SnapshotKey
 from eslab.store.snapshots import KEPT, MemorySnapshots
 
@@ -170,11 +170,11 @@ class DuckDBSnapshots(MemorySnapshots):
                     yield key, snapshot
         yield from waiting
 
-    def write(self, tail: Tail) -> None:
+    def write(self, hot: Hot) -> None:
         """Write those whose events are in the database; if it fails they wait for the next time.
 
         Args:
-            tail: the events that are not.
+            hot: says which events are.
         """
         if not self._held:
             return
@@ -182,7 +182,10 @@ class DuckDBSnapshots(MemorySnapshots):
             due = [
                 (key, one)
                 for key, one in self._all()
-                if not tail.of_stream(key.stream_id, 1, one.version)
+                if all(
+                    row.position <= hot.flushed
+                    for row in hot.tail.of_stream(key.stream_id, one.version, one.version)
+                )
             ]
             if not due:
                 return

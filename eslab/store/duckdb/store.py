@@ -264,11 +264,11 @@ class DuckDBStore(StoreAdapter):
         return list(self._rows(Selection(last.position - 1, last.position))) == [last]
 
     def _decide_in_a_group(self, ticket: Ticket) -> Decision:
-        _, flushed, tail, _ = self._hot
-        if len(tail.rows) > FLUSH_EVENTS or tail.size > FLUSH_SIZE:
+        head, flushed, tail, _ = self._hot
+        if head - flushed > FLUSH_EVENTS or tail.size > FLUSH_SIZE:
             self._flusher.notice(urgent=True)
-            if len(tail.rows) >= FULL_EVENTS or tail.size >= FULL_SIZE:
-                self._make_room(tail)
+            if head - flushed >= FULL_EVENTS or tail.size >= FULL_SIZE:
+                self._make_room()
         request = ticket.request
         if request.given or request.condition is not None:
             self._flushed.look_up(request, flushed)
@@ -305,14 +305,15 @@ class DuckDBStore(StoreAdapter):
             self.flush()
             return self._alone(write)
 
-    def _make_room(self, tail: Tail) -> None:
+    def _make_room(self) -> None:
         try:
             self.flush()
         except StoreClosedError:
             raise
         except StoreError as error:
+            head, flushed, _, _ = self._hot
             raise StoreFullError(
-                f"{counted(len(tail.rows), 'event')} wait to be moved to the database, and no more "
+                f"{counted(head - flushed, 'event')} wait to be moved to the database, and no more "
                 f"are taken until they are: {error}; all that was acknowledged is safe in the "
                 f"journal"
             ) from error
@@ -460,7 +461,7 @@ class DuckDBStore(StoreAdapter):
         if self._lock is None:
             return
         self._flush()
-        self.snapshots.write(self._hot.tail)
+        self.snapshots.write(self._hot)
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -483,7 +484,7 @@ class DuckDBStore(StoreAdapter):
             if self._journal is not None and self._journal.worn:
                 self._rotate(self._journal)
             self._flush(leading=False)
-            self.snapshots.write(self._hot.tail)
+            self.snapshots.write(self._hot)
 
     def _rotate(self, journal: Journal) -> None:
         try:
@@ -504,13 +505,15 @@ class DuckDBStore(StoreAdapter):
         head, flushed, tail, _ = self._hot
         if head == flushed:
             return
-        rows = LogColumns.of(tail.between(flushed, head))
+        moved = tail.between(flushed, head)
+        rows = LogColumns.of(moved)
         journal = self._journal
         needed = self._database.journal
 
         def publish() -> None:
             last, _, tail, recorded_at = self._hot  # others append meanwhile
-            self._hot = Hot(last, head, Tail(head, tail.between(head, last)), recorded_at)
+            tail.move(moved)
+            self._hot = Hot(last, head, tail.after_flush(head), recorded_at)
 
         if journal is not None and needed is not None and journal.base <= head:
             needed = journal.number
@@ -586,12 +589,16 @@ class DuckDBStore(StoreAdapter):
 
     def _rows(self, selection: Selection) -> Iterator[LogRow]:
         _, flushed, tail, _ = self._hot
-        after, streams, cover = max(selection.after, flushed), selection.streams, None
+        streams, cover = selection.streams, None
         if streams is None:
-            warm = tail.between(after, selection.until)
+            warm = tail.between(max(selection.after, flushed), selection.until)
         else:
-            warm = tail.of_streams(streams, after, selection.until)
-            cover = self._heads.cover(id for id in streams if not tail.of_stream(id, 1, 1))
+            cover = self._heads.cover(id for id in streams if not tail.begins(id))
+            if cover.numbers:  # not all of them are in memory
+                cover = self._heads.cover(id for id in streams if tail.begins(id) <= flushed)
+            else:
+                flushed = 0
+            warm = tail.of_streams(streams, max(selection.after, flushed), selection.until)
         cold = replace(selection, until=min(selection.until, flushed))
         if not warm:
             yield from self._database.rows(cold, cover)
