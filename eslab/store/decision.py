@@ -94,11 +94,12 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
             raise AppendConditionError(position, after=request.condition.after)
     position, last = log.last()
     recorded_at = now if last is None or now >= last else last
-    heads: dict[str, tuple[int, int]] = {}
+    # What the items before it make of a stream; most appends have one item.
+    heads: dict[str, tuple[int, int]] | None = {} if len(request.items) > 1 else None
     rows: list[LogRow] = []
     results = []
     for stream_id, events, expected in request.items:
-        version, at = heads.get(stream_id) or log.stream_head(stream_id)
+        version, at = (heads and heads.get(stream_id)) or log.stream_head(stream_id)
         if expected != version and not (expected is ANY or (expected is STREAM_EXISTS and version)):
             raise ConcurrencyError(stream_id, expected=expected, actual=version)
         for event in events:
@@ -119,7 +120,8 @@ def decide(request: AppendRequest, log: LogView, now: datetime) -> Decision:
                 recorded_at,
             )
             rows.append(new(LogRow, row))
-        heads[stream_id] = version, at
+        if heads is not None:
+            heads[stream_id] = version, at
         results.append(new(AppendResult, (stream_id, version, at, False)))
     return new(Decision, (rows, results))
 
