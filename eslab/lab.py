@@ -203,8 +203,8 @@ class Lab:
         """Let a function handle the commands, or answer the queries, that it takes.
 
         The class of the command or the query is the annotation of its first parameter. What
-        handles a command returns what is to be saved (see `eslab.messaging.CommandBus.register`);
-        what answers a query returns the answer.
+        handles a command returns what is to be saved, and does nothing else: it may be run again
+        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer.
 
         Raises:
             RegistrationError: something else handles one of them.
