@@ -316,11 +316,13 @@ def _state_defaults(cls: type[Aggregate]) -> dict[str, Any]:
             continue
         annotations = vars(owner).get("__annotations__", {})
         for name, value in vars(owner).items():
-            mine = name in annotations or name in _OWN_NAMES or name.startswith("__")
-            if isinstance(value, _SHARED) and not mine:
+            known = name in annotations or name in _OWN_NAMES or name.startswith("__")
+            if isinstance(value, _SHARED) and not known and not name.isupper():
+                kind = type(value).__name__
                 raise SchemaError(
                     f"{cls.__qualname__}.{name} = {value!r:.100} would be shared by all of them: "
-                    f"annotate it, so that each has its own: {name}: {type(value).__name__} = ..."
+                    f"annotate it, so that each has its own: {name}: {kind} = ...; or, if it never "
+                    f"changes, {name}: ClassVar[{kind}] = ..."
                 )
         for name, annotation in annotations.items():
             if get_origin(annotation) is ClassVar or _CLASS_VAR.match(str(annotation)):

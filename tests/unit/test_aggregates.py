@@ -216,6 +216,7 @@ def test_what_mixins_declare_is_state_too() -> None:
 def test_nothing_that_changes_is_shared_by_all(shared: Any) -> None:
     with pytest.raises(SchemaError, match=r"items = .* would be shared by all"):
         type("Bad", (Aggregate,), {"items": shared, "__module__": __name__})
+    type("Fine", (Aggregate,), {"ITEMS": shared, "__module__": __name__})  # a constant
 
 
 def test_what_applies_an_event_records_none(repository: Repository, store: MemoryStore) -> None:
