@@ -139,8 +139,21 @@ def test_what_is_kept_in_memory_is_little(
         waiting = len(store._hot.tail.rows[-1].data)
         assert store._hot.tail.size == waiting + len("{}")
         store.flush()
+        assert store._hot.tail.size == 0
         assert sum(len(row.data) for row in store._hot.tail.rows) <= 1_000
     assert store._hot.tail.rows
+
+
+def test_what_waits_is_counted_rightly_when_the_clock_steps_back(store: DuckDBStore) -> None:
+    clock = VirtualClock()
+    store.clock = clock
+    clock.advance_to(clock.now() + timedelta(hours=1))
+    store.append("a-1", [event()])
+    store.clock = VirtualClock()  # what says so in the metadata is more than was asked for
+    for number in range(5):
+        store.append("a-1", [event(number)])
+        store.flush()
+        assert store._hot.tail.size == 0
 
 
 def test_some_streams_are_read_by_one_query(

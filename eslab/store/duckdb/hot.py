@@ -229,19 +229,18 @@ class Tail:
         self._given: dict[uuid.UUID, LogRow] = {}
         self._streams_end = self._given_end = 0  # how many rows each of the two has
         self._indexing = threading.Lock()
-        self.extend(rows, _characters(rows))
-        self.move(self.between(base, flushed))
+        self.extend(rows, 0)
+        self.move(base, max(base, flushed))
 
     def extend(self, rows: Sequence[LogRow], size: int) -> None:
         """Add the rows that follow, which hold so many characters."""
         self.rows += rows
         self.size += size
 
-    def move(self, rows: Sequence[LogRow]) -> None:
-        """Take note that some more of its rows are in the database."""
-        size = _characters(rows)
-        self.size -= size
-        self._moved += size
+    def move(self, flushed: int, head: int) -> None:
+        """Take note that it is in the database up to `head`, and was up to `flushed` before."""
+        self._moved += _characters(self.between(flushed, head))
+        self.size = _characters(self.rows[head - self.base :])
 
     def after_flush(self, flushed: int) -> Tail:
         """Return it, or its end if it holds much that is in the database, up to a position."""

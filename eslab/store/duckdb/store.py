@@ -505,14 +505,13 @@ class DuckDBStore(StoreAdapter):
         head, flushed, tail, _ = self._hot
         if head == flushed:
             return
-        moved = tail.between(flushed, head)
-        rows = LogColumns.of(moved)
+        rows = LogColumns.of(tail.between(flushed, head))
         journal = self._journal
         needed = self._database.journal
 
         def publish() -> None:
             last, _, tail, recorded_at = self._hot  # others append meanwhile
-            tail.move(moved)
+            tail.move(flushed, head)
             self._hot = Hot(last, head, tail.after_flush(head), recorded_at)
 
         if journal is not None and needed is not None and journal.base <= head:
