@@ -33,6 +33,7 @@ __all__ = [
     "TypedEvent",
     "category_of",
     "check_stream_id",
+    "defined_before",
 ]
 
 MAX_STREAM_ID: Final = 255
@@ -123,7 +124,7 @@ class Event(BaseModel):
     schema_version: ClassVar[int] = 1
     tag_fields: ClassVar[tuple[str, ...]] = ()
     upcasters: ClassVar[tuple[Any, ...]] = ()
-    definition_number: ClassVar[int] = 0
+    _definition: ClassVar[int] = 0
 
     def __init_subclass__(cls, **_: Any) -> None:
         # The class arguments are taken below, when the fields are known.
@@ -140,7 +141,7 @@ class Event(BaseModel):
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.definition_number = next(_definitions)
+        cls._definition = next(_definitions)
         cls.event_type = cls.__name__ if type is None else type
         cls.schema_version = schema_version
         cls.tag_fields = (tags,) if isinstance(tags, str) else tuple(tags)
@@ -162,6 +163,11 @@ class Event(BaseModel):
     def event_tags(self) -> tuple[str, ...]:
         """Return the tags of this event, from the fields that its class declares for it."""
         return tuple(f"{name}:{getattr(self, name)}" for name in self.tag_fields)
+
+
+def defined_before(one: type[Event], other: type[Event]) -> bool:
+    """Say whether a class of events was defined before another one."""
+    return one._definition < other._definition  # noqa: SLF001 - of this module
 
 
 _NO_KEYS: Final[Mapping[str, Any]] = {}

@@ -197,7 +197,7 @@ class Lab:
             elif is_definition(definition):
                 self._commands.register(definition)
             else:
-                self.registry.register(definition)
+                self.registry.register(definition, replace=True)
 
     def handles(self, handler: F) -> F:
         """Let a function handle the commands, or answer the queries, that it takes.

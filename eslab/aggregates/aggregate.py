@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import typing
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import Field
+from functools import cached_property
 from types import MemberDescriptorType
 from typing import Any, ClassVar, Generic, Self, get_origin
 
@@ -107,9 +108,9 @@ class Aggregate(Sourced):
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
-        cls.definition = cls
         where = cls.__qualname__
         _require_free_names(cls)
+        cls.definition = cls
         cls.category = check_category(
             snake_case(cls.__name__) if category is None else category, where=where
         )
@@ -194,7 +195,7 @@ class Aggregate(Sourced):
 
     def rebuild(self, events: Iterable[Event]) -> Self:
         """Apply events that are in the store already, in their order."""
-        appliers = self._appliers
+        appliers, recorded = self._appliers, len(self.uncommitted)
         for event in events:
             applier = appliers.get(event.event_type)
             if applier is None:
@@ -202,8 +203,8 @@ class Aggregate(Sourced):
             else:
                 applier(self, event)
             self.version += 1
-        if self.uncommitted:
-            self._refuse(self.uncommitted[0])
+        if len(self.uncommitted) != recorded:
+            self._refuse(self.uncommitted[recorded])
         return self
 
     def kept_state(self) -> dict[str, Any]:
@@ -212,10 +213,16 @@ class Aggregate(Sourced):
         Raises:
             SchemaError: it has attributes that are not annotated in the class.
         """
-        if more := sorted(self.__dict__.keys() - self._defaults.keys() - _KEPT):
+        more = [
+            name
+            for name in self.__dict__.keys() - self._defaults.keys() - _KEPT
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        ]
+        if more:
             raise SchemaError(
                 f"{type(self).__qualname__} has attributes that its state would lack: annotate "
-                f"{', '.join(more)} in the class, with a value to begin with"
+                f"{', '.join(sorted(more))} in the class, with a value to begin with; what is no "
+                f"state is no attribute of one aggregate"
             )
         return self.state
 
@@ -241,13 +248,14 @@ def _ignore(aggregate: Aggregate, event: Event) -> None:
 _KEPT = frozenset({"id", "version", "uncommitted", "stream_id"})
 _OWN_NAMES = frozenset(
     name
-    for name in (*_KEPT, *Aggregate.__annotations__, *vars(Aggregate), *vars(Sourced))
+    for owner in (Aggregate, Sourced)
+    for name in (*_KEPT, *owner.__annotations__, *vars(owner))
     if not name.startswith("__")
 )
 _CLASS_ARGUMENTS = frozenset({"category", "snapshot_every", "snapshot_version"})
 _CLASS_VAR = re.compile(r"(\w+\.)*ClassVar\b")
 _SHARED = (list, dict, set, bytearray, deque)
-_PLACEHOLDERS = (FieldInfo, Field, MemberDescriptorType)  # of others, and of __slots__
+_PLACEHOLDERS = (FieldInfo, Field, property, MemberDescriptorType)  # the last is of __slots__
 _MISSING = object()
 
 
@@ -299,7 +307,12 @@ def _require_handlers(cls: type[Aggregate], events: Iterable[type[Event]]) -> No
 
 def _require_free_names(cls: type[Aggregate]) -> None:
     """Raise SchemaError for what takes the place of something of eslab's."""
-    for name in sorted(_OWN_NAMES & (vars(cls).keys() | vars(cls).get("__annotations__", {}))):
+    taken = vars(cls).keys() | vars(cls).get("__annotations__", {})
+    for mixin in cls.__mro__:
+        if not issubclass(mixin, Aggregate) and not issubclass(Aggregate, mixin):
+            # What it only declares, or gives a value, is the aggregate's own in each instance.
+            taken |= {name for name, value in vars(mixin).items() if hasattr(value, "__get__")}
+    for name in sorted(_OWN_NAMES & taken):
         instead = (
             f"say it in the first line: class {cls.__name__}(Aggregate, {name}=...)"
             if name in _CLASS_ARGUMENTS
@@ -310,28 +323,45 @@ def _require_free_names(cls: type[Aggregate]) -> None:
 
 def _state_defaults(cls: type[Aggregate]) -> dict[str, Any]:
     """Return by name what each annotated attribute begins with, those of mixins among them."""
-    defaults: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
-        if owner in (Aggregate, Sourced, Generic, object):
+        if owner not in (Aggregate, Sourced, Generic, object):
+            annotations |= vars(owner).get("__annotations__", {})
+    _require_nothing_shared(cls, annotations.keys())
+    defaults: dict[str, Any] = {}
+    for name, annotation in annotations.items():
+        if get_origin(annotation) is ClassVar or _CLASS_VAR.match(str(annotation)):
             continue
-        annotations = vars(owner).get("__annotations__", {})
-        for name, value in vars(owner).items():
-            known = name in annotations or name in _OWN_NAMES or name.startswith("__")
-            if isinstance(value, _SHARED) and not known and not name.isupper():
-                kind = type(value).__name__
-                raise SchemaError(
-                    f"{cls.__qualname__}.{name} = {value!r:.100} would be shared by all of them: "
-                    f"annotate it, so that each has its own: {name}: {kind} = ...; or, if it never "
-                    f"changes, {name}: ClassVar[{kind}] = ..."
-                )
-        for name, annotation in annotations.items():
-            if get_origin(annotation) is ClassVar or _CLASS_VAR.match(str(annotation)):
+        default = getattr(cls, name, _MISSING)
+        if default is _MISSING or isinstance(default, _PLACEHOLDERS):
+            if _is_of_a_mixin(cls, name):  # which says what it needs of others
                 continue
-            default = getattr(cls, name, _MISSING)
-            if default is _MISSING or isinstance(default, _PLACEHOLDERS):
-                raise SchemaError(
-                    f"{cls.__qualname__}.{name} needs a value to begin with, of which each gets a "
-                    f"copy: {name}: ... = ..."
-                )
+            raise SchemaError(
+                f"{cls.__qualname__}.{name} needs a value to begin with, of which each gets a "
+                f"copy: {name}: ... = ..."
+            )
+        if name not in _OWN_NAMES:
             defaults[name] = default
     return defaults
+
+
+def _is_of_a_mixin(cls: type[Aggregate], name: str) -> bool:
+    """Say whether no aggregate declares an attribute."""
+    return not any(
+        name in vars(owner).get("__annotations__", {})
+        for owner in cls.__mro__
+        if issubclass(owner, Aggregate)
+    )
+
+
+def _require_nothing_shared(cls: type[Aggregate], declared: Collection[str]) -> None:
+    """Raise SchemaError for what would change in all aggregates when it changes in one."""
+    for name, value in vars(cls).items():
+        known = name in declared or name in _OWN_NAMES or name.startswith("__") or name.isupper()
+        if isinstance(value, _SHARED) and not known:
+            kind = type(value).__name__
+            raise SchemaError(
+                f"{cls.__qualname__}.{name} = {value!r:.100} would be shared by all of them: "
+                f"annotate it, so that each has its own: {name}: {kind} = ...; or, if it never "
+                f"changes, {name}: ClassVar[{kind}] = ..."
+            )

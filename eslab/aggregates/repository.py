@@ -25,10 +25,10 @@ from eslab.schema import (
     AnyEvent,
     EncodedEvent,
     EventRegistry,
-    canonical_json,
     encode,
     encoded,
     event_list,
+    metadata_text,
     parse_json,
 )
 from eslab.store.port import AppendResult, EventStore, Snapshot, SnapshotKey, StreamAppend
@@ -76,7 +76,6 @@ class Repository:
         self._store = store
         self._registry = registry
         self.definitions: dict[str, Definition[Any]] = {}
-        self._known: set[Definition[Any]] = set()
         self._cache = _Cache(cache)
 
     def load(
@@ -170,7 +169,7 @@ class Repository:
             raise InputError(
                 f"an aggregate, or an entity, is expected, not {sourced!r:.200}"
             ) from None
-        if definition not in self._known:
+        if definition.category not in self.definitions:
             self.register(definition)
         for event in uncommitted:
             if type(event) not in self._registry.classes:  # it was defined anew
@@ -210,7 +209,8 @@ class Repository:
         count = 0
         for part in parts:
             if isinstance(part, Sourced):
-                self.register(part.definition)
+                if part.definition.category not in self.definitions:
+                    self.register(part.definition)
                 if part.stream_id in saved:
                     raise InputError(f"{part!r} is saved twice at once: list it once")
                 saved[part.stream_id] = part, len(part.uncommitted)
@@ -238,19 +238,16 @@ class Repository:
             InputError: it is neither.
             RegistrationError: an event's type has the name of another class's.
         """
-        try:
-            if definition in self._known:
-                return
-        except TypeError:  # it is a list, say
-            pass
-        if not is_definition(definition):
+        known = self.definitions.get(getattr(definition, "category", ""))
+        if known is definition and known is not None:
+            return
+        if not isinstance(definition, Definition):
             raise InputError(
                 f"the class of an aggregate, or a decider, is expected, not {definition!r:.200}"
             )
         for event in definition.event_classes.values():
             self._registry.register(event)
         self.definitions[definition.category] = definition
-        self._known = set(self.definitions.values())
 
     def check_snapshots(
         self, *definitions: Definition[Any], progress: bool = True
@@ -298,7 +295,7 @@ class Repository:
             found.stream_id, from_version=found.version + 1, to_version=until
         ):
             found.rebuild(self._registry.decode_batch(batch))
-        if until is not None and found.version < until:
+        if until is not None and 0 < found.version < until:
             raise InputError(f"{found.stream_id!r} has no version {until} yet: {found!r}")
         return found
 
@@ -422,6 +419,6 @@ def _with(event: AnyEvent, event_id: UUID | None, metadata: Metadata | None) -> 
             )
         given = given._replace(event_id=event_id)
     if metadata is not None:  # what it says itself counts more
-        keys = {**metadata.to_dict(), **parse_json(given.metadata)}
-        given = given._replace(metadata=canonical_json(keys))
+        merged = Metadata.from_dict({**metadata.to_dict(), **parse_json(given.metadata)})
+        given = given._replace(metadata=metadata_text(merged, given.type))
     return given

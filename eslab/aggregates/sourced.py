@@ -8,7 +8,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -34,6 +34,7 @@ CONSTANTS: Final = frozenset(
 )
 
 
+@runtime_checkable
 class Definition(Protocol[T_co]):
     """What a repository loads by: a class of aggregates, or a decider."""
 
@@ -129,12 +130,12 @@ class Sourced(metaclass=ABCMeta):
 
     def rebuild(self, events: Iterable[Event]) -> Self:
         """Apply events that are in the store already, in their order."""
-        apply = self._apply
+        apply, recorded = self._apply, len(self.uncommitted)
         for event in events:
             apply(event)
             self.version += 1
-        if self.uncommitted:
-            self._refuse(self.uncommitted[0])
+        if len(self.uncommitted) != recorded:
+            self._refuse(self.uncommitted[recorded])
         return self
 
     def _refuse(self, event: Event) -> None:
@@ -265,5 +266,5 @@ def detached(value: Any) -> Any:
     except Exception as error:
         raise SchemaError(
             f"{value!r:.200} cannot be a part of a state, because it cannot be copied ({error}): "
-            f"keep plain values there"
+            f"keep plain values there, and annotate what is no state as a ClassVar"
         ) from error

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from typing import Any, ClassVar, Final
 from uuid import UUID
@@ -49,6 +48,8 @@ _CONFLICTS: Final[Mapping[bool, tuple[type[EslabError], ...]]] = {
     False: (ConcurrencyError,),
     True: (ConcurrencyError, IdempotencyError, PartialDuplicateError),
 }
+
+_NO_TEXT: Final = (object.__str__, BaseModel.__str__)
 
 Part = Sourced | StreamAppend
 
@@ -136,7 +137,7 @@ class CommandBus:
     def register(self, handler: type[Aggregate] | Decider[Any] | Callable[..., Any]) -> None:
         """Let an aggregate, a decider or a function handle the commands that it takes.
 
-        A function takes a command, and the repository if it has a second parameter. It returns
+        A function takes a command, and the repository if it needs a second argument. It returns
         what is to be saved, all or nothing: aggregates or entities with the events that they
         recorded, `StreamAppend(stream_id, events)`, a list of these, or None. It does nothing else,
         since it is run again when others appended meanwhile.
@@ -304,13 +305,13 @@ def _target(command: type[BaseModel], category: str, owner: str) -> str:
 def _identity(field: str, command: Command) -> str:
     """Return the identity of the aggregate that a command is for."""
     value = getattr(command, field, None)  # none, if its class was defined anew
-    if type(value) is str or (
-        isinstance(value, (str, int, UUID, date)) and not isinstance(value, bool)
-    ):
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, Collection) and type(value).__str__ not in _NO_TEXT:
         return str(value)
     raise InputError(
-        f"{command!r:.200} does not say which one it is for: {field} is {value!r:.200}, and not a "
-        f"text, a whole number, a UUID or a date"
+        f"{command!r:.200} does not say which one it is for: {field} is {value!r:.200}; a text, a "
+        f"whole number, a UUID, or anything else that is one as text"
     )
 
 

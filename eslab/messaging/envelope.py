@@ -55,7 +55,8 @@ class Envelope:
         if own.command_id or own.causation_id:
             raise InputError(
                 f"what a message records names that message as its command and its cause: leave "
-                f"command_id and causation_id out of {own!r:.200}"
+                f"command_id and causation_id out of {own!r:.200}; to send it because of an "
+                f"event: with eslab.messaging.handling(event.metadata): ..."
             )
         name = str(id)
         filled = Metadata(

@@ -10,6 +10,7 @@ from eslab.schema.codec import (
     encode_all,
     encoded,
     event_list,
+    metadata_text,
 )
 from eslab.schema.columns import columns_of
 from eslab.schema.compatibility import Break, Compatibility, compatibility
@@ -48,6 +49,7 @@ __all__ = [
     "marker",
     "message_classes",
     "message_handlers",
+    "metadata_text",
     "parse_json",
     "qualified_name",
     "snake_case",

@@ -28,6 +28,7 @@ __all__ = [
     "encoded",
     "event_list",
     "event_of",
+    "metadata_text",
 ]
 
 MAX_EVENT_BYTES: Final = 1 << 20
@@ -120,7 +121,7 @@ def encode(
             event_id,
             _checked_tags(event.event_tags(), name) if tagged else (),
             text,
-            "{}" if metadata is None else _metadata_text(metadata, name),
+            "{}" if metadata is None else metadata_text(metadata, name),
             None if occurred_at is None else as_utc(occurred_at, what="occurred_at"),
         ),
     )
@@ -233,7 +234,7 @@ def _encode_new(event: NewEvent) -> EncodedEvent:
         event.event_id,
         _checked_tags(event.tags, name) if event.tags != () else (),
         _within_limit(canonical_json(event.data, what=name), name),
-        _metadata_text(event.metadata, name),
+        metadata_text(event.metadata, name),
         None if event.occurred_at is None else as_utc(event.occurred_at, what="occurred_at"),
     )
 
@@ -251,7 +252,13 @@ def _checked_tags(tags: tuple[str, ...], name: str) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _metadata_text(metadata: Metadata, name: str) -> str:
+def metadata_text(metadata: Metadata, name: str) -> str:
+    """Return the metadata of a type of event as canonical JSON.
+
+    Raises:
+        InputError: it is none, or holds what JSON has no word for.
+        LimitError: it is larger than 1 MiB.
+    """
     if metadata is _NO_METADATA:
         return "{}"
     if not (isinstance(metadata, Metadata) and isinstance(metadata.extra, Mapping)):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from eslab.errors import InputError, RegistrationError, SchemaError, UnknownEventTypeError
-from eslab.events import Event, EventBatch, RecordedEvent, TypedEvent
+from eslab.events import Event, EventBatch, RecordedEvent, TypedEvent, defined_before
 from eslab.schema.batches import decode_all, decode_batch
 from eslab.schema.codec import decode
 from eslab.schema.columns import event_columns
@@ -36,18 +36,22 @@ class EventRegistry:
     """
 
     def __init__(self, *classes: type[Event]) -> None:
-        self.classes: set[type[Event]] = set()
+        self.classes: frozenset[type[Event]] = frozenset()
         self._classes: dict[str, type[Event]] = {}
         self._tables: dict[str, str] = {}
         self.revision = 0
         for cls in classes:
             self.register(cls)
 
-    def register(self, cls: type[Event]) -> None:
+    def register(self, cls: type[Event], *, replace: bool = False) -> None:
         """Make `cls` the class of its type name.
 
         A class with the same module and qualified name replaces one that was defined before it,
         because a cell of a notebook is run again and again.
+
+        Args:
+            cls: the class.
+            replace: also let it replace one that was defined after it.
 
         Raises:
             InputError: `cls` is no event class.
@@ -66,13 +70,13 @@ class EventRegistry:
                 f"the event type {cls.event_type!r} is {qualified_name(held)} already; "
                 f"{qualified_name(cls)} needs another name: class {cls.__name__}(Event, type=...)"
             )
-        if held is not None and held.definition_number > cls.definition_number:
+        if held is not None and defined_before(cls, held) and not replace:
             return  # an aggregate, whose cell was not run again, knows the older class
         check_upcasters(cls)
         event_columns(cls)
         self.claim_table(table_name(cls.event_type), f"the event type {cls.event_type!r}")
         self._classes[cls.event_type] = cls
-        self.classes = set(self._classes.values())
+        self.classes = frozenset(self._classes.values())
         self.revision += 1
 
     def claim_table(self, name: str, owner: str) -> None:

@@ -157,7 +157,10 @@ def test_names_of_streams() -> None:
             HTTPServer(bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["id", "version", "uncommitted", "state", "stream_id", "category"])
+OWN = ["id", "version", "uncommitted", "state", "stream_id", "category", "definition"]
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_state_cannot_have_a_name_that_eslab_uses(name: str) -> None:
     with pytest.raises(SchemaError, match=name):
         type("Bad", (Aggregate,), {"__annotations__": {name: int}, name: 0, "__module__": __name__})
@@ -167,6 +170,18 @@ def test_state_cannot_have_a_name_that_eslab_uses(name: str) -> None:
 def test_no_method_takes_the_place_of_one_of_eslabs(name: str) -> None:
     with pytest.raises(SchemaError, match=rf"{name}: eslab uses that name; choose another"):
         type("Bad", (Aggregate,), {name: lambda self: None, "__module__": __name__})
+
+
+def test_no_mixin_hides_what_is_eslabs() -> None:
+    class Streams:
+        @property
+        def stream_id(self) -> str:
+            return "another"
+
+    with pytest.raises(SchemaError, match=r"Shop\.stream_id: eslab uses that name"):
+
+        class Shop(Streams, Aggregate):  # type: ignore[misc]
+            pass
 
 
 @pytest.mark.parametrize("name", ["category", "snapshot_every", "snapshot_version"])
@@ -203,10 +218,19 @@ def test_state_needs_a_value_to_begin_with() -> None:
 def test_what_mixins_declare_is_state_too() -> None:
     class Named:
         names: list[str] = []  # noqa: RUF012 - copied for each instance
+        id: str  # what it needs of others is none of its state
+        version: int = 0
+        title: str
+        rates = {"a": 1}  # noqa: RUF012 - one for all
 
     class Shop(Named, Aggregate):
         kind: t.ClassVar[str] = "no state"
 
+        @property
+        def title(self) -> str:  # type: ignore[override]
+            return f"Shop {self.id}"
+
+    assert Shop("1").title == "Shop 1"
     one, other = Shop("1"), Shop("2")
     one.names.append("Ann")
     assert (one.state, other.state) == ({"names": ["Ann"]}, {"names": []})
@@ -214,6 +238,11 @@ def test_what_mixins_declare_is_state_too() -> None:
 
 @pytest.mark.parametrize("shared", [[], {}, set()])
 def test_nothing_that_changes_is_shared_by_all(shared: Any) -> None:
+    class Parent(Aggregate):
+        items: Any = None
+        rates: ClassVar[Any] = None
+
+    type("Fine", (Parent,), {"items": shared, "rates": shared, "__module__": __name__})
     with pytest.raises(SchemaError, match=r"items = .* would be shared by all"):
         type("Bad", (Aggregate,), {"items": shared, "__module__": __name__})
     type("Fine", (Aggregate,), {"ITEMS": shared, "__module__": __name__})  # a constant

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from interrupts import Interrupt
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from eslab import (
     NO_STREAM,
@@ -287,7 +287,16 @@ def test_a_command_says_for_which_aggregate_it_is(lab: Lab) -> None:
         lab.register(Crate)
 
 
-@pytest.mark.parametrize("bad", [None, "", [], ["1"], 1.5, True, b"1"])
+class Code(RootModel[str]):
+    def __str__(self) -> str:
+        return f"code {self.root}"
+
+
+class Mute(RootModel[str]):
+    pass
+
+
+@pytest.mark.parametrize("bad", [None, "", [], ["1"], 1.5, True, b"1", Mute("x")])
 def test_an_identity_is_something_that_names(lab: Lab, bad: Any) -> None:
     class Anything(Command):
         order_id: Any
@@ -305,7 +314,7 @@ def test_an_identity_is_something_that_names(lab: Lab, bad: Any) -> None:
         with pytest.raises(InputError, match="order"):
             lab.execute(Anything(order_id=bad), **options)
     assert lab.store.head() == 0
-    for good in (7, uuid.UUID(int=7), date(2026, 1, 1), "7-a"):
+    for good in (7, uuid.UUID(int=7), date(2026, 1, 1), "7-a", Code("x")):
         lab.execute(Anything(order_id=good))
         assert lab.load(Box, str(good)).version == 1
 

@@ -8,6 +8,7 @@ import threading
 import uuid
 import weakref
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -338,6 +339,8 @@ def test_an_event_that_is_defined_anew_is_saved_as_what_it_is() -> None:
         other.append("page-1", [define(note="")(note="newest")])
         assert other.load(Page, "1").version == 1  # it takes not the place of the newer class
         assert "note" in other.registry["Written"].model_fields
+        other.register(first)  # unless somebody says so
+        assert "note" not in other.registry["Written"].model_fields
     assert log[0].data == {"note": "new"}
 
 
@@ -379,6 +382,8 @@ def test_of_a_class_that_is_defined_again_the_last_one_counts(store: Reads) -> N
         repository.register(defined)
         classes.append(weakref.ref(defined))
         assert not repository.check_snapshots().ok
+    repository.save(one)  # of the class that was
+    assert repository.definitions["sum"] is defined
     del defined
     gc.collect()
     assert sum(one() is not None for one in classes) == 1
@@ -411,6 +416,8 @@ def test_what_cannot_be_loaded_or_saved_is_named(repository: Repository) -> None
         repository.load(Counter, "1", version=3)
     with pytest.raises(InputError, match="to_version"):
         repository.load(Counter, "1", version=-1)
+    with pytest.raises(StreamNotFoundError):
+        repository.load(Counter, "2", version=3)
 
 
 def test_threads_load_and_save(repository: Repository) -> None:
@@ -586,10 +593,15 @@ def test_a_state_that_is_not_declared_is_kept_by_no_snapshot(store: Reads) -> No
     class Hasty(Aggregate, category="hasty", snapshot_every=2):
         total: int = 0
 
+        @cached_property
+        def name(self) -> str:  # it can be had again
+            return f"hasty {self.id}"
+
         @applies
         def counted(self, event: Counted) -> None:
             self.total += event.by
             self.most = max(getattr(self, "most", 0), event.by)
+            assert self.name
 
     repository = Repository(store, EventRegistry(), cache=0)
     for by in (1, 2, 3):

@@ -3,7 +3,8 @@
 It is a small CQRS system of its own. The write side decides and commits groups of appends, which
 are durable in the journal and known in the *tail*. The tail is moved to DuckDB in bulk: while
 others append, before SQL is run, before a projection's transaction, and on close. What is read
-comes from DuckDB up to the position that was flushed, and from the tail behind it.
+comes from DuckDB up to the position that was flushed, and from the tail behind it; a stream that
+is in the tail, which keeps some of what was flushed, comes from there.
 
 Only who leads in the sequencer changes what is known. Locks are taken in this order: `_flushing`,
 then the lead.
@@ -592,11 +593,9 @@ class DuckDBStore(StoreAdapter):
         if streams is None:
             warm = tail.between(max(selection.after, flushed), selection.until)
         else:
-            cover = self._heads.cover(id for id in streams if not tail.begins(id))
-            if cover.numbers:  # not all of them are in memory
-                cover = self._heads.cover(id for id in streams if tail.begins(id) <= flushed)
-            else:
-                flushed = 0
+            if not any(self._heads.number(id) for id in streams if not tail.begins(id)):
+                flushed = 0  # all that there is of them is in memory
+            cover = self._heads.cover(id for id in streams if tail.begins(id) <= flushed)
             warm = tail.of_streams(streams, max(selection.after, flushed), selection.until)
         cold = replace(selection, until=min(selection.until, flushed))
         if not warm:
