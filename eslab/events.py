@@ -305,6 +305,13 @@ class EventBatch:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def shown(self, place: int) -> str:
+        """Return the event at this place as `RecordedEvent` is shown."""
+        return (
+            f"<{self.types[place]} {self.stream_ids[place]} v{self.versions[place]} "
+            f"@{self.positions[place]}>"
+        )
+
     def take(self, places: Sequence[int]) -> EventBatch:
         """Return the events at these places, counted from 0."""
         columns = (getattr(self, name) for name in self.__slots__)

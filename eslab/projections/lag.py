@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "LAG_HISTORY_SQL",
     "ProjectionLag",
     "history_parameters",
+    "history_sql",
     "lag_history",
     "projection_lag",
 ]
@@ -37,19 +37,18 @@ with cut as (
                as checkpoint,
            (select coalesce(max(position), 0) from eslab.event_log) as head)
 select checkpoint, head,
-       (select count(*) from eslab.event_log
-        where position > checkpoint and type in (select unnest($types))),
+       (select count(*) from eslab.event_log where position > checkpoint and {wanted}),
        (select epoch_us(min(recorded_at)) from eslab.event_log
-        where position > checkpoint and type in (select unnest($types)))
+        where position > checkpoint and {wanted})
 from cut
 """
 
 # Lag falls only when a checkpoint moves, so a move is two rows: the peak is in the one just before
 # it. Times are whole microseconds: what held a microsecond earlier is what held before the move.
-LAG_HISTORY_SQL: Final = """
+_HISTORY_SQL: Final = """
 with wanted as (
     select position, recorded_at, row_number() over (order by position) as number
-    from eslab.event_log where type in (select unnest($types))),
+    from eslab.event_log where {wanted}),
 heads as (
     select recorded_at as time, max(position) as head from eslab.event_log group by all),
 moves as (
@@ -123,8 +122,7 @@ def projection_lag(store: ReadModels, projection: Projection, *, at: datetime) -
         projection: one that was run on this store, or was prepared to.
         at: the time by the store's clock.
     """
-    types = sorted(projection.event_classes)
-    result = store.sql(_NOW_SQL, {"name": projection.name, "types": types})
+    result = store.sql(_NOW_SQL.format(wanted=_wanted(projection)), _parameters(projection))
     ((checkpoint, head, events, oldest),) = result.fetchall()
     seconds = max(0.0, at.timestamp() - oldest / 1e6) if events else 0.0
     return ProjectionLag(projection.name, at, checkpoint, head, events, round(seconds, 6))
@@ -151,18 +149,39 @@ def lag_history(
     import pandas as pd
 
     frames = [
-        store.sql(LAG_HISTORY_SQL, history_parameters(projection, at=at)).df()
+        store.sql(history_sql(projection), history_parameters(projection, at=at)).df()
         for projection in projections
     ]
     columns = ["projection", "time", "head", "checkpoint", "lag_events", "lag_seconds"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
+def history_sql(projection: Projection) -> str:
+    """Return the query for the lag of a projection over time."""
+    return _HISTORY_SQL.format(wanted=_wanted(projection))
+
+
 def history_parameters(projection: Projection, *, at: datetime) -> dict[str, Any]:
-    """Return what `LAG_HISTORY_SQL` needs to know of a projection."""
-    return {
-        "name": projection.name,
-        "types": sorted(projection.event_classes),
-        "at": at,
-        "rows": ROWS,
-    }
+    """Return what the query for the lag over time needs to know of a projection."""
+    return {**_parameters(projection), "at": at, "rows": ROWS}
+
+
+def _wanted(projection: Projection) -> str:
+    """Return the condition for the events that a projection wants."""
+    parts = ["type in (select unnest($types))"]
+    if projection.category is not None:
+        streams = "select stream_id from eslab.streams where category = $category"
+        parts.append(f"stream_id in ({streams})")
+    if projection.tags:
+        parts.append("list_has_all(tags, $tags)")
+    return " and ".join(parts)
+
+
+def _parameters(projection: Projection) -> dict[str, Any]:
+    """Return which projection it is, and which events it wants."""
+    parameters = {"name": projection.name, "types": sorted(projection.event_classes)}
+    if projection.category is not None:
+        parameters["category"] = projection.category
+    if projection.tags:
+        parameters["tags"] = list(projection.tags)
+    return parameters

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from itertools import repeat
+from typing import NamedTuple, Protocol
 
 from eslab.clock import Scheduler
-from eslab.errors import ProjectionError, StoreClosedError, StoreError
-from eslab.events import RecordedEvent
-from eslab.projections.projection import Projection, Rows
+from eslab.errors import EslabError, ProjectionError, StoreClosedError, StoreError
+from eslab.events import Event, EventBatch, RecordedEvent
+from eslab.garbage import garbage_kept
+from eslab.projections.projection import Projection
 from eslab.schema import EventRegistry, columns_of
 from eslab.store.port import EventStore, ReadModels, Transaction
 from eslab.subscriptions import Batch, Subscription
@@ -18,6 +22,19 @@ __all__ = ["ProjectionRunner", "ProjectionStore"]
 
 class ProjectionStore(EventStore, ReadModels, Protocol):
     """A store that keeps read models beside its log."""
+
+
+class Place(NamedTuple):
+    """Where an event is in a batch of columns."""
+
+    batch: EventBatch
+    place: int
+
+    def __repr__(self) -> str:
+        return self.batch.shown(self.place)
+
+
+Recorded = RecordedEvent | Place
 
 
 class ProjectionRunner:
@@ -36,16 +53,23 @@ class ProjectionRunner:
         self.error: ProjectionError | None = None
         self.paused = False
         self._scheduled = False
-        self._rows: Rows[Any] = Rows(projection)
+        self._rows = projection.new_rows()
         self._checkpoint: int | None = None
         self._fingerprint = projection.fingerprint()
         self._store = store
         self._registry = registry
-        registry.claim_table(projection.name, f"the projection {projection.name!r}")
+        for table in projection.rows_of:
+            registry.claim_table(table, f"the projection {projection.name!r}")
         for event in projection.event_classes.values():
             registry.register(event)
-        types = frozenset(projection.event_classes)
-        self._subscription = Subscription(store, types, size=projection.batch)
+        self._subscription = Subscription(
+            store,
+            frozenset(projection.event_classes),
+            size=projection.batch,
+            category=projection.category,
+            tags=projection.tags,
+            columns=not projection.wants_recorded,
+        )
         self._prepare()
 
     @property
@@ -53,7 +77,7 @@ class ProjectionRunner:
         """The last position that the read model holds."""
         if self._checkpoint is None:
             # The rows in memory may be those of a batch that was rolled back.
-            self._rows = Rows(self.projection)
+            self._rows = self.projection.new_rows()
             with self._store.transaction() as transaction:
                 ((self._checkpoint,),) = transaction.execute(
                     "select position from eslab.checkpoints where projection = ?",
@@ -95,9 +119,7 @@ class ProjectionRunner:
                 return
             started_at = self._store.clock.now()
             self._scheduled = True
-            scheduler.after(
-                self.projection.cost.of(len(batch.events)), lambda: commit(batch, started_at)
-            )
+            scheduler.after(self.projection.cost.of(len(batch)), lambda: commit(batch, started_at))
 
         def commit(batch: Batch, started_at: datetime) -> None:
             self._scheduled = False
@@ -115,11 +137,14 @@ class ProjectionRunner:
     def _apply(self, batch: Batch, *, started_at: datetime) -> None:
         self._checkpoint = None  # not known again until the commit has returned
         try:
+            events = self._decoded(batch)
             with self._store.transaction() as transaction:
-                self._rows.begin(transaction)
-                for recorded in batch.events:
-                    self._handle(recorded, self._rows)
-                self._rows.flush()
+                for rows in self._rows:
+                    rows.begin(transaction)
+                self._look_ahead(events)
+                self._handle(events)
+                for rows in self._rows:
+                    rows.flush()
                 self._move(transaction, batch, started_at)
         except ProjectionError as error:
             self.error = error
@@ -134,16 +159,63 @@ class ProjectionRunner:
             raise self.error from error
         self._checkpoint = batch.scanned
 
-    def _handle(self, recorded: RecordedEvent, rows: Rows[Any]) -> None:
-        handler = self.projection.handlers[recorded.type]
+    def _decoded(self, batch: Batch) -> list[tuple[Event, Recorded]]:
+        """Return the events of a batch, each with what was recorded of it."""
+        decode, decode_batch = self._registry.decode, self._registry.decode_batch
+        found: list[tuple[Event, Recorded]] = []
+        for recorded in batch.events:
+            with self._stopping_at(recorded):
+                found.append((decode(recorded), recorded))
+        for part in batch.columns:
+            with garbage_kept():
+                try:
+                    events = decode_batch(part)
+                except EslabError:  # which one it is
+                    for place in range(len(part)):
+                        with self._stopping_at(Place(part, place)):
+                            decode_batch(part.take([place]))
+                    raise
+                found += zip(events, map(Place, repeat(part), range(len(part))), strict=True)
+        return found
+
+    def _look_ahead(self, events: Sequence[tuple[Event, Recorded]]) -> None:
+        """Read the rows at once that a batch needs, of tables that are too large to be held.
+
+        Handlers change nothing but rows: so they are tried on copies, to see which they ask for;
+        and again with these, because which they ask for may follow from what is in others.
+        """
+        more = not all(rows.whole for rows in self._rows)
+        while more:
+            scratch = [rows.scratch() for rows in self._rows]
+            for event, recorded in events:
+                with suppress(Exception):  # it may need what is not read yet
+                    self.projection.handle(event, scratch, recorded)
+            missing = [tried.missing() for tried in scratch]
+            for rows, keys in zip(self._rows, missing, strict=True):
+                rows.load(keys)
+            more = any(missing)
+
+    def _handle(self, events: Sequence[tuple[Event, Recorded]]) -> None:
+        handle, rows = self.projection.handle, self._rows
+        for event, recorded in events:
+            try:
+                handle(event, rows, recorded)
+            except Exception as error:
+                raise self._stopped(recorded, error) from error
+
+    @contextmanager
+    def _stopping_at(self, recorded: Recorded) -> Iterator[None]:
         try:
-            handler(self.projection, self._registry.decode(recorded), rows, recorded)
+            yield
         except Exception as error:
-            raise ProjectionError(
-                f"projection {self.projection.name!r} stopped at {recorded!r}: "
-                f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
-                f"Mend the handler, and define and project it again"
-            ) from error
+            raise self._stopped(recorded, error) from error
+
+    def _stopped(self, recorded: Recorded, error: Exception) -> ProjectionError:
+        return ProjectionError(
+            f"projection {self.projection.name!r} stopped at {recorded!r}: "
+            f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
+            f"Mend the handler, and define and project it again"
+        )
 
     def _move(self, transaction: Transaction, batch: Batch, started_at: datetime) -> None:
         moved = transaction.execute(
@@ -168,7 +240,7 @@ class ProjectionRunner:
                 self.projection.name,
                 batch.after,
                 batch.scanned,
-                len(batch.events),
+                len(batch),
                 started_at,
                 self._store.clock.now(),
                 mode,
@@ -177,17 +249,19 @@ class ProjectionRunner:
 
     def _prepare(self) -> None:
         """Make the read model, anew if the projection is not the one that made it."""
-        name, table = self.projection.name, self.projection.table
+        name = self.projection.name
         with self._store.transaction() as transaction:
             held = transaction.execute(
                 "select fingerprint from eslab.checkpoints where projection = ?", [name]
             )
             if held == [(self._fingerprint,)]:
                 return
-            columns = [f'"{name}" {kind}' for name, kind in columns_of(self.projection.row).items()]
-            key = ", ".join(f'"{name}"' for name in self.projection.row.key_fields)
-            transaction.execute(f"drop table if exists {table}")
-            transaction.execute(f"create table {table} ({', '.join(columns)}, primary key ({key}))")
+            for table, row in self.projection.rows_of.items():
+                columns = [f'"{field}" {kind}' for field, kind in columns_of(row).items()]
+                key = ", ".join(f'"{field}"' for field in row.key_fields)
+                shape = f"{', '.join(columns)}, primary key ({key})"
+                transaction.execute(f"drop table if exists rm.{table}")
+                transaction.execute(f"create table rm.{table} ({shape})")
             transaction.execute("delete from eslab.checkpoints where projection = ?", [name])
             transaction.execute("delete from eslab.checkpoint_log where projection = ?", [name])
             transaction.execute(

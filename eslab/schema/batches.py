@@ -92,11 +92,7 @@ def _decoded(
 
 
 def _one(batch: EventBatch, cls: type[Event], version: int, place: int, text: str) -> Event:
-    stored = (
-        f"<{batch.types[place]} {batch.stream_ids[place]} v{batch.versions[place]} "
-        f"@{batch.positions[place]}>"
-    )
     try:
         return event_of(cls, parse_json(text), schema_version=version)
     except (ValidationError, UpcastingError) as error:
-        raise misfit(error, cls, version, stored) from error
+        raise misfit(error, cls, version, batch.shown(place)) from error

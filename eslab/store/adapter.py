@@ -219,8 +219,7 @@ class StoreAdapter(ABC):
         if isinstance(streams, str):
             raise InputError(f"streams must be a collection of stream ids: [{streams!r}]")
         wanted = None if streams is None else frozenset(map(check_stream_id, streams))
-        if query is not None and not isinstance(query, Query):
-            raise InputError(f"a query is made by Query.of(types=..., tags=...), not {query!r}")
+        _check_query(query)
         backwards = _backwards(direction)
         _check_number(limit, "limit")
         _check_number(after, "after")
@@ -247,17 +246,22 @@ class StoreAdapter(ABC):
         *,
         after: int = 0,
         until: int | None = None,
+        query: Query | None = None,
         types: Iterable[str | type[Event]] | None = None,
         category: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[EventBatch]:
         """Yield events by columns; see `eslab.store.EventStore.read_batches`."""
         names = _type_names(types)
+        _check_query(query)
+        _check_number(limit, "limit")
         _check_number(after, "after")
         _check_number(until, "until")
         self._require_open()
         head = self._head()
         last = head if until is None else min(until, head)
-        return self._batches(Selection(after, last, types=names, category=category))
+        selection = Selection(after, last, query, types=names, category=category, limit=limit)
+        return _limited(self._batches(selection), limit)
 
     def _batches(self, selection: Selection) -> Iterator[EventBatch]:
         """Yield what is selected by columns; an adapter may have a quicker way."""
@@ -380,6 +384,23 @@ def _backwards(direction: Direction) -> bool:
 def _check_number(number: int | None, what: str) -> None:
     if number is not None and (type(number) is not int or number < 0):
         raise InputError(f"{what} must be a whole number from 0, not {number!r}")
+
+
+def _check_query(query: Query | None) -> None:
+    if query is not None and not isinstance(query, Query):
+        raise InputError(f"a query is made by Query.of(types=..., tags=...), not {query!r}")
+
+
+def _limited(batches: Iterator[EventBatch], limit: int | None) -> Iterator[EventBatch]:
+    """Yield batches until there were so many events."""
+    left = limit
+    for batch in batches if left != 0 else ():
+        if left is None or len(batch) < left:
+            yield batch
+            left = None if left is None else left - len(batch)
+        else:
+            yield batch.take(range(left)) if len(batch) > left else batch
+            return
 
 
 def _occurred(as_of: AsOf | None) -> datetime | None:

@@ -271,16 +271,20 @@ class EventStore(Protocol):
         *,
         after: int = 0,
         until: int | None = None,
+        query: Query | None = None,
         types: Iterable[str | type[Event]] | None = None,
         category: str | None = None,
+        limit: int | None = None,
     ) -> Iterator[EventBatch]:
         """Yield what `read_all` does by columns, for many events: in batches, none of them empty.
 
         Args:
             after: only positions above this one.
             until: only positions up to this one.
+            query: only events that match it.
             types: only events of these types.
             category: only streams of this category.
+            limit: at most so many events.
         """
         ...
 

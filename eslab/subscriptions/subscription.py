@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from eslab.events import RecordedEvent
+from eslab.events import EventBatch, Query, RecordedEvent
 from eslab.store.port import EventStore
 
 __all__ = ["Batch", "Subscription"]
@@ -16,9 +17,10 @@ class Batch:
     """Events to handle together.
 
     Attributes:
-        events: those of the wanted types with a position in (after, scanned].
+        events: the wanted ones with a position in (after, scanned].
+        columns: the same by columns, in one or several parts, if they were asked for like that.
         after: the checkpoint that the batch begins behind.
-        scanned: the checkpoint that the batch leads to, also over events of other types.
+        scanned: the checkpoint that the batch leads to, also over events that are not wanted.
         head: the last position of the log when it was read.
     """
 
@@ -26,6 +28,10 @@ class Batch:
     after: int
     scanned: int
     head: int
+    columns: Sequence[EventBatch] = ()
+
+    def __len__(self) -> int:
+        return len(self.events) or sum(map(len, self.columns))
 
 
 class Subscription:
@@ -35,23 +41,40 @@ class Subscription:
         store: the source.
         types: the names of the wanted types.
         size: the events in a batch, at most.
+        category: only those in streams of this category.
+        tags: only those that have all of these tags.
+        columns: give them by columns, which is quicker, and lacks their ids, tags and metadata.
     """
 
-    def __init__(self, store: EventStore, types: frozenset[str], *, size: int) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        types: frozenset[str],
+        *,
+        size: int,
+        category: str | None = None,
+        tags: Sequence[str] = (),
+        columns: bool = False,
+    ) -> None:
         self._store = store
-        self._types = types
         self._size = size
+        self._columns = columns
+        self._wanted: dict[str, Any] = {"types": types, "category": category, "limit": size}
+        if tags:
+            self._wanted["query"] = Query.of(tags=tags)
 
     def read(self, after: int) -> Batch | None:
         """Return the batch behind the checkpoint `after`; None when there is nothing behind it."""
         head = self._store.head()
         if head <= after:
             return None
-        events = list(
-            self._store.read_all(after=after, until=head, types=self._types, limit=self._size)
-        )
-        scanned = events[-1].position if len(events) == self._size else head
-        return Batch(events, after, scanned, head)
+        if self._columns:
+            parts = list(self._store.read_batches(after=after, until=head, **self._wanted))
+            full = sum(map(len, parts)) == self._size
+            return Batch((), after, parts[-1].positions[-1] if full else head, head, parts)
+        events = list(self._store.read_all(after=after, until=head, **self._wanted))
+        full = len(events) == self._size
+        return Batch(events, after, events[-1].position if full else head, head)
 
     def follow(self, after: int, *, timeout: float | None = None) -> Iterator[Batch]:
         """Yield the batches behind the checkpoint `after`, and then those of new events.

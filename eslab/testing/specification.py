@@ -7,37 +7,45 @@ does not raises AssertionError with a diff.
 
 from __future__ import annotations
 
-import difflib
-import html
 import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, overload
 
 from pydantic import BaseModel
 
-from eslab.aggregates import Definition, Sourced, is_definition
+from eslab.aggregates import Definition, Sourced
 from eslab.errors import InputError
 from eslab.events import Event
+from eslab.projections import Projection
 from eslab.schema import encode
+from eslab.testing.differences import diff, lines, parts_of, table
+from eslab.testing.read_models import GivenRows
 
 __all__ = ["Given", "Outcome", "given"]
 
 T = TypeVar("T", bound=Sourced)
 
 
-def given(*events: Event, of: Definition[T], id: str = "1") -> Given[T]:
+@overload
+def given(*events: Event, of: Definition[T], id: str = "1") -> Given[T]: ...
+@overload
+def given(*events: Event | tuple[str, Event], of: Projection, id: str = "1") -> GivenRows: ...
+def given(
+    *events: Event | tuple[str, Event], of: Definition[Any] | Projection, id: str = "1"
+) -> Given[Any] | GivenRows:
     """Begin a specification with what has happened.
 
     Args:
-        events: of the stream, in order; none for one that does not exist yet.
-        of: the class of the aggregate, or the decider. ``functools.partial(given, of=...)`` says
-            it once for many specifications.
+        events: of the stream, in order; none for one that does not exist yet. For a projection
+            also pairs of a stream id and an event.
+        of: the class of the aggregate, the decider, or a projection.
+            ``functools.partial(given, of=...)`` says it once for many specifications.
         id: the identity, where the rules look at it.
 
     Raises:
-        InputError: these are no events, or that is neither an aggregate's class nor a decider.
+        InputError: these are no events, or that is neither of them.
         SchemaError: one of the events is none of the stream's.
 
     Example:
@@ -52,12 +60,37 @@ def given(*events: Event, of: Definition[T], id: str = "1") -> Given[T]:
         >>> opened.when(CloseAccount(account_id="1")).then()
         Traceback (most recent call last):
         AssertionError: ...
+
+        A projection is given events, and then there are rows:
+
+        >>> from eslab import Projection, Row, Rows, on
+        >>> class Balance(Row, key="owner"):
+        ...     owner: str
+        ...     accounts: int = 0
+        >>> class Balances(Projection):
+        ...     row = Balance
+        ...     @on
+        ...     def opened(self, event: AccountOpened, rows: Rows[Balance]) -> None:
+        ...         rows.ensure(owner=event.owner).accounts += 1
+        >>> given(AccountOpened(owner="Ann"), of=Balances()).then_rows(
+        ...     Balance(owner="Ann", accounts=1))
+        Given AccountOpened(owner='Ann', limit=0) in given-1
+        By    <Balances balances: AccountOpened>
+        Then  Balance(owner='Ann', accounts=1)
     """
+    if isinstance(of, Projection):
+        stream_id = f"{of.category or 'given'}-{id}"
+        pairs = [event if isinstance(event, tuple) else (stream_id, event) for event in events]
+        return GivenRows(of, pairs)
+    listed = tuple(event for event in events if isinstance(event, Event))
     if wrong := [event for event in events if not isinstance(event, Event)]:
         raise InputError(f"given() takes events, not {wrong[0]!r:.200}")
-    if not is_definition(of):
-        raise InputError(f"of= takes the class of an aggregate, or a decider, not {of!r:.200}")
-    return Given(of, id, events)
+    if not isinstance(of, Definition):
+        raise InputError(
+            f"of= takes the class of an aggregate, a decider, or a projection such as Orders(), "
+            f"not {of!r:.200}"
+        )
+    return Given(of, id, listed)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,7 +133,7 @@ class Given(Generic[T]):
         return Outcome(self.events, message, subject, error)
 
     def __repr__(self) -> str:
-        return "\n".join(_lines("Given", map(repr, self.events)))
+        return "\n".join(lines("Given", map(repr, self.events)))
 
 
 class Outcome:
@@ -137,7 +170,7 @@ class Outcome:
         if [_content(event) for event in self.events] != [_content(event) for event in events]:
             raise AssertionError(
                 f"{self._told()}\nother events were expected "
-                f"(-) than were recorded (+):\n{_diff(_text(events), _text(self.events))}"
+                f"(-) than were recorded (+):\n{diff(events, self.events)}"
             )
         return self
 
@@ -185,7 +218,7 @@ class Outcome:
         if wanted != found:
             raise AssertionError(
                 f"{self._told()}\nanother state was expected (-) than is (+):\n"
-                f"{_diff(_pretty(wanted), _pretty(found))}"
+                f"{diff([wanted], [found])}"
             )
         return self
 
@@ -202,23 +235,16 @@ class Outcome:
         return [("Given", list(map(repr, self._given))), ("When", [asked])]
 
     def _told(self) -> str:
-        return "\n".join(line for name, items in self._parts() for line in _lines(name, items))
+        return "\n".join(line for name, items in self._parts() for line in lines(name, items))
 
     def _followed(self) -> list[str]:
         return [_named(self._error)] if self._error else list(map(repr, self.events))
 
     def __repr__(self) -> str:
-        return "\n".join([self._told(), *_lines("Then", self._followed())])
+        return "\n".join([self._told(), *lines("Then", self._followed())])
 
     def _repr_html_(self) -> str:
-        parts = [*self._parts(), ("Then", self._followed())]
-        rows = "".join(
-            f"<tr><th style='text-align:left;vertical-align:top'>{name}</th>"
-            f"<td style='text-align:left'>"
-            f"{'<br>'.join(map(html.escape, items)) or '<i>nothing</i>'}</td></tr>"
-            for name, items in parts
-        )
-        return f"<table>{rows}</table>"
+        return table([*self._parts(), ("Then", self._followed())])
 
 
 def _is_lazy(function: Callable[..., Any]) -> bool:
@@ -230,7 +256,7 @@ def _part(state: Any, name: str) -> Any:
     try:
         return state[name] if isinstance(state, dict) else getattr(state, name)
     except (KeyError, AttributeError):
-        known = ", ".join(_parts(state)) or f"it is {state!r:.200}"
+        known = ", ".join(parts_of(state)) or f"it is {state!r:.200}"
         raise InputError(f"the state has no {name!r}; there is: {known}") from None
 
 
@@ -239,38 +265,9 @@ def _content(event: Event) -> tuple[str, int, str]:
     return encode(event).content
 
 
-def _lines(name: str, items: Any) -> list[str]:
-    first, *rest = list(items) or ["nothing"]
-    return [f"{name:<5} {first}", *(f"{'':<5} {item}" for item in rest)]
-
-
 def _shown(events: tuple[Event, ...]) -> str:
     return ", ".join(map(repr, events)) or "nothing"
 
 
 def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _text(events: tuple[Event, ...]) -> list[str]:
-    return [line for event in events for line in _pretty(event)]
-
-
-def _pretty(value: Any) -> list[str]:
-    """Return a value, one line for each of its parts, so that a diff shows what differs."""
-    if not (isinstance(value, BaseModel) or _parts(value)):
-        return [repr(value)]
-    lines = (f"    {name} = {part!r}" for name, part in _parts(value).items())
-    return [type(value).__name__, *lines]
-
-
-def _parts(value: Any) -> dict[str, Any]:
-    """Return what a value is made of, by names, if it is."""
-    if isinstance(value, (BaseModel, dict)):
-        return dict(value)
-    fields = getattr(value, "__dataclass_fields__", ())
-    return {name: getattr(value, name) for name in fields}
-
-
-def _diff(expected: list[str], found: list[str]) -> str:
-    return "\n".join(line for line in difflib.ndiff(expected, found) if not line.startswith("?"))

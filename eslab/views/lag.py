@@ -12,9 +12,9 @@ from plotly.subplots import make_subplots
 
 from eslab.projections import Projection
 from eslab.projections.lag import (
-    LAG_HISTORY_SQL,
     ProjectionLag,
     history_parameters,
+    history_sql,
     lag_history,
     projection_lag,
 )
@@ -197,7 +197,7 @@ def _subtitle(history: pd.DataFrame, measured: dict[str, ProjectionLag]) -> str:
 
 def _sql(projections: Sequence[Projection], *, at: datetime) -> str:
     queries = [
-        with_values(LAG_HISTORY_SQL, history_parameters(projection, at=at))
+        with_values(history_sql(projection), history_parameters(projection, at=at))
         for projection in projections
     ]
     if len(queries) <= 1:

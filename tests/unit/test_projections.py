@@ -20,9 +20,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import create_model
 
-from eslab import Event, InputError, Lab, Projection, ProjectionError, RecordedEvent, Row, Rows, on
+from eslab import (
+    Event,
+    InputError,
+    Lab,
+    Projection,
+    ProjectionError,
+    RecordedEvent,
+    RegistrationError,
+    Row,
+    Rows,
+    on,
+)
 from eslab.projections import ProjectionRunner
 from eslab.store.duckdb.store import DuckDBTransaction
+from eslab.testing import given as given_rows
 
 
 class Counted(Event):
@@ -331,7 +343,7 @@ def test_rows_are_asked_for_by_their_whole_key_in_its_types() -> None:
 
 def test_rows_are_for_handlers(lab: Lab) -> None:
     with pytest.raises(ProjectionError, match="handlers"):
-        Rows(Totals()).get(key="a")
+        Rows(Total, "rm.totals").get(key="a")
 
 
 def test_put_and_get(lab: Lab) -> None:
@@ -348,6 +360,231 @@ def test_put_and_get(lab: Lab) -> None:
     fill(lab)
     lab.run()
     assert held(lab, "putting") == [("a", 3, 0), ("b", 2, 0), ("c", 1, 0)]
+
+
+def test_rows_are_taken_away(lab: Lab) -> None:
+    class Odd(Projection):
+        row = Total
+        batch = 2
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Total]) -> None:
+            if rows.get(key=event.key) is None:
+                rows.ensure(key=event.key)
+            else:
+                rows.delete(key=event.key)
+            rows.delete(key="nobody")
+
+    lab.project(Odd())
+    fill(lab, "abacabaab")
+    lab.run()
+    counts = Counter("abacabaab")
+    assert [key for key, _, _ in held(lab, "odd")] == sorted(k for k, n in counts.items() if n % 2)
+
+
+# Several tables, and only some events.
+
+
+class Customer(Row, key="name"):
+    name: str
+    orders: int = 0
+
+
+class Order(Row, key="number", table="orders"):
+    number: int
+    name: str
+    stream_id: str
+
+
+class Ordered(Event, tags=("name",)):
+    number: int
+    name: str
+
+
+class Shop(Projection):
+    tables = Customer, Order
+
+    @on
+    def ordered(
+        self,
+        event: Ordered,
+        recorded: RecordedEvent,
+        orders: Rows[Order],
+        customers: Rows[Customer],
+    ) -> None:
+        orders.put(Order(number=event.number, name=event.name, stream_id=recorded.stream_id))
+        customers.ensure(name=event.name).orders += 1
+
+
+def order(lab: Lab, *numbers: int, category: str = "order") -> None:
+    for number in numbers:
+        name = "Ann" if number % 3 else "Bob"
+        lab.append(f"{category}-{number}", [Ordered(number=number, name=name)])
+
+
+def test_a_projection_has_several_tables(lab: Lab) -> None:
+    lab.project(Shop())
+    order(lab, 1, 2, 3)
+    lab.run()
+    assert held(lab, "customer") == [("Ann", 2), ("Bob", 1)]
+    assert lab.sql("select number, name from orders order by 1").fetchall() == [
+        (1, "Ann"),
+        (2, "Ann"),
+        (3, "Bob"),
+    ]
+    assert checkpoint(lab, "shop") == 3
+    with pytest.raises(RegistrationError, match="orders"):
+        lab.project(type("Other", (Totals,), {"name": "orders", "__module__": __name__})())
+
+
+def test_each_handler_takes_the_tables_that_it_names() -> None:
+    def both(self: Any, event: Ordered, orders: Rows[Order], more: Rows[Total]) -> None: ...
+    def none(self: Any, event: Ordered, orders: Any) -> None: ...
+
+    for bad in (both, none):
+        with pytest.raises(ProjectionError, match=r"as one of Rows\[Customer\], Rows\[Order\]"):
+            type("Bad", (Projection,), {"tables": (Customer, Order), "bad": on(bad)})
+    with pytest.raises(ProjectionError, match="would both be the table 'customer'"):
+        type("Bad", (Shop,), {"tables": (Customer, create_model("Customer", __base__=Customer))})
+    for bad_tables in ((), (Customer, Ordered), Ordered):
+        with pytest.raises(ProjectionError, match="subclass"):
+            type("Bad", (Shop,), {"tables": bad_tables})
+    with pytest.raises(ProjectionError, match=r"row = .* and tables"):
+        type("Bad", (Shop,), {"row": Order})
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"category": "order"},
+        {"tags": ("name:Bob",)},
+        {"tags": "name:Bob", "category": "order"},
+        {"category": "nobody"},
+        {"tags": ("name:Bob", "name:Ann")},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_only_events_of_a_category_with_some_tags(
+    lab: Lab, filters: dict[str, Any], recorded: bool
+) -> None:
+    if recorded:
+
+        def ordered(
+            self: Any, event: Ordered, rows: Rows[Customer], recorded: RecordedEvent
+        ) -> None:
+            rows.ensure(name=event.name).orders += 1
+    else:
+
+        def ordered(self: Any, event: Ordered, rows: Rows[Customer]) -> None:  # type: ignore[misc]
+            rows.ensure(name=event.name).orders += 1
+
+    parts = {"row": Customer, "batch": 3, "ordered": on(ordered), "__module__": __name__}
+    some = type("Some", (Projection,), {**parts, **filters})()
+    lab.project(some)
+    order(lab, *range(1, 9))
+    order(lab, *range(10, 14), category="return")
+    before = lab.lag().df
+    wanted: Counter[str] = Counter()
+    last = 0
+    for event in lab.store.read_all():
+        tags = set(some.tags)
+        if tags <= set(event.tags) and event.stream_id.startswith(some.category or ""):
+            wanted[event.data["name"]] += 1
+            last = event.position
+    assert before["lag_events"].iloc[-1] == wanted.total()
+    lab.run()
+    assert held(lab, "some") == sorted(wanted.items())
+    assert checkpoint(lab, "some") == lab.store.head() >= last
+    assert lab.lag().df["lag_events"].iloc[-1] == 0
+    pairs = [(e.stream_id, Ordered(**e.data)) for e in lab.store.read_all()]
+    given_rows(*pairs, of=some).then_rows(
+        *(Customer(name=name, orders=orders) for name, orders in wanted.items())
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "match"),
+    [({"category": "a-b"}, "category"), ({"category": 3}, "category"), ({"tags": [3]}, "tags")],
+)
+def test_a_filter_is_what_it_can_be(filters: dict[str, Any], match: str) -> None:
+    with pytest.raises(ProjectionError, match=match):
+        type("Bad", (Totals,), {"__module__": __name__, **filters})
+
+
+def test_of_a_large_table_a_batch_reads_at_once_what_it_needs(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one statement an event: handlers are tried first, to see which rows they ask for."""
+    monkeypatch.setattr("eslab.projections.rows.MAX_ROWS", 5)
+
+    class Large(Totals):
+        name = "totals"
+        batch = 10
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Total], recorded: RecordedEvent) -> None:
+            row = rows.ensure(key=event.key)
+            row.total += event.by
+            row.last = recorded.position
+            if row.total == 3:  # it asks for another one, of which the first look knows nothing
+                rows.ensure(key=f"{event.key} three").last = recorded.position
+
+    asked: list[str] = []
+    execute = DuckDBTransaction.execute
+
+    def watched(self: Any, statement: str, parameters: Any = ()) -> Any:
+        asked.append(statement)
+        return execute(self, statement, parameters)
+
+    monkeypatch.setattr(DuckDBTransaction, "execute", watched)
+    lab.project(Large())
+    keys = [f"k{number % 40}" for number in range(200)]
+    lab.append("counter-1", [Counted(key=key) for key in keys])
+    lab.run()
+    rows = {key: (total, last) for key, total, last in held(lab)}
+    assert len(rows) == 80
+    for place in range(40):
+        assert rows[f"k{place}"] == (5, 161 + place)
+        assert rows[f"k{place} three"] == (0, 81 + place)
+    reads = [
+        statement for statement in asked if statement.startswith("select") and "rm." in statement
+    ]
+    assert len(reads) <= 1 + 20 + 4  # and where it is asked for others
+
+
+def test_what_a_projection_makes_of_events_is_an_example() -> None:
+    shop = Shop()
+    ann = Ordered(number=1, name="Ann")
+    outcome = given_rows(ann, of=shop, id="7")
+    assert (
+        outcome.then_rows(
+            Order(number=1, name="Ann", stream_id="given-7"), Customer(name="Ann", orders=1)
+        )
+        is outcome
+    )
+    assert repr(outcome).splitlines() == [
+        "Given Ordered(number=1, name='Ann') in given-7",
+        "By    <Shop shop: Ordered>",
+        "Then  Customer(name='Ann', orders=1)",
+        "      Order(number=1, name='Ann', stream_id='given-7')",
+    ]
+    assert "<td" in outcome._repr_html_()
+    given_rows(of=shop).then_rows()
+    with pytest.raises(
+        AssertionError, match=r"(?s)other rows .*-     orders = 2.*\+     orders = 1"
+    ):
+        outcome.then_rows(
+            Customer(name="Ann", orders=2), Order(number=1, name="Ann", stream_id="given-7")
+        )
+    with pytest.raises(AssertionError, match="other rows"):
+        outcome.then_rows()
+    with pytest.raises(AssertionError, match="other rows"):
+        given_rows(of=shop).then_rows(Customer(name="Ann"))
+    with pytest.raises(InputError, match="takes rows"):
+        outcome.then_rows("Ann")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a projection such as Orders"):
+        given_rows(of=Shop)  # type: ignore[call-overload]
 
 
 def test_a_paused_projection_waits(lab: Lab) -> None:

@@ -169,7 +169,9 @@ def test_what_cannot_have_happened_or_cannot_be_asked() -> None:
     with pytest.raises(InputError, match="class of errors"):
         opened.when(deposit).then_raises("refused")  # type: ignore[arg-type]
     for what in (AccountState, Sourced, Aggregate, "account", None):
-        with pytest.raises(InputError, match="the class of an aggregate, or a decider"):
+        with pytest.raises(
+            InputError, match="the class of an aggregate, a decider, or a projection"
+        ):
             given(of=what)  # type: ignore[arg-type]
 
 
