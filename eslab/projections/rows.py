@@ -54,6 +54,9 @@ class Row(BaseModel):
             cls.key_fields = (key,) if isinstance(key, str) else tuple(key)
         if table is not None:
             cls.table = table
+        if not cls.model_config.get("validate_assignment"):
+            # What a handler leaves is checked when it is stored: a tenth of the time.
+            cls.__setattr__ = object.__setattr__  # type: ignore[method-assign]
         if not cls.key_fields or (set(cls.key_fields) - cls.model_fields.keys()):
             raise ProjectionError(
                 f"{cls.__qualname__}: a row needs key=(...) with names of its fields "

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import repeat
-from typing import NamedTuple, Protocol
+from operator import length_hint
+from typing import Any, Protocol
 
 from eslab.clock import Scheduler
 from eslab.errors import EslabError, ProjectionError, StoreClosedError, StoreError
-from eslab.events import Event, EventBatch, RecordedEvent
+from eslab.events import Event, EventBatch
 from eslab.garbage import garbage_kept
 from eslab.projections.projection import Projection
+from eslab.projections.rows import Rows
 from eslab.schema import EventRegistry, columns_of
 from eslab.store.port import EventStore, ReadModels, Transaction
-from eslab.subscriptions import Batch, Subscription
+from eslab.subscriptions import Batch, Part, Subscription
 
 __all__ = ["ProjectionRunner", "ProjectionStore"]
 
 
 class ProjectionStore(EventStore, ReadModels, Protocol):
     """A store that keeps read models beside its log."""
-
-
-class Place(NamedTuple):
-    """Where an event is in a batch of columns."""
-
-    batch: EventBatch
-    place: int
-
-    def __repr__(self) -> str:
-        return self.batch.shown(self.place)
-
-
-Recorded = RecordedEvent | Place
 
 
 class ProjectionRunner:
@@ -137,12 +125,12 @@ class ProjectionRunner:
     def _apply(self, batch: Batch, *, started_at: datetime) -> None:
         self._checkpoint = None  # not known again until the commit has returned
         try:
-            events = self._decoded(batch)
             with self._store.transaction() as transaction:
                 for rows in self._rows:
                     rows.begin(transaction)
-                self._look_ahead(events)
-                self._handle(events)
+                self._look_ahead(batch)
+                for part in batch.parts:
+                    self._handle(part, self._rows)
                 for rows in self._rows:
                     rows.flush()
                 self._move(transaction, batch, started_at)
@@ -159,26 +147,7 @@ class ProjectionRunner:
             raise self.error from error
         self._checkpoint = batch.scanned
 
-    def _decoded(self, batch: Batch) -> list[tuple[Event, Recorded]]:
-        """Return the events of a batch, each with what was recorded of it."""
-        decode, decode_batch = self._registry.decode, self._registry.decode_batch
-        found: list[tuple[Event, Recorded]] = []
-        for recorded in batch.events:
-            with self._stopping_at(recorded):
-                found.append((decode(recorded), recorded))
-        for part in batch.columns:
-            with garbage_kept():
-                try:
-                    events = decode_batch(part)
-                except EslabError:  # which one it is
-                    for place in range(len(part)):
-                        with self._stopping_at(Place(part, place)):
-                            decode_batch(part.take([place]))
-                    raise
-                found += zip(events, map(Place, repeat(part), range(len(part))), strict=True)
-        return found
-
-    def _look_ahead(self, events: Sequence[tuple[Event, Recorded]]) -> None:
+    def _look_ahead(self, batch: Batch) -> None:
         """Read the rows at once that a batch needs, of tables that are too large to be held.
 
         Handlers change nothing but rows: so they are tried on copies, to see which they ask for;
@@ -187,32 +156,52 @@ class ProjectionRunner:
         more = not all(rows.whole for rows in self._rows)
         while more:
             scratch = [rows.scratch() for rows in self._rows]
-            for event, recorded in events:
-                with suppress(Exception):  # it may need what is not read yet
-                    self.projection.handle(event, scratch, recorded)
+            for part in batch.parts:
+                for place, event in enumerate(self._decoded(part)):
+                    recorded = None if isinstance(part, EventBatch) else part[place]
+                    with suppress(Exception):  # it may need what is not read yet
+                        self.projection.handle(event, scratch, recorded)
             missing = [tried.missing() for tried in scratch]
             for rows, keys in zip(self._rows, missing, strict=True):
                 rows.load(keys)
             more = any(missing)
 
-    def _handle(self, events: Sequence[tuple[Event, Recorded]]) -> None:
-        handle, rows = self.projection.handle, self._rows
-        for event, recorded in events:
-            try:
-                handle(event, rows, recorded)
-            except Exception as error:
-                raise self._stopped(recorded, error) from error
-
-    @contextmanager
-    def _stopping_at(self, recorded: Recorded) -> Iterator[None]:
+    def _handle(self, part: Part, rows: Sequence[Rows[Any]]) -> None:
+        handle = self.projection.handle
+        events = self._decoded(part)
+        left = iter(events)
         try:
-            yield
+            if isinstance(part, EventBatch):
+                for event in left:
+                    handle(event, rows)
+            else:
+                for event, recorded in zip(left, part, strict=True):
+                    handle(event, rows, recorded)
         except Exception as error:
-            raise self._stopped(recorded, error) from error
+            place = len(events) - length_hint(left) - 1
+            raise self._stopped(part, place, error) from error
 
-    def _stopped(self, recorded: Recorded, error: Exception) -> ProjectionError:
+    def _decoded(self, part: Part) -> list[Event]:
+        with garbage_kept():
+            try:
+                if isinstance(part, EventBatch):
+                    return self._registry.decode_batch(part)
+                return [self._registry.decode(recorded) for recorded in part]
+            except EslabError:
+                for place in range(len(part)):  # which one it is
+                    try:
+                        if isinstance(part, EventBatch):
+                            self._registry.decode_batch(part.take([place]))
+                        else:
+                            self._registry.decode(part[place])
+                    except EslabError as error:
+                        raise self._stopped(part, place, error) from error
+                raise
+
+    def _stopped(self, part: Part, place: int, error: Exception) -> ProjectionError:
+        shown = part.shown(place) if isinstance(part, EventBatch) else repr(part[place])
         return ProjectionError(
-            f"projection {self.projection.name!r} stopped at {recorded!r}: "
+            f"projection {self.projection.name!r} stopped at {shown}: "
             f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
             f"Mend the handler, and define and project it again"
         )

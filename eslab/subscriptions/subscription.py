@@ -9,7 +9,9 @@ from typing import Any
 from eslab.events import EventBatch, Query, RecordedEvent
 from eslab.store.port import EventStore
 
-__all__ = ["Batch", "Subscription"]
+__all__ = ["Batch", "Part", "Subscription"]
+
+Part = Sequence[RecordedEvent] | EventBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +19,24 @@ class Batch:
     """Events to handle together.
 
     Attributes:
-        events: the wanted ones with a position in (after, scanned].
-        columns: the same by columns, in one or several parts, if they were asked for like that.
+        parts: the wanted events with a position in (after, scanned], in one or several parts.
         after: the checkpoint that the batch begins behind.
         scanned: the checkpoint that the batch leads to, also over events that are not wanted.
         head: the last position of the log when it was read.
     """
 
-    events: Sequence[RecordedEvent]
+    parts: Sequence[Part]
     after: int
     scanned: int
     head: int
-    columns: Sequence[EventBatch] = ()
+
+    @property
+    def events(self) -> list[RecordedEvent]:
+        """The events one by one, unless they were asked for by columns."""
+        return [e for part in self.parts if not isinstance(part, EventBatch) for e in part]
 
     def __len__(self) -> int:
-        return len(self.events) or sum(map(len, self.columns))
+        return sum(map(len, self.parts))
 
 
 class Subscription:
@@ -71,10 +76,10 @@ class Subscription:
         if self._columns:
             parts = list(self._store.read_batches(after=after, until=head, **self._wanted))
             full = sum(map(len, parts)) == self._size
-            return Batch((), after, parts[-1].positions[-1] if full else head, head, parts)
+            return Batch(parts, after, parts[-1].positions[-1] if full else head, head)
         events = list(self._store.read_all(after=after, until=head, **self._wanted))
         full = len(events) == self._size
-        return Batch(events, after, events[-1].position if full else head, head)
+        return Batch([events], after, events[-1].position if full else head, head)
 
     def follow(self, after: int, *, timeout: float | None = None) -> Iterator[Batch]:
         """Yield the batches behind the checkpoint `after`, and then those of new events.

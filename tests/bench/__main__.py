@@ -104,7 +104,7 @@ CONTESTS = [
         ours.replay_frame, "eventsourcing POPO", peers.replay_popo, 10,
     ),
     Contest(
-        "projection with Python handlers", "event", 20_000,
+        "projection with Python handlers", "event", 200_000,
         ours.project, "eventsourcing POPO", peers.project_popo, 2,
     ),
 ]  # fmt: skip

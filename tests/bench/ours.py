@@ -82,7 +82,7 @@ class Names(Projection):
     """What both sides project."""
 
     row = Count
-    batch = 5_000
+    batch = 20_000
 
     @on
     def named(self, event: Named, rows: Rows[Count]) -> None:

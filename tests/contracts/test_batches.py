@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from eslab import Event, EventStore, InputError, NewEvent, SchemaError, UnknownEventTypeError
+from eslab import (
+    Event,
+    EventStore,
+    InputError,
+    NewEvent,
+    Query,
+    SchemaError,
+    UnknownEventTypeError,
+)
 from eslab.events import EventBatch
 from eslab.schema import EventRegistry
 from eslab.store.rows import BATCH_ROWS
@@ -17,8 +25,9 @@ class Counted(Event):
     n: int
 
 
-class Named(Event):
+class Named(Event, tags=("five",)):
     name: str
+    five: int = 5
 
 
 def fill(store: EventStore, count: int) -> None:
@@ -58,6 +67,14 @@ def expected(store: EventStore, **options: Any) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize(
     "options",
     [
+        {"limit": 0},
+        {"limit": 1},
+        {"limit": BATCH_ROWS},
+        {"limit": BATCH_ROWS + 1, "after": 3, "types": [Counted]},
+        {"limit": 10**6},
+        {"query": Query.of(types=[Named])},
+        {"query": Query.of(tags=["five:5"]), "limit": 30},
+        {"query": Query.of(tags=["five:5", "nobody"])},
         {},
         {"after": 1_000},
         {"after": 10, "until": 2_105},

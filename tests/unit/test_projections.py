@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import create_model
+from pydantic import ConfigDict, ValidationError, create_model
 
 from eslab import (
     Event,
@@ -360,6 +360,32 @@ def test_put_and_get(lab: Lab) -> None:
     fill(lab)
     lab.run()
     assert held(lab, "putting") == [("a", 3, 0), ("b", 2, 0), ("c", 1, 0)]
+
+
+def test_what_is_no_column_is_not_kept_in_silence(lab: Lab) -> None:
+    class Typing(Projection):
+        row = Total
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Total]) -> None:
+            rows.ensure(key=event.key).totl = 1  # type: ignore[attr-defined]
+
+    lab.project(Typing())
+    fill(lab, "a")
+    with pytest.raises(ProjectionError, match=r"(?s)cannot be stored.*totl"):
+        lab.run()
+    assert held(lab, "typing") == []
+
+
+def test_a_row_may_check_what_is_assigned(lab: Lab) -> None:
+    class Strict(Row, key="key"):
+        model_config = ConfigDict(validate_assignment=True)
+        key: str
+        total: int = 0
+
+    row = Strict(key="a")
+    with pytest.raises(ValidationError):
+        row.total = "x"  # type: ignore[assignment]
 
 
 def test_rows_are_taken_away(lab: Lab) -> None:

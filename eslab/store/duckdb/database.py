@@ -787,7 +787,9 @@ def _windows(
     """
     where, values = _where(selection)
     after, until, limit = selection.after, selection.until, selection.limit
-    span = PAGE if limit is None else max(1, min(PAGE, limit if not where else PAGE // 4))
+    span = PAGE
+    if limit is not None:  # where not all match, a little more is read than is asked for
+        span = max(1, min(PAGE, limit if not where else max(limit, PAGE // 4)))
     if cover is not None:
         where += " and l.stream_id in (select unnest(?::integer[]))"
         values.append(cover.numbers)
