@@ -14,8 +14,9 @@
     ├── DomainError                 a command was refused by the domain: nothing was recorded
     ├── MessagingError              commands, queries and what handles them
     │   ├── HandlerNotFoundError    nothing handles messages of that type
-    │   ├── HandlerError            a handler gave something that it may not give
-    │   └── NotAuthorisedError      whoever sent a message may not
+    │   ├── HandlerError            a handler or middleware gave something that it may not give
+    │   ├── NotAuthorisedError      whoever sent a message may not
+    │   └── StaleReadError          a read model is not yet as far as a query wants it
     ├── StoreError                  the event store
     │   ├── StoreOpenError          the file cannot be opened as a store
     │   ├── StoreClosedError        it was closed
@@ -58,6 +59,7 @@ __all__ = [
     "RegistrationError",
     "SagaError",
     "SchemaError",
+    "StaleReadError",
     "StoreClosedError",
     "StoreError",
     "StoreFailedError",
@@ -158,11 +160,15 @@ class HandlerNotFoundError(MessagingError):
 
 
 class HandlerError(MessagingError):
-    """A handler gave something that it may not give; nothing was recorded."""
+    """A handler or middleware gave something that it may not give."""
 
 
 class NotAuthorisedError(MessagingError):
     """Whoever sent the message may not; it was not handled."""
+
+
+class StaleReadError(MessagingError):
+    """A read model has not seen what a query wants it to have seen; nothing was answered."""
 
 
 class StoreError(EslabError):

@@ -27,7 +27,14 @@ from eslab.aggregates import (
 )
 from eslab.bus import LocalBus, Relay
 from eslab.clock import Clock, RandomIds, SeededIds, SystemClock, VirtualClock, random_id
-from eslab.errors import ClockError, EslabError, InputError, StreamNotFoundError
+from eslab.errors import (
+    ClockError,
+    EslabError,
+    InputError,
+    StaleReadError,
+    StoreClosedError,
+    StreamNotFoundError,
+)
 from eslab.events import (
     ANY,
     AsOf,
@@ -39,7 +46,15 @@ from eslab.events import (
     category_of,
     type_name,
 )
-from eslab.messaging import Command, CommandBus, ConsistencyToken, Middleware, QueryBus, ReadQuery
+from eslab.messaging import (
+    Command,
+    CommandBus,
+    ConsistencyToken,
+    Middleware,
+    QueryBus,
+    Readiness,
+    ReadQuery,
+)
 from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
 from eslab.projections import Projection, ProjectionRunner
@@ -310,13 +325,89 @@ class Lab:
 
         return await asyncio.to_thread(execute)
 
-    def query(self, query: ReadQuery, *, metadata: Metadata | None = None) -> Any:
+    def query(
+        self,
+        query: ReadQuery,
+        *,
+        at_least: ConsistencyToken | None = None,
+        stale_ok: bool = False,
+        metadata: Metadata | None = None,
+    ) -> Any:
         """Return the answer of the function that is registered for a query by `handles`.
+
+        Args:
+            query: what is asked.
+            at_least: what a command returned: the read models have seen what it recorded before
+                the query is answered, so that one reads what one wrote.
+            stale_ok: answer also if they cannot: where one is paused, or failed.
+            metadata: who asks.
 
         Raises:
             HandlerNotFoundError: nothing answers it.
+            StaleReadError: a projection is paused or failed before it had seen `at_least`.
+            InputError: that is a token of another store, or of another epoch of it.
+
+        Example:
+            >>> from eslab.simulation.scenarios import accounts
+            >>> class GetHead(ReadQuery):
+            ...     pass
+            >>> with Lab(seed=7) as lab:
+            ...     lab.register(accounts.account)
+            ...     @lab.handles
+            ...     def head(query: GetHead) -> int:
+            ...         return lab.store.head()
+            ...     token = lab.execute(accounts.OpenAccount(account_id="a-1", owner="Ann"))
+            ...     lab.query(GetHead(), at_least=token)
+            1
         """
+        if at_least is not None and not (ready := self.wait(at_least)) and not stale_ok:
+            raise StaleReadError(
+                f"{query!r:.200} is to be answered as of {at_least!r}, and {ready!r}; resume or "
+                f"mend what is behind, or ask with stale_ok=True"
+            )
         return self._queries.ask(query, metadata=metadata)
+
+    def wait(self, token: ConsistencyToken, *projections: str) -> Readiness:
+        """Let projections see what a command recorded, and say whether they did.
+
+        What is due is done here and now, on this thread; a virtual clock moves along. A projection
+        that is paused, or was stopped by an error, is not waited for.
+
+        Args:
+            token: what the command returned.
+            projections: their names; by default all of this lab.
+
+        Raises:
+            InputError: there is no such projection, or the token is of another store, or of
+                another epoch of it.
+        """
+        if not isinstance(token, ConsistencyToken):
+            raise InputError(f"a token is what execute() returned, not {token!r:.200}")
+        if (token.store_id, token.epoch) != (self.store.store_id, self.store.epoch):
+            raise InputError(
+                f"{token!r} is of another store, or of another epoch of it: this one is in epoch "
+                f"{self.store.epoch}; what was recorded there may not be here"
+            )
+        runners = [self._projection(name) for name in projections or self._projections]
+        if any(runner.active and runner.checkpoint < token.position for runner in runners):
+            self._require_current()
+            try:
+                self.run()
+            except StoreClosedError:
+                raise
+            except EslabError:
+                pass  # of whichever worker: those that are waited for are asked below
+        behind = {
+            runner.projection.name: token.position - runner.checkpoint
+            for runner in runners
+            if runner.checkpoint < token.position
+        }
+        causes = {
+            runner.projection.name: runner.error
+            for runner in runners
+            if runner.error is not None and runner.projection.name in behind
+        }
+        return Readiness("failed" if causes else "stale" if behind else "ready", behind, causes)
 
     def _mint(self) -> uuid.UUID:
         """Return an id for a message; with a seed the same one at the same place of a run."""

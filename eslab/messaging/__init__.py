@@ -4,7 +4,7 @@ from eslab.messaging.commands import Command, CommandBus
 from eslab.messaging.envelope import Envelope, Middleware, handling
 from eslab.messaging.middleware import authorised, logged, timed
 from eslab.messaging.queries import QueryBus, ReadQuery
-from eslab.messaging.tokens import ConsistencyToken
+from eslab.messaging.tokens import ConsistencyToken, Readiness
 
 __all__ = [
     "Command",
@@ -14,6 +14,7 @@ __all__ = [
     "Middleware",
     "QueryBus",
     "ReadQuery",
+    "Readiness",
     "authorised",
     "handling",
     "logged",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-__all__ = ["ConsistencyToken"]
+__all__ = ["ConsistencyToken", "Readiness"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +34,32 @@ class ConsistencyToken:
     def __repr__(self) -> str:
         duplicate = ", duplicate" if self.duplicate else ""
         return f"<ConsistencyToken position {self.position}, epoch {self.epoch}{duplicate}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether projections have seen what a command recorded.
+
+    Attributes:
+        state: ``"ready"``; ``"stale"``, where one is behind and does not go on by itself; or
+            ``"failed"``, where one was stopped by an error.
+        by: how many positions each of those that are behind lacks, by the names of projections.
+        causes: what stopped those that failed, by their names.
+
+    Example:
+        >>> Readiness("stale", {"orders": 3})
+        <Readiness: stale, orders by 3>
+    """
+
+    state: Literal["ready", "stale", "failed"]
+    by: Mapping[str, int] = field(default_factory=dict)
+    causes: Mapping[str, Exception] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether it is ready."""
+        return self.state == "ready"
+
+    def __repr__(self) -> str:
+        behind = ", ".join(f"{name} by {count:,}" for name, count in self.by.items())
+        causes = "; ".join(f"{name}: {error}" for name, error in self.causes.items())
+        return f"<Readiness: {', '.join(filter(None, [self.state, behind, causes]))}>"
