@@ -57,7 +57,7 @@ from eslab.messaging import (
 )
 from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
-from eslab.projections import Projection, ProjectionRunner
+from eslab.projections import Projection, ProjectionRunner, projection_status
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga, SagaState
 from eslab.schema import (
@@ -77,7 +77,7 @@ from eslab.words import counted
 if TYPE_CHECKING:
     from eslab.store.duckdb import DuckDBStore
     from eslab.store.duckdb.journal import Durability
-    from eslab.views import EventsView, LagView, SagaTimeline, StreamPlayer
+    from eslab.views import EventsView, LagView, ProjectionsView, SagaTimeline, StreamPlayer
 
 __all__ = ["Lab"]
 
@@ -649,6 +649,14 @@ class Lab:
         definition = aggregate or self.repository.definitions.get(category_of(stream_id))
         steps = replay(self.store, stream_id, definition=definition, registry=self.registry)
         return StreamPlayer(steps, widget=_player_widget)
+
+    @property
+    def projections(self) -> ProjectionsView:
+        """How each projection of this lab is, now: status, checkpoint, lag, rate, last error."""
+        from eslab.views import ProjectionsView
+
+        runners = list(self._projections.values())
+        return ProjectionsView(projection_status(self.store, runners, at=self.clock.now()))
 
     def lag(self, *projections: str) -> LagView:
         """Show how far projections are behind, now and over time.

@@ -4,15 +4,18 @@ from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
 from eslab.projections.projection import Cost, Projection, on
 from eslab.projections.rows import Row, Rows
 from eslab.projections.runner import ProjectionRunner
+from eslab.projections.status import ProjectionStatus, projection_status
 
 __all__ = [
     "Cost",
     "Projection",
     "ProjectionLag",
     "ProjectionRunner",
+    "ProjectionStatus",
     "Row",
     "Rows",
     "lag_history",
     "on",
     "projection_lag",
+    "projection_status",
 ]

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ConfigDict, ValidationError, create_model
 
 from eslab import (
+    Cost,
     Event,
     InputError,
     Lab,
@@ -816,3 +817,50 @@ def test_what_is_no_projection_is_refused(lab: Lab) -> None:
     for bad in (Totals, None, "totals"):
         with pytest.raises(InputError):
             lab.project(bad)  # type: ignore[arg-type]
+
+
+# What there is to see.
+
+
+def test_how_projections_are_is_shown() -> None:
+    class Slow(Totals):
+        cost = Cost(batch=timedelta(0), event=timedelta(milliseconds=100))
+
+    class Failing(Totals):
+        @on
+        def counted(self, event: Counted, rows: Rows[Total], recorded: RecordedEvent) -> None:
+            raise ValueError("<b>no</b>")
+
+    class Idle(Projection):
+        row = Total
+
+        @on
+        def other(self, event: Other, rows: Rows[Total]) -> None: ...
+
+    with Lab(seed=7) as lab:
+        assert repr(lab.projections) == "ProjectionsView(0 projections)"
+        assert "lab.project" in lab.projections.html()
+        assert lab.projections.figure().data[0].x == ()
+        lab.project(Slow(), Failing(), Idle())
+        lab.append("counter-1", [Counted(key="a")] * 3)
+        lab.pause("idle")
+        shown = lab.projections
+        assert repr(shown) == "ProjectionsView(3 projections: 2 behind, 1 paused)"
+        assert list(shown.df["lag_events"]) == [3, 3, 0]
+        assert shown.df["rate"].isna().all()
+        with pytest.raises(ProjectionError):
+            lab.run()
+        shown = lab.projections
+        assert list(shown.df["status"]) == ["caught up", "stopped", "paused"]
+        assert list(shown.df["checkpoint"]) == [3, 0, 0]
+        assert list(shown.df["head"]) == [3, 3, 3]
+        assert shown.df["rate"].iloc[0] == 10  # a tenth of a second each
+        assert shown.df["lag_seconds"].iloc[1] == 0.3
+        assert "no</b>" in shown.df["error"].iloc[1]
+        html = shown.html()
+        assert "<b>" not in html
+        assert "&lt;b&gt;no&lt;/b&gt;" in html
+        assert "3, 300 ms" in html
+        assert list(shown.figure().data[0].x) == [0, 3, 0]
+        rates = lab.sql(shown.sql).fetchall()
+        assert [(name, int(events)) for name, events, _ in rates] == [("slow", 3)]
