@@ -15,7 +15,8 @@ __all__ = ["RATES_SQL", "ProjectionStatus", "projection_status"]
 BATCHES: Final = 20
 
 RATES_SQL: Final = f"""
-select projection, sum(count) as events, sum(epoch_us(committed_at) - epoch_us(started_at)) as microseconds
+select projection, sum(count) as events,
+       sum(epoch_us(committed_at) - epoch_us(started_at)) as microseconds
 from (
     select *, row_number() over (partition by projection order by to_position desc) as number
     from checkpoint_log where count > 0)
