@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from event_types import DECODED, EXACT, class_of
 from event_values import STORED, VALUES
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic_core import core_schema
 
@@ -52,6 +52,7 @@ def test_values(kind: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("kind", VALUES)
 @settings(max_examples=60, deadline=None)
 @given(data=STORED)
+@example(data={"x": "nan"})
 def test_whatever_somebody_stored(kind: str, data: dict[str, Any]) -> None:
     cls = class_of(KINDS[kind][0])
     text = canonical_json(data)
@@ -60,7 +61,7 @@ def test_whatever_somebody_stored(kind: str, data: dict[str, Any]) -> None:
         (found,) = decode_batch(batch_of(cls, [text]), lambda _: cls)
     except SchemaError:
         found = None
-    assert found == expected
+    assert found == expected or repr(found) == repr(expected)  # what is nan is not itself
 
 
 class Otherwise(int):
