@@ -122,7 +122,8 @@ class Projection:
             raise ProjectionError(f"{where}: batch is a number from 1, not {cls.batch!r}")
         _check_filters(cls)
         cls.rows_of = _tables(cls)
-        names = visible_names(cls)
+        inside = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
+        names = {**visible_names(cls), **inside}
         methods = message_handlers(cls, "__eslab_on__", Event, word="event", names=names)
         if not methods:
             raise ProjectionError(f"{where} has no handler: mark one with @on")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -127,10 +127,6 @@ class Rows(Generic[R]):
         if self._get(values) is not None:
             self._held[values] = None
 
-    def __iter__(self) -> Iterator[R]:
-        """Yield the rows that are held in memory, in the order of their keys."""
-        return iter([row for _, row in sorted(self._held.items()) if row is not None])
-
     def _get(self, values: Key) -> R | None:
         self._touched[values] = None
         try:
@@ -177,6 +173,10 @@ class Rows(Generic[R]):
     def whole(self) -> bool:
         """Whether what is held is all there is."""
         return self._whole
+
+    def held(self) -> list[R]:
+        """Return the rows that are held in memory, in the order of their keys."""
+        return [row for _, row in sorted(self._held.items()) if row is not None]
 
     def begin(self, transaction: Transaction) -> None:
         """Read and write in this transaction from now on."""

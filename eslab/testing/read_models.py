@@ -46,7 +46,7 @@ class GivenRows:
         rows = projection.new_rows(whole=True)
         for recorded in wanted.events if wanted is not None else ():
             projection.handle(registry.decode(recorded), rows, recorded)
-        self.rows: tuple[Row, ...] = tuple(row for each in rows for row in each)
+        self.rows: tuple[Row, ...] = tuple(row for each in rows for row in each.held())
 
     def then_rows(self, *expected: Row) -> Self:
         """Expect these rows, of all tables, in any order; none of them, that there is none.

@@ -464,6 +464,21 @@ def test_a_projection_has_several_tables(lab: Lab) -> None:
         lab.project(type("Other", (Totals,), {"name": "orders", "__module__": __name__})())
 
 
+def test_rows_may_be_declared_inside() -> None:
+    class Inside(Projection):
+        class Count(Row, key="key"):
+            key: str
+            count: int = 0
+
+        row = Count
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Count]) -> None:
+            rows.ensure(key=event.key).count += 1
+
+    given_rows(Counted(key="a"), of=Inside()).then_rows(Inside.Count(key="a", count=1))
+
+
 def test_each_handler_takes_the_tables_that_it_names() -> None:
     def both(self: Any, event: Ordered, orders: Rows[Order], more: Rows[Total]) -> None: ...
     def none(self: Any, event: Ordered, orders: Any) -> None: ...
