@@ -57,7 +57,7 @@ from eslab.messaging import (
 )
 from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
-from eslab.projections import Projection, ProjectionRunner, projection_status
+from eslab.projections import Folded, Projection, ProjectionRunner, fold, projection_status
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga, SagaState
 from eslab.schema import (
@@ -478,6 +478,34 @@ class Lab:
             self._projections[projection.name] = ProjectionRunner(
                 self.store, projection, self.registry
             )
+
+    def fold(
+        self,
+        projection: Projection,
+        *,
+        streams: Iterable[str] | None = None,
+        as_of: AsOf | None = None,
+        progress: bool = True,
+    ) -> Folded:
+        """Make a read model in memory, of some streams or as of some time.
+
+        It is of this moment, and is kept nowhere; what `project` keeps up to date is left alone.
+
+        Args:
+            projection: what makes rows of the events that it wants.
+            streams: only the events of these; by default those of all.
+            as_of: only what was recorded, or had happened, by then.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            ProjectionError: a handler failed.
+            InputError: an argument cannot be used.
+        """
+        if not isinstance(projection, Projection):
+            raise InputError(f"fold() takes a projection, such as Orders(): {projection!r:.200}")
+        return fold(
+            self.store, projection, self.registry, streams=streams, as_of=as_of, progress=progress
+        )
 
     def pause(self, projection: str) -> None:
         """Stop a projection after its current batch, until it is resumed."""

@@ -1,5 +1,6 @@
 """The read side: projections keep read models, and lag says how far behind they are."""
 
+from eslab.projections.folding import Folded, fold
 from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
 from eslab.projections.projection import Cost, Projection, on
 from eslab.projections.rows import Row, Rows
@@ -8,12 +9,14 @@ from eslab.projections.status import ProjectionStatus, projection_status
 
 __all__ = [
     "Cost",
+    "Folded",
     "Projection",
     "ProjectionLag",
     "ProjectionRunner",
     "ProjectionStatus",
     "Row",
     "Rows",
+    "fold",
     "lag_history",
     "on",
     "projection_lag",

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from operator import length_hint
-from typing import Any, Protocol
+from typing import Protocol
 
 from eslab.clock import Scheduler
-from eslab.errors import EslabError, ProjectionError, StoreClosedError, StoreError
-from eslab.events import Event, EventBatch
-from eslab.garbage import garbage_kept
+from eslab.errors import ProjectionError, StoreClosedError, StoreError
+from eslab.events import EventBatch
+from eslab.projections.folding import Handling
 from eslab.projections.projection import Projection
-from eslab.projections.rows import Rows
 from eslab.schema import EventRegistry, columns_of
 from eslab.store.port import EventStore, ReadModels, Transaction
-from eslab.subscriptions import Batch, Part, Subscription
+from eslab.subscriptions import Batch, Subscription
 
 __all__ = ["ProjectionRunner", "ProjectionStore"]
 
@@ -42,6 +39,7 @@ class ProjectionRunner:
         self.paused = False
         self._scheduled = False
         self._rows = projection.new_rows()
+        self._handling = Handling(projection, registry)
         self._checkpoint: int | None = None
         self._fingerprint = projection.fingerprint()
         self._store = store
@@ -130,7 +128,7 @@ class ProjectionRunner:
                     rows.begin(transaction)
                 self._look_ahead(batch)
                 for part in batch.parts:
-                    self._handle(part, self._rows)
+                    self._handling.handle(part, self._rows)
                 for rows in self._rows:
                     rows.flush()
                 self._move(transaction, batch, started_at)
@@ -157,7 +155,7 @@ class ProjectionRunner:
         while more:
             scratch = [rows.scratch() for rows in self._rows]
             for part in batch.parts:
-                for place, event in enumerate(self._decoded(part)):
+                for place, event in enumerate(self._handling.decoded(part)):
                     recorded = None if isinstance(part, EventBatch) else part[place]
                     with suppress(Exception):  # it may need what is not read yet
                         self.projection.handle(event, scratch, recorded)
@@ -165,46 +163,6 @@ class ProjectionRunner:
             for rows, keys in zip(self._rows, missing, strict=True):
                 rows.load(keys)
             more = any(missing)
-
-    def _handle(self, part: Part, rows: Sequence[Rows[Any]]) -> None:
-        handle = self.projection.handle
-        events = self._decoded(part)
-        left = iter(events)
-        try:
-            if isinstance(part, EventBatch):
-                for event in left:
-                    handle(event, rows)
-            else:
-                for event, recorded in zip(left, part, strict=True):
-                    handle(event, rows, recorded)
-        except Exception as error:
-            place = len(events) - length_hint(left) - 1
-            raise self._stopped(part, place, error) from error
-
-    def _decoded(self, part: Part) -> list[Event]:
-        with garbage_kept():
-            try:
-                if isinstance(part, EventBatch):
-                    return self._registry.decode_batch(part)
-                return [self._registry.decode(recorded) for recorded in part]
-            except EslabError:
-                for place in range(len(part)):  # which one it is
-                    try:
-                        if isinstance(part, EventBatch):
-                            self._registry.decode_batch(part.take([place]))
-                        else:
-                            self._registry.decode(part[place])
-                    except EslabError as error:
-                        raise self._stopped(part, place, error) from error
-                raise
-
-    def _stopped(self, part: Part, place: int, error: Exception) -> ProjectionError:
-        shown = part.shown(place) if isinstance(part, EventBatch) else repr(part[place])
-        return ProjectionError(
-            f"projection {self.projection.name!r} stopped at {shown}: "
-            f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
-            f"Mend the handler, and define and project it again"
-        )
 
     def _move(self, transaction: Transaction, batch: Batch, started_at: datetime) -> None:
         moved = transaction.execute(

@@ -9,10 +9,9 @@ from typing import Self
 from eslab.clock import SeededIds, VirtualClock
 from eslab.errors import InputError
 from eslab.events import Event
-from eslab.projections import Projection, Row
+from eslab.projections import Projection, Row, fold
 from eslab.schema import EventRegistry
 from eslab.store import MemoryStore
-from eslab.subscriptions import Subscription
 from eslab.testing.differences import diff, lines, table
 
 __all__ = ["GivenRows"]
@@ -35,18 +34,8 @@ class GivenRows:
         store = MemoryStore(clock=VirtualClock(), ids=SeededIds(0))
         for stream_id, event in events:
             store.append(stream_id, [event])
-        registry = EventRegistry(*projection.event_classes.values())
-        wanted = Subscription(
-            store,
-            frozenset(projection.event_classes),
-            size=max(1, len(events)),
-            category=projection.category,
-            tags=projection.tags,
-        ).read(0)
-        rows = projection.new_rows(whole=True)
-        for recorded in wanted.events if wanted is not None else ():
-            projection.handle(registry.decode(recorded), rows, recorded)
-        self.rows: tuple[Row, ...] = tuple(row for each in rows for row in each.held())
+        found = fold(store, projection, EventRegistry(), progress=False)
+        self.rows: tuple[Row, ...] = tuple(found.rows)
 
     def then_rows(self, *expected: Row) -> Self:
         """Expect these rows, of all tables, in any order; none of them, that there is none.

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ConfigDict, ValidationError, create_model
 
 from eslab import (
+    AsOf,
     Cost,
     Event,
     InputError,
@@ -879,3 +880,86 @@ def test_how_projections_are_is_shown() -> None:
         assert list(shown.figure().data[0].x) == [0, 3, 0]
         rates = lab.sql(shown.sql).fetchall()
         assert [(name, int(events)) for name, events, _ in rates] == [("slow", 3)]
+
+
+# In memory.
+
+
+class Plain(Projection):
+    """As `Totals`, of what happened alone: it is read by columns."""
+
+    row = Total
+    batch = 2
+
+    @on
+    def counted(self, event: Counted, rows: Rows[Total]) -> None:
+        rows.ensure(key=event.key).total += event.by
+
+
+@pytest.mark.parametrize("kind", [Totals, Plain])
+def test_a_read_model_in_memory_is_the_one_that_is_kept(
+    lab: Lab, kind: type[Projection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.projections.folding.SIZE", 3)
+    assert lab.fold(kind()).rows == []
+    fill(lab, "abacabaab" * 3)
+    found = lab.fold(kind())
+    assert repr(found) == f"<Folded {kind.name}: 3 rows of 27 events>"
+    assert lab.sql("from checkpoints").fetchall() == []
+    lab.project(kind())
+    lab.run()
+    assert list(found.df.itertuples(index=False, name=None)) == held(lab, kind.name)
+
+
+@pytest.mark.parametrize("kind", [Totals, Plain])
+def test_of_some_streams_and_as_of_some_time(lab: Lab, kind: type[Projection]) -> None:
+    for number in range(12):
+        lab.append(f"counter-{number % 3}", [Counted(key=f"{number % 3}", by=number)])
+
+    def totals(**options: Any) -> dict[str, int]:
+        return {row.key: row.total for row in lab.fold(kind(), **options).rows}  # type: ignore[attr-defined]
+
+    assert totals() == {"0": 18, "1": 22, "2": 26}
+    assert totals(streams=["counter-1"]) == {"1": 22}
+    assert totals(streams=["counter-1", "counter-2", "nobody"]) == {"1": 22, "2": 26}
+    assert totals(streams=[]) == {}
+    assert totals(as_of=AsOf(position=5)) == {"0": 3, "1": 5, "2": 2}
+    assert totals(as_of=AsOf(position=5), streams=["counter-0"]) == {"0": 3}
+    assert totals(as_of=AsOf(recorded=lab.clock.now())) == totals()
+
+
+def test_several_tables_in_memory() -> None:
+    with Lab(seed=7) as lab:
+        order(lab, 1, 2, 3)
+        found = lab.fold(Shop())
+        assert list(found.tables) == ["customer", "orders"]
+        assert list(found.table("orders")["number"]) == [1, 2, 3]
+        assert list(found.table("customer").columns) == ["name", "orders"]
+        with pytest.raises(InputError, match="has the tables customer, orders"):
+            _ = found.df
+        with pytest.raises(InputError, match="not 'nobody'"):
+            found.table("nobody")
+        assert list(lab.fold(Shop(), streams=[]).table("orders").columns) == list(
+            Order.model_fields
+        )
+
+
+def test_what_cannot_be_folded_is_named(lab: Lab) -> None:
+    class Failing(Projection):
+        row = Total
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Total]) -> None:
+            if event.by > 1:
+                raise ValueError("too much")
+
+    lab.append("counter-1", [Counted(key="a"), Counted(key="a", by=2), Counted(key="a")])
+    with pytest.raises(ProjectionError, match=r"<Counted counter-1 v2 @2>: ValueError: too much"):
+        lab.fold(Failing())
+    for bad in (Failing, "totals", None):
+        with pytest.raises(InputError, match=r"takes a projection, such as Orders\(\)"):
+            lab.fold(bad)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="streams"):
+        lab.fold(Totals(), streams="counter-1")
+    with pytest.raises(InputError, match="as_of"):
+        lab.fold(Totals(), as_of=3)  # type: ignore[arg-type]

@@ -1,0 +1,205 @@
+"""From events to rows: a projection's handlers over batches, and a read model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+from eslab.errors import EslabError, InputError, ProjectionError
+from eslab.events import AsOf, Event, EventBatch, Query
+from eslab.garbage import garbage_kept
+from eslab.progress import progress_bar
+from eslab.projections.projection import Projection
+from eslab.projections.rows import Row, Rows
+from eslab.schema import EventRegistry
+from eslab.store.port import EventStore
+from eslab.subscriptions import Part
+from eslab.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Folded", "Handling", "fold"]
+
+SIZE = 1_000
+
+
+class Handling:
+    """Decodes events, and lets the handlers of a projection change rows.
+
+    Args:
+        projection: whose handlers.
+        registry: which class stands for which type.
+    """
+
+    def __init__(self, projection: Projection, registry: EventRegistry) -> None:
+        self._projection = projection
+        self._registry = registry
+
+    def handle(self, part: Part, rows: Sequence[Rows[Any]]) -> None:
+        """Handle events in their order.
+
+        Raises:
+            ProjectionError: one does not fit its class, or its handler failed.
+        """
+        handle = self._projection.handle
+        events = self.decoded(part)
+        left = iter(events)
+        try:
+            if isinstance(part, EventBatch):
+                for event in left:
+                    handle(event, rows)
+            else:
+                for event, recorded in zip(left, part, strict=True):
+                    handle(event, rows, recorded)
+        except Exception as error:
+            place = len(events) - length_hint(left) - 1
+            raise self._stopped(part, place, error) from error
+
+    def decoded(self, part: Part) -> list[Event]:
+        """Return events as instances of their classes.
+
+        Raises:
+            ProjectionError: one does not fit its class.
+        """
+        with garbage_kept():
+            try:
+                if isinstance(part, EventBatch):
+                    return self._registry.decode_batch(part)
+                return [self._registry.decode(recorded) for recorded in part]
+            except EslabError:
+                for place in range(len(part)):  # which one it is
+                    try:
+                        if isinstance(part, EventBatch):
+                            self._registry.decode_batch(part.take([place]))
+                        else:
+                            self._registry.decode(part[place])
+                    except EslabError as error:
+                        raise self._stopped(part, place, error) from error
+                raise
+
+    def _stopped(self, part: Part, place: int, error: Exception) -> ProjectionError:
+        shown = part.shown(place) if isinstance(part, EventBatch) else repr(part[place])
+        return ProjectionError(
+            f"projection {self._projection.name!r} stopped at {shown}: "
+            f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
+            f"Mend the handler, and define and project it again"
+        )
+
+
+class Folded:
+    """A read model in memory: what a projection makes of some events.
+
+    Attributes:
+        projection: whose read model it is.
+        tables: its rows by the names of its tables, each in the order of their keys.
+        events: how many events were handled.
+    """
+
+    def __init__(self, projection: Projection, rows: Sequence[Rows[Any]], events: int) -> None:
+        self.projection = projection
+        self.events = events
+        names = projection.rows_of
+        self.tables: dict[str, list[Row]] = {
+            name: each.held() for name, each in zip(names, rows, strict=True)
+        }
+
+    @property
+    def rows(self) -> list[Row]:
+        """All of its rows, table by table."""
+        return [row for rows in self.tables.values() for row in rows]
+
+    def table(self, name: str | None = None) -> pd.DataFrame:
+        """Return a table as a frame.
+
+        Args:
+            name: of the table; by default the only one.
+
+        Raises:
+            InputError: there is no such table, or there are several.
+        """
+        import pandas as pd
+
+        if name is None and len(self.tables) == 1:
+            (name,) = self.tables
+        if name not in self.tables:
+            raise InputError(f"{self!r} has the tables {', '.join(self.tables)}, not {name!r}")
+        columns = list(self.projection.rows_of[name].model_fields)
+        return pd.DataFrame([row.model_dump() for row in self.tables[name]], columns=columns)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """Its only table, as a frame."""
+        return self.table()
+
+    def __repr__(self) -> str:
+        rows = counted(sum(map(len, self.tables.values())), "row")
+        return f"<Folded {self.projection.name}: {rows} of {counted(self.events, 'event')}>"
+
+
+def fold(
+    store: EventStore,
+    projection: Projection,
+    registry: EventRegistry,
+    *,
+    streams: Iterable[str] | None = None,
+    as_of: AsOf | None = None,
+    progress: bool = True,
+) -> Folded:
+    """Fold events to a read model in memory, beside the one in the database if there is one.
+
+    Args:
+        store: the events.
+        projection: what makes rows of those that it wants.
+        registry: which class stands for which type; the projection's are registered in it.
+        streams: only the events of these; by default those of all.
+        as_of: only what was recorded, or had happened, by then.
+        progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+    Raises:
+        ProjectionError: a handler failed.
+        InputError: an argument cannot be used.
+
+    Example:
+        >>> from eslab import MemoryStore
+        >>> from eslab.interop.flights import DelayByAirportHour, import_week
+        >>> store = MemoryStore()
+        >>> _ = import_week(store, progress=False)
+        >>> fold(store, DelayByAirportHour(), EventRegistry())
+        <Folded delay_by_airport_hour: 55 rows of 6,099 events>
+    """
+    for event in projection.event_classes.values():
+        registry.register(event)
+    handling = Handling(projection, registry)
+    rows = projection.new_rows(whole=True)
+    events = 0
+    with progress_bar(total=None, description=projection.name, progress=progress) as bar:
+        for part in _parts(store, projection, streams, as_of):
+            handling.handle(part, rows)
+            events += len(part)
+            bar.update(len(part))
+    return Folded(projection, rows, events)
+
+
+def _parts(
+    store: EventStore,
+    projection: Projection,
+    streams: Iterable[str] | None,
+    as_of: AsOf | None,
+) -> Iterator[Part]:
+    """Yield what a projection wants, by columns if these are enough."""
+    query = Query.of(tags=projection.tags) if projection.tags else None
+    types, category = projection.event_classes, projection.category
+    if streams is None and as_of is None and not projection.wants_recorded:
+        yield from store.read_batches(query=query, types=types, category=category)
+        return
+    read = store.read_all(query=query, types=types, category=category, streams=streams, as_of=as_of)
+    part = []
+    for recorded in read:
+        part.append(recorded)
+        if len(part) == SIZE:
+            yield part
+            part = []
+    if part:
+        yield part
