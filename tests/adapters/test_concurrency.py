@@ -40,6 +40,7 @@ def store(
         "journal.ROTATE_EVENTS": 40,
         "flusher.IDLE": 0.01,
         "hot.RUN": 16,
+        "hot.KEPT_EVENTS": 20,
     }.items():
         monkeypatch.setattr(f"eslab.store.duckdb.{place}", limit)
     with open_store(path if request.param == "file" else ":memory:") as store:
