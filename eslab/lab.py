@@ -490,16 +490,7 @@ class Lab:
         """Make a read model in memory, of some streams or as of some time.
 
         It is of this moment, and is kept nowhere; what `project` keeps up to date is left alone.
-
-        Args:
-            projection: what makes rows of the events that it wants.
-            streams: only the events of these; by default those of all.
-            as_of: only what was recorded, or had happened, by then.
-            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
-
-        Raises:
-            ProjectionError: a handler failed.
-            InputError: an argument cannot be used.
+        See `eslab.projections.fold`.
         """
         if not isinstance(projection, Projection):
             raise InputError(f"fold() takes a projection, such as Orders(): {projection!r:.200}")
