@@ -30,7 +30,8 @@
     │   ├── IdempotencyError        an event id was used before, for something else
     │   ├── PartialDuplicateError   some of the event ids were used before, some were not
     │   └── QueryError              a SQL statement that cannot be run
-    ├── ProjectionError             a projection's definition, or a handler that failed
+    ├── ProjectionError             a projection's definition, or its work
+    │   └── EventFailedError        a projection cannot apply an event
     └── SagaError                   a saga's definition or use
 """
 
@@ -45,6 +46,7 @@ __all__ = [
     "ConcurrencyError",
     "DomainError",
     "EslabError",
+    "EventFailedError",
     "HandlerError",
     "HandlerNotFoundError",
     "IdempotencyError",
@@ -266,7 +268,26 @@ class QueryError(StoreError):
 
 
 class ProjectionError(EslabError):
-    """A projection is defined wrongly, or one of its handlers failed on an event."""
+    """A projection is defined wrongly, or cannot do its work."""
+
+
+class EventFailedError(ProjectionError):
+    """A projection cannot apply an event: it does not fit its class, or its handler failed.
+
+    Attributes:
+        projection: the name of the projection.
+        position: of the event.
+        reason: what failed.
+    """
+
+    def __init__(self, projection: str, position: int, shown: str, error: Exception) -> None:
+        self.projection = projection
+        self.position = position
+        self.reason = f"{type(error).__name__}: {error}"
+        super().__init__(
+            f"projection {projection!r} stopped at {shown}: {self.reason}; its read model holds "
+            f"what was before that event. Mend the handler, and define and project it again"
+        )
 
 
 class SagaError(EslabError):

@@ -1,15 +1,14 @@
-"""From events to rows: a projection's handlers over batches, and a read model in memory."""
+"""A read model in memory: what a projection makes of the events of some streams, or of a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from eslab.errors import EslabError, InputError, ProjectionError
-from eslab.events import AsOf, Event, EventBatch, Query
-from eslab.garbage import garbage_kept
+from eslab.errors import InputError
+from eslab.events import AsOf, Query
 from eslab.progress import progress_bar
+from eslab.projections.handling import Handling
 from eslab.projections.projection import Projection
 from eslab.projections.rows import Row, Rows
 from eslab.schema import EventRegistry
@@ -20,72 +19,9 @@ from eslab.words import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Folded", "Handling", "fold"]
+__all__ = ["Folded", "fold"]
 
 SIZE = 1_000
-
-
-class Handling:
-    """Decodes events, and lets the handlers of a projection change rows.
-
-    Args:
-        projection: whose handlers.
-        registry: which class stands for which type.
-    """
-
-    def __init__(self, projection: Projection, registry: EventRegistry) -> None:
-        self._projection = projection
-        self._registry = registry
-
-    def handle(self, part: Part, rows: Sequence[Rows[Any]]) -> None:
-        """Handle events in their order.
-
-        Raises:
-            ProjectionError: one does not fit its class, or its handler failed.
-        """
-        handle = self._projection.handle
-        events = self.decoded(part)
-        left = iter(events)
-        try:
-            if isinstance(part, EventBatch):
-                for event in left:
-                    handle(event, rows)
-            else:
-                for event, recorded in zip(left, part, strict=True):
-                    handle(event, rows, recorded)
-        except Exception as error:
-            place = len(events) - length_hint(left) - 1
-            raise self._stopped(part, place, error) from error
-
-    def decoded(self, part: Part) -> list[Event]:
-        """Return events as instances of their classes.
-
-        Raises:
-            ProjectionError: one does not fit its class.
-        """
-        with garbage_kept():
-            try:
-                if isinstance(part, EventBatch):
-                    return self._registry.decode_batch(part)
-                return [self._registry.decode(recorded) for recorded in part]
-            except EslabError:
-                for place in range(len(part)):  # which one it is
-                    try:
-                        if isinstance(part, EventBatch):
-                            self._registry.decode_batch(part.take([place]))
-                        else:
-                            self._registry.decode(part[place])
-                    except EslabError as error:
-                        raise self._stopped(part, place, error) from error
-                raise
-
-    def _stopped(self, part: Part, place: int, error: Exception) -> ProjectionError:
-        shown = part.shown(place) if isinstance(part, EventBatch) else repr(part[place])
-        return ProjectionError(
-            f"projection {self._projection.name!r} stopped at {shown}: "
-            f"{type(error).__name__}: {error}; its read model is as it was before the batch. "
-            f"Mend the handler, and define and project it again"
-        )
 
 
 class Folded:
@@ -172,7 +108,9 @@ def fold(
     for event in projection.event_classes.values():
         registry.register(event)
     handling = Handling(projection, registry)
-    rows = projection.new_rows(whole=True)
+    rows: list[Rows[Any]] = [
+        Rows(row, table, whole=True) for table, row in projection.rows_of.items()
+    ]
     events = 0
     with progress_bar(total=None, description=projection.name, progress=progress) as bar:
         for part in _parts(store, projection, streams, as_of):

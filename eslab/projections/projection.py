@@ -6,14 +6,22 @@ import hashlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, ClassVar, Final, NamedTuple
 
 from eslab.errors import ProjectionError
 from eslab.events import Event, RecordedEvent
+from eslab.projections.base import (
+    AnyProjection,
+    Applier,
+    ProjectionStore,
+    Table,
+    require_filters,
+    require_table_name,
+)
+from eslab.projections.handling import RowsApplier
 from eslab.projections.rows import Row, Rows
 from eslab.schema import (
+    EventRegistry,
     canonical_json,
     columns_of,
     marker,
@@ -22,10 +30,9 @@ from eslab.schema import (
     visible_names,
 )
 from eslab.schema.code import code_text
-from eslab.schema.naming import SYSTEM_TABLES
 from eslab.schema.upcasting import upcasters_text
 
-__all__ = ["Cost", "Handler", "Projection", "on"]
+__all__ = ["Handler", "Projection", "on"]
 
 on = marker("__eslab_on__")
 """Mark a method of a projection as the handler of a type of event.
@@ -33,18 +40,6 @@ on = marker("__eslab_on__")
 The event's class is the annotation of its first parameter; behind it are the rows that it changes,
 as ``Rows[...]`` of each table, and if it is wanted the `RecordedEvent`.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a projection's work costs on a virtual clock."""
-
-    batch: timedelta = timedelta(milliseconds=1)
-    event: timedelta = timedelta(microseconds=10)
-
-    def of(self, events: int) -> timedelta:
-        """Return the cost of one batch with this many events."""
-        return self.batch + events * self.event
 
 
 class Handler(NamedTuple):
@@ -60,7 +55,7 @@ class Handler(NamedTuple):
     arguments: tuple[int, ...]
 
 
-class Projection:
+class Projection(AnyProjection):
     """Keeps a read model up to date with events.
 
     The read model is the table ``rm.<name>``, with a column for each field of `row`; or several
@@ -101,14 +96,8 @@ class Projection:
         [('Ann', 30)]
     """
 
-    name: ClassVar[str]
     row: ClassVar[type[Row]]
     tables: ClassVar[tuple[type[Row], ...]] = ()
-    category: ClassVar[str | None] = None
-    tags: ClassVar[tuple[str, ...]] = ()
-    batch: ClassVar[int] = 1_000
-    cost: ClassVar[Cost] = Cost()
-    event_classes: ClassVar[dict[str, type[Event]]]
     handlers: ClassVar[dict[str, Handler]]
     rows_of: ClassVar[dict[str, type[Row]]]
 
@@ -117,10 +106,8 @@ class Projection:
         where = cls.__qualname__
         if "name" not in vars(cls):
             cls.name = snake_case(cls.__name__)
-        _check_table_name(cls.name, where)
-        if isinstance(cls.batch, bool) or not isinstance(cls.batch, int) or cls.batch < 1:
-            raise ProjectionError(f"{where}: batch is a number from 1, not {cls.batch!r}")
-        _check_filters(cls)
+        require_table_name(cls.name, where)
+        require_filters(cls)
         cls.rows_of = _tables(cls)
         inside = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
         names = {**visible_names(cls), **inside}
@@ -146,20 +133,23 @@ class Projection:
             parts += [type_name, code_text(handler.method), *upcasters]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
-    def new_rows(self, *, whole: bool = False) -> list[Rows[Any]]:
-        """Return the rows that its handlers see, of each of its tables.
+    @classmethod
+    def tables_of(cls) -> dict[str, Table]:
+        """Return the shapes of its tables, by their names."""
+        return {table: Table(columns_of(row), row.key_fields) for table, row in cls.rows_of.items()}
 
-        Args:
-            whole: they are not those of a database, and there are none yet.
-        """
-        return [Rows(row, f"rm.{table}", whole=whole) for table, row in self.rows_of.items()]
+    def applier(
+        self, store: ProjectionStore, registry: EventRegistry, tables: Mapping[str, str]
+    ) -> Applier:
+        """Return what lets its handlers change the rows of its tables."""
+        return RowsApplier(self, store, registry, tables)
 
     def handle(self, event: Event, rows: Sequence[Rows[Any]], recorded: object = None) -> None:
         """Let the handler of an event change rows.
 
         Args:
             event: what happened.
-            rows: of each table; see `new_rows`.
+            rows: of each table, in their order.
             recorded: the `RecordedEvent`, if a handler wants it (`wants_recorded`).
         """
         method, arguments = self.handlers[event.event_type]
@@ -182,30 +172,6 @@ _RECORDED: Final = -1
 _ONLY_ROWS: Final = (0,)
 
 
-def _check_table_name(name: Any, where: str) -> None:
-    if not (isinstance(name, str) and name.isidentifier()):
-        raise ProjectionError(f"{where}: {name!r} cannot be a table's name")
-    if name != name.lower() or name in SYSTEM_TABLES:
-        # SQL does not tell capitals, and finds the tables of the log before a read model.
-        raise ProjectionError(
-            f"{where}: the name {name!r} must be in small letters, and none of: "
-            f"{', '.join(sorted(SYSTEM_TABLES))}"
-        )
-
-
-def _check_filters(cls: type[Projection]) -> None:
-    if isinstance(cls.tags, str):
-        cls.tags = (cls.tags,)
-    if not isinstance(cls.tags, (tuple, list)) or not all(isinstance(t, str) for t in cls.tags):
-        raise ProjectionError(f"{cls.__qualname__}: tags are texts in a tuple, not {cls.tags!r}")
-    cls.tags = tuple(cls.tags)
-    if cls.category is not None and (not isinstance(cls.category, str) or "-" in cls.category):
-        raise ProjectionError(
-            f"{cls.__qualname__}: a category is the part of a stream id before the first '-', not "
-            f"{cls.category!r}"
-        )
-
-
 def _tables(cls: type[Projection]) -> dict[str, type[Row]]:
     """Return the classes of rows by the names of their tables."""
     where = cls.__qualname__
@@ -221,7 +187,7 @@ def _tables(cls: type[Projection]) -> dict[str, type[Row]]:
         if not (isinstance(each, type) and issubclass(each, Row)):
             raise ProjectionError(f"{where}: rows are subclasses of eslab.Row, not {each!r}")
         name = each.table or (snake_case(each.__name__) if several else cls.name)
-        _check_table_name(name, where)
+        require_table_name(name, where)
         if name in found:
             raise ProjectionError(
                 f"{where}: {found[name].__qualname__} and {each.__qualname__} would both be the "

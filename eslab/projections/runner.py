@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from eslab.clock import Scheduler
 from eslab.errors import ProjectionError, StoreClosedError, StoreError
-from eslab.events import EventBatch
-from eslab.projections.folding import Handling
-from eslab.projections.projection import Projection
-from eslab.schema import EventRegistry, columns_of
-from eslab.store.port import EventStore, ReadModels, Transaction
-from eslab.subscriptions import Batch, Subscription
+from eslab.projections.base import AnyProjection, ProjectionStore
+from eslab.schema import EventRegistry
+from eslab.store.port import Transaction
+from eslab.subscriptions import Batch
 
-__all__ = ["ProjectionRunner", "ProjectionStore"]
-
-
-class ProjectionStore(EventStore, ReadModels, Protocol):
-    """A store that keeps read models beside its log."""
+__all__ = ["ProjectionRunner"]
 
 
 class ProjectionRunner:
@@ -32,29 +24,23 @@ class ProjectionRunner:
     """
 
     def __init__(
-        self, store: ProjectionStore, projection: Projection, registry: EventRegistry
+        self, store: ProjectionStore, projection: AnyProjection, registry: EventRegistry
     ) -> None:
         self.projection = projection
         self.error: ProjectionError | None = None
         self.paused = False
         self._scheduled = False
-        self._rows = projection.new_rows()
-        self._handling = Handling(projection, registry)
         self._checkpoint: int | None = None
         self._fingerprint = projection.fingerprint()
         self._store = store
         self._registry = registry
-        for table in projection.rows_of:
+        tables = projection.tables_of()
+        for table in tables:
             registry.claim_table(table, f"the projection {projection.name!r}")
         for event in projection.event_classes.values():
             registry.register(event)
-        self._subscription = Subscription(
-            store,
-            frozenset(projection.event_classes),
-            size=projection.batch,
-            category=projection.category,
-            tags=projection.tags,
-            columns=not projection.wants_recorded,
+        self._applier = projection.applier(
+            store, registry, {table: f"rm.{table}" for table in tables}
         )
         self._prepare()
 
@@ -63,7 +49,7 @@ class ProjectionRunner:
         """The last position that the read model holds."""
         if self._checkpoint is None:
             # The rows in memory may be those of a batch that was rolled back.
-            self._rows = self.projection.new_rows()
+            self._applier.forget()
             with self._store.transaction() as transaction:
                 ((self._checkpoint,),) = transaction.execute(
                     "select position from eslab.checkpoints where projection = ?",
@@ -86,7 +72,7 @@ class ProjectionRunner:
         """
         if not self.active:
             return False
-        batch = self._subscription.read(self.checkpoint)
+        batch = self._applier.read(self.checkpoint)
         if batch is None:
             return False
         self._apply(batch, started_at=self._store.clock.now())
@@ -100,7 +86,7 @@ class ProjectionRunner:
 
         def begin() -> None:
             self._scheduled = False
-            batch = self._subscription.read(self.checkpoint) if self.active else None
+            batch = self._applier.read(self.checkpoint) if self.active else None
             if batch is None:
                 return
             started_at = self._store.clock.now()
@@ -124,13 +110,7 @@ class ProjectionRunner:
         self._checkpoint = None  # not known again until the commit has returned
         try:
             with self._store.transaction() as transaction:
-                for rows in self._rows:
-                    rows.begin(transaction)
-                self._look_ahead(batch)
-                for part in batch.parts:
-                    self._handling.handle(part, self._rows)
-                for rows in self._rows:
-                    rows.flush()
+                self._applier.apply(transaction, batch)
                 self._move(transaction, batch, started_at)
         except ProjectionError as error:
             self.error = error
@@ -144,25 +124,6 @@ class ProjectionRunner:
             )
             raise self.error from error
         self._checkpoint = batch.scanned
-
-    def _look_ahead(self, batch: Batch) -> None:
-        """Read the rows at once that a batch needs, of tables that are too large to be held.
-
-        Handlers change nothing but rows: so they are tried on copies, to see which they ask for;
-        and again with these, because which they ask for may follow from what is in others.
-        """
-        more = not all(rows.whole for rows in self._rows)
-        while more:
-            scratch = [rows.scratch() for rows in self._rows]
-            for part in batch.parts:
-                for place, event in enumerate(self._handling.decoded(part)):
-                    recorded = None if isinstance(part, EventBatch) else part[place]
-                    with suppress(Exception):  # it may need what is not read yet
-                        self.projection.handle(event, scratch, recorded)
-            missing = [tried.missing() for tried in scratch]
-            for rows, keys in zip(self._rows, missing, strict=True):
-                rows.load(keys)
-            more = any(missing)
 
     def _move(self, transaction: Transaction, batch: Batch, started_at: datetime) -> None:
         moved = transaction.execute(
@@ -203,12 +164,9 @@ class ProjectionRunner:
             )
             if held == [(self._fingerprint,)]:
                 return
-            for table, row in self.projection.rows_of.items():
-                columns = [f'"{field}" {kind}' for field, kind in columns_of(row).items()]
-                key = ", ".join(f'"{field}"' for field in row.key_fields)
-                shape = f"{', '.join(columns)}, primary key ({key})"
+            for table, shape in self.projection.tables_of().items():
                 transaction.execute(f"drop table if exists rm.{table}")
-                transaction.execute(f"create table rm.{table} ({shape})")
+                transaction.execute(shape.definition(f"rm.{table}"))
             transaction.execute("delete from eslab.checkpoints where projection = ?", [name])
             transaction.execute("delete from eslab.checkpoint_log where projection = ?", [name])
             transaction.execute(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eslab.events import EventBatch, Query, RecordedEvent
@@ -34,6 +34,53 @@ class Batch:
     def events(self) -> list[RecordedEvent]:
         """The events one by one, unless they were asked for by columns."""
         return [e for part in self.parts if not isinstance(part, EventBatch) for e in part]
+
+    @property
+    def positions(self) -> list[int]:
+        """The positions of its events."""
+        return [
+            position
+            for part in self.parts
+            for position in (
+                part.positions if isinstance(part, EventBatch) else [e.position for e in part]
+            )
+        ]
+
+    @property
+    def stream_ids(self) -> list[str]:
+        """The stream of each of its events."""
+        return [
+            stream_id
+            for part in self.parts
+            for stream_id in (
+                part.stream_ids if isinstance(part, EventBatch) else [e.stream_id for e in part]
+            )
+        ]
+
+    def first(self, count: int) -> Batch:
+        """Return the batch of its first events, which leads to just before the next one."""
+        if count >= len(self):
+            return self
+        kept = self.take(range(count))
+        return replace(kept, scanned=self.positions[count] - 1)
+
+    def take(self, places: Iterable[int]) -> Batch:
+        """Return the batch with only the events at these places, counted from 0."""
+        wanted = frozenset(places)
+        parts: list[Part] = []
+        start = 0
+        for part in self.parts:
+            inside = [place for place in range(len(part)) if start + place in wanted]
+            start += len(part)
+            if len(inside) == len(part):
+                parts.append(part)
+            elif inside:
+                parts.append(
+                    part.take(inside)
+                    if isinstance(part, EventBatch)
+                    else [part[place] for place in inside]
+                )
+        return replace(self, parts=parts)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -68,18 +115,24 @@ class Subscription:
         if tags:
             self._wanted["query"] = Query.of(tags=tags)
 
-    def read(self, after: int) -> Batch | None:
-        """Return the batch behind the checkpoint `after`; None when there is nothing behind it."""
+    def read(self, after: int, *, until: int | None = None) -> Batch | None:
+        """Return the batch behind the checkpoint `after`; None when there is nothing behind it.
+
+        Args:
+            after: the checkpoint.
+            until: the last position that it may lead to; by default the head of the log.
+        """
         head = self._store.head()
-        if head <= after:
+        last = head if until is None else min(until, head)
+        if last <= after:
             return None
         if self._columns:
-            parts = list(self._store.read_batches(after=after, until=head, **self._wanted))
+            parts = list(self._store.read_batches(after=after, until=last, **self._wanted))
             full = sum(map(len, parts)) == self._size
-            return Batch(parts, after, parts[-1].positions[-1] if full else head, head)
-        events = list(self._store.read_all(after=after, until=head, **self._wanted))
+            return Batch(parts, after, parts[-1].positions[-1] if full else last, head)
+        events = list(self._store.read_all(after=after, until=last, **self._wanted))
         full = len(events) == self._size
-        return Batch([events], after, events[-1].position if full else head, head)
+        return Batch([events], after, events[-1].position if full else last, head)
 
     def follow(self, after: int, *, timeout: float | None = None) -> Iterator[Batch]:
         """Yield the batches behind the checkpoint `after`, and then those of new events.
