@@ -4,6 +4,7 @@ from eslab.projections.base import AnyProjection, Cost
 from eslab.projections.folding import Folded, fold
 from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
 from eslab.projections.projection import Projection, on
+from eslab.projections.rebuild import Rebuild
 from eslab.projections.rows import Row, Rows
 from eslab.projections.runner import ProjectionRunner
 from eslab.projections.status import ProjectionStatus, projection_status
@@ -16,6 +17,7 @@ __all__ = [
     "ProjectionLag",
     "ProjectionRunner",
     "ProjectionStatus",
+    "Rebuild",
     "Row",
     "Rows",
     "fold",

@@ -47,6 +47,8 @@ class Orchestrator:
         registry: the saga's own events are registered in it.
     """
 
+    name = "orchestrator"
+
     def __init__(self, store: EventStore, registry: EventRegistry) -> None:
         self._store = store
         self._registry = registry
@@ -140,6 +142,14 @@ class Orchestrator:
         if failure is not None:
             raise failure
         return bool(unfinished)
+
+    def due_in(self) -> float | None:
+        """Return None: it has work only when something is appended."""
+        return None
+
+    def note(self) -> float | None:
+        """Return None: it never stands still."""
+        return None
 
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule the unfinished sagas on a virtual clock, where each attempt costs its time."""

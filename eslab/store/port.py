@@ -367,7 +367,11 @@ class Transaction(Protocol):
         ...
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows, replacing those that have the same primary key."""
+        """Insert rows, replacing those that have the same primary key.
+
+        Raises:
+            InputError: a value does not fit its column.
+        """
         ...
 
 
