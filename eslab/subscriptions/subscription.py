@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from eslab.events import EventBatch, Query, RecordedEvent
 from eslab.store.port import EventStore
 
-__all__ = ["Batch", "Part", "Subscription"]
+__all__ = ["Batch", "BatchReport", "Part", "Subscription"]
 
 Part = Sequence[RecordedEvent] | EventBatch
 
@@ -84,6 +85,33 @@ class Batch:
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch: told to whoever observes a projection.
+
+    Attributes:
+        projection: the name of the projection.
+        after: the checkpoint that the batch begins behind.
+        scanned: the checkpoint that the batch leads to.
+        count: the wanted events in it.
+        started_at: when it was begun, by the store's clock.
+        committed_at: when it was committed, or failed.
+        mode: ``"live"``, ``"catch-up"`` or ``"replay"``.
+        attempt: counts from 1.
+        error: why it failed; None, if it was committed.
+    """
+
+    projection: str
+    after: int
+    scanned: int
+    count: int
+    started_at: datetime
+    committed_at: datetime
+    mode: str
+    attempt: int
+    error: str | None
 
 
 class Subscription:
