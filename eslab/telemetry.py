@@ -86,7 +86,7 @@ def traced(
         ...     lab.use(traced(tracer_provider=TracerProvider()))
         ...     _ = lab.execute(accounts.OpenAccount(account_id="a-1", owner="Ann"))
         ...     [event.metadata.traceparent for event in lab.store.read_all()]
-        ['00-...-...-01']
+        ['00-...']
     """
     return _Commands(_tracer(tracer_provider), meter(meter_provider))
 
