@@ -520,6 +520,22 @@ def test_what_fails_in_telemetry_costs_no_command_no_event_and_no_batch(
     assert sum(count for _, count in telemetry.points("eslab.projection.events")) == 1
 
 
+class UnspeakableError(DomainError):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_that_cannot_be_told_is_raised_as_it_is(lab: Lab, telemetry: Telemetry) -> None:
+    @lab.handles
+    def fail(command: Failing) -> None:
+        raise UnspeakableError
+
+    lab.use(traced(**telemetry.providers))
+    with pytest.raises(UnspeakableError):
+        lab.execute(Failing())
+    assert len(telemetry.spans) == len(telemetry.points("eslab.commands")) == 1
+
+
 def test_an_observer_that_cannot_read_the_log_still_measures(
     lab: Lab, telemetry: Telemetry
 ) -> None:
