@@ -73,7 +73,9 @@ class ProjectionRunner:
         self._policy = ErrorPolicy.of(projection.on_error)
         self._observers = observers
         self._applier = projection.applier(store, registry, checkpoint.tables)
-        self.letters = DeadLetters(store, self.name, redeliver=self._redeliver, lock=self.lock)
+        self.letters = DeadLetters(
+            store, self.name, redeliver=self._redeliver, owner=projection.name, lock=self.lock
+        )
         self._scheduled = False
         self._position: int | None = None  # not known after a rollback
         self._replayed = 0  # what was applied once, before a reset
@@ -207,10 +209,10 @@ class ProjectionRunner:
             self._commit(batch, since)
         except EventFailedError as error:
             before = self._read(until=error.position - 1)
-            if before is None:
-                self._answer(error, since)
-            else:
+            if before:
                 self._apply(before, since)
+            else:
+                self._answer(error, since)
         except BatchFailedError:
             before = self._read(until=batch.positions[len(batch) // 2] - 1)
             assert before is not None
@@ -224,6 +226,12 @@ class ProjectionRunner:
         """Apply a batch, but for what is parked, with it or behind a letter, or was discarded."""
         self._position = None  # not known again until the commit has returned
         kept, behind = self._sorted(batch, [letter.position for letter in parked])
+        room = self._policy.limit - len(self.letters) - len(parked)
+        if len(behind) > room:
+            fits = self._read(until=behind[room].position - 1)
+            assert fits is not None
+            self._commit(fits, since, *parked)
+            return
         with self.store.transaction() as transaction:
             self._applier.apply(transaction, kept)
             self.letters.park(transaction, [*parked, *behind])
@@ -301,11 +309,12 @@ class ProjectionRunner:
         """Apply an event that was parked, in a transaction of its dead letter."""
         position = event.position
         batch = Batch([[event]], position - 1, position, position)
+        self._applier.forget()  # what the rows in memory hold may not have been stored
         try:
             self._checkpoint.position(transaction)  # nobody else makes this read model
             self._applier.apply(transaction, batch)
         finally:
-            self._position = None  # the rows in memory are not known to be stored
+            self._position = None
 
     def _reported(self, batch: Batch, since: datetime, error: str | None = None) -> BatchReport:
         return BatchReport(

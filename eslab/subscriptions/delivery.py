@@ -256,6 +256,7 @@ class DeadLetters:
         store: the log, and the place of the table.
         consumer: whose.
         redeliver: handles an event in a transaction, or raises an `EslabError`.
+        owner: whose decisions count; by default the consumer's own.
         lock: held while one is handled; the consumer's own.
 
     Example:
@@ -275,13 +276,14 @@ class DeadLetters:
         consumer: str,
         *,
         redeliver: Redeliver,
+        owner: str | None = None,
         lock: threading.RLock | None = None,
     ) -> None:
         self.consumer = consumer
         self._store = store
         self._redeliver = redeliver
         self._lock = lock or threading.RLock()
-        self._stream = f"dead_letter-{consumer}"
+        self._stream = f"dead_letter-{owner or consumer}"
         self._sequences: Counter[str] | None = None
         self._discarded: set[int] = set()
 
@@ -311,7 +313,7 @@ class DeadLetters:
         }
         sequences: Counter[str] = Counter()
         gone = []
-        for letter in self:
+        for letter in self._kept():
             if letter.position in discarded:
                 gone.append(letter.position)  # it was recorded, and then something went wrong
             else:
@@ -347,12 +349,17 @@ class DeadLetters:
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Yield the letters in the order of position."""
+        if self._sequences is None:
+            self._load()
+        return iter(self._kept())
+
+    def _kept(self) -> list[DeadLetter]:
         found = self._store.sql(
             "select consumer, sequence, position, reason, attempts, parked_at from dead_letters "
             "where consumer = ? order by position",
             [self.consumer],
         )
-        return iter([DeadLetter(*row) for row in found.fetchall()])
+        return [DeadLetter(*row) for row in found.fetchall()]
 
     def __len__(self) -> int:
         return self.sequences.total()
