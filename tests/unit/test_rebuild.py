@@ -1,7 +1,8 @@
-"""Rebuilds and resets: whatever happens meanwhile, the read model is the fold up to its checkpoint."""
+"""Rebuilds and resets: whatever happens, the read model is the fold up to its checkpoint."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -222,8 +223,11 @@ class Planted:
         return call
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("again", [False, True], ids=["the same lab", "another runner"])
+@pytest.mark.parametrize(
+    ("after", "again"),
+    [(False, False), (True, True)],
+    ids=["before it, the same runner", "after it, another runner"],
+)
 def test_a_rebuild_that_is_cut_off_at_any_write_is_taken_up(
     monkeypatch: pytest.MonkeyPatch, after: bool, again: bool
 ) -> None:
@@ -236,10 +240,8 @@ def test_a_rebuild_that_is_cut_off_at_any_write_is_taken_up(
             lab.run()
             fill(lab, "cab")
             plant.at, plant.fired = number, False
-            try:
+            with contextlib.suppress(KeyboardInterrupt):
                 lab.rebuild("totals")
-            except KeyboardInterrupt:
-                pass
             plant.at = None
             assert is_right(lab)
             if not plant.fired:
