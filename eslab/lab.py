@@ -923,13 +923,13 @@ def _duration(by: timedelta | str) -> timedelta:
         return by
     import pandas as pd
 
-    moment = pd.NaT
+    found: object = None
     if isinstance(by, str):
         with suppress(ValueError):
-            moment = pd.Timedelta(by)
-    if not isinstance(moment, pd.Timedelta):
+            found = pd.Timedelta(by)
+    if not isinstance(found, pd.Timedelta):
         raise InputError(f"a duration is a timedelta or text such as '5 min', not {by!r}")
-    return moment.to_pytimedelta()
+    return found.to_pytimedelta()
 
 
 def _player_widget(player: StreamPlayer) -> Any:
