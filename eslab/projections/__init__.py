@@ -2,23 +2,33 @@
 
 from eslab.projections.folding import Folded, fold
 from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
+from eslab.projections.latency import latencies, visibility
+from eslab.projections.measures import LagMeasures, measure_lag
 from eslab.projections.projection import Cost, Projection, on
 from eslab.projections.rows import Row, Rows
 from eslab.projections.runner import ProjectionRunner
 from eslab.projections.status import ProjectionStatus, projection_status
+from eslab.projections.verdict import Sample, Verdict, judge
 
 __all__ = [
     "Cost",
     "Folded",
+    "LagMeasures",
     "Projection",
     "ProjectionLag",
     "ProjectionRunner",
     "ProjectionStatus",
     "Row",
     "Rows",
+    "Sample",
+    "Verdict",
     "fold",
+    "judge",
     "lag_history",
+    "latencies",
+    "measure_lag",
     "on",
     "projection_lag",
     "projection_status",
+    "visibility",
 ]

@@ -48,6 +48,8 @@ from cut
 # Lag falls only when a checkpoint moves, so a move is two rows: the peak is in the one just before
 # it. Times are whole microseconds: what held a microsecond earlier is what held before the move.
 # A checkpoint may also be set back: of the moves in one microsecond the one that came last counts.
+# What lies outside the span is left out behind the window function of `placed`: before the joins it
+# would make DuckDB take the moments for so few that it tries each of them with each event.
 _HISTORY_SQL: Final = """
 with wanted as (
     select position, recorded_at, row_number() over (order by position) as number
@@ -70,8 +72,7 @@ moments as (
 cuts as (
     select moments.time, seen, coalesce(head, 0) as head, coalesce(checkpoint, 0) as checkpoint
     from moments asof left join heads on seen >= heads.time
-    asof left join moves on seen >= moves.time
-    where moments.time >= (select first from span) and moments.time <= (select last from span)),
+    asof left join moves on seen >= moves.time),
 counted as (
     select cuts.*, greatest(0, coalesce(h.number, 0) - coalesce(c.number, 0)) as lag_events,
            coalesce(c.number, 0) + 1 as oldest
@@ -84,9 +85,10 @@ measured as (
                 then greatest(0, epoch_us(counted.time) - epoch_us(wanted.recorded_at)) / 1e6
                 else 0.0 end as lag_seconds
     from counted left join wanted on wanted.number = counted.oldest),
+placed as (select *, row_number() over (order by time, seen) as place from measured),
 numbered as (
-    select *, row_number() over (order by time, seen) as number, count(*) over () as total
-    from measured),
+    select placed.*, row_number() over (order by place) as number, count(*) over () as total
+    from placed, span where time between first and last),
 cut_up as (select *, number * ($rows // 3 - 1) // (total + 1) as piece from numbered)
 select $name as projection, time, head, checkpoint, lag_events, lag_seconds from cut_up
 qualify total <= $rows or number = total
@@ -136,7 +138,9 @@ def projection_lag(store: ReadModels, projection: Projection, *, at: datetime) -
         projection: one that was run on this store, or was prepared to.
         at: the time by the store's clock.
     """
-    result = store.sql(_NOW_SQL.format(wanted=wanted_sql(projection)), wanted_parameters(projection))
+    result = store.sql(
+        _NOW_SQL.format(wanted=wanted_sql(projection)), wanted_parameters(projection)
+    )
     ((checkpoint, head, events, oldest),) = result.fetchall()
     seconds = max(0.0, at.timestamp() - oldest / 1e6) if events else 0.0
     return ProjectionLag(projection.name, at, checkpoint, head, events, round(seconds, 6))

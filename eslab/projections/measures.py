@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from eslab.errors import InputError
 from eslab.projections.lag import ProjectionLag, wanted_parameters, wanted_sql
 from eslab.projections.projection import Projection
 from eslab.projections.verdict import WINDOW, Sample, Verdict, judge
 from eslab.store.port import ReadModels
+from eslab.words import counted
 
-__all__ = ["LagMeasures", "measure_lag"]
+__all__ = ["LagMeasures", "append_rate", "measure_lag"]
 
 # `marks` are the moments that count for the verdict. Only what lies behind the lowest of their
 # checkpoints can lag at any of them, so only that is numbered.
@@ -76,6 +78,12 @@ from cut
 """
 
 
+_RATE_SQL: Final = """
+select $name as projection, count(*), epoch_us(max(recorded_at)) - epoch_us(min(recorded_at))
+from eslab.event_log where {wanted}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class LagMeasures(ProjectionLag):
     """How a projection is, at one moment: the four measures of lag, and what they amount to.
@@ -116,7 +124,12 @@ def measure_lag(
         projection: one that was run on this store, or was prepared to.
         at: the time by the store's clock.
         window: how far back the rates and the verdict look.
+
+    Raises:
+        InputError: the window is not longer than 0.
     """
+    if window <= timedelta(0):
+        raise InputError(f"a window is longer than 0, not {window}")
     parameters = {**wanted_parameters(projection), "at": at, "start": at - window}
     result = store.sql(_CUT_SQL.format(wanted=wanted_sql(projection)), parameters)
     (row,) = result.fetchall()
@@ -138,6 +151,30 @@ def measure_lag(
         drain_eta=_drain_eta(now.lag_events, consume_rate, append_rate),
         verdict=judge(samples, highest=highest, rebuilding=rebuilding, window=window),
     )
+
+
+def append_rate(store: ReadModels, projection: Projection) -> float:
+    """Return how many events a second were recorded that a projection wants.
+
+    It is their count without the first, over the time from the first to the last.
+
+    Args:
+        store: the log.
+        projection: the projection.
+
+    Raises:
+        InputError: there is no such rate: they were all recorded at one moment, or there are none.
+    """
+    wanted = wanted_sql(projection)
+    result = store.sql(_RATE_SQL.format(wanted=wanted), wanted_parameters(projection))
+    ((_, count, span),) = result.fetchall()
+    if not span:
+        raise InputError(
+            f"the append rate of {projection.name!r} is unknown: the log holds "
+            f"{counted(count, 'event')} that it wants, of one moment at most; say rate=..., in "
+            f"events a second"
+        )
+    return round((int(count) - 1) * 1e6 / int(span), 6)
 
 
 def _sample(kind: Any, time: int, checkpoint: int, lag_events: int, lag_us: int) -> Sample:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -156,6 +157,6 @@ def _decide(
     # there was no move before the window, it was so far behind as it is where the window begins.
     earlier = samples[0].lag_events
     lags = [earlier, *(move.lag_events for move in moves)]
-    if all(later >= lag for lag, later in zip(lags, lags[1:], strict=False)):
+    if all(later >= lag for lag, later in pairwise(lags)):
         return "WARN", "lag never falls"
     return "OK", "the lag falls"
