@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -214,4 +214,4 @@ def _marker(index: int) -> dict[str, Any]:
 
 def _moment(value: Any) -> datetime:
     moment: datetime = value.to_pydatetime()
-    return moment
+    return moment.astimezone(UTC)
