@@ -262,7 +262,7 @@ def run_queue(
             continue
         size = min(batch, known - done)
         end = begin + for_batch + size * for_event
-        if down < end <= up:
+        if begin < down < end <= up:
             free = up
             continue
         free, done = end, done + size

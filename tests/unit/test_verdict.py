@@ -89,6 +89,7 @@ def stalled(planted: Planted) -> None:
 def never_falls(planted: Planted) -> None:
     behind(planted)
     for moved in (5, 6, 7):
+        planted.wait(1)
         planted.append(1)
         planted.wait(1)
         planted.move(moved)
@@ -293,7 +294,7 @@ def test_a_verdict_shows_its_rule_and_its_samples() -> None:
         assert list(verdict.df["lag_events"]) == [6, 6, 6, 6, 6, 6]
         said = repr(verdict).splitlines()
         assert said[0] == "WARN: lag never falls"
-        assert said[-1] == "  2026-01-01 00:01:43.000000  now        at 7: 6 behind, 103.000 s"
+        assert said[-1] == "  2026-01-01 00:01:46.000000  now        at 7: 6 behind, 106.000 s"
         assert len(said) == 7
 
 
