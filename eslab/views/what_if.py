@@ -97,9 +97,11 @@ class WhatIfView(PictureView):
     def figure(self) -> go.Figure:
         """Return head and checkpoint over time, or the gap, and below the lag in seconds."""
         figure = lag_figure(self.df)
-        said = plain(f"{', '.join(self._said)}: {self._found}")
         figure.update_layout(
-            title={"text": plain(f"What if: {self.projection}"), "subtitle": {"text": said}}
+            title={
+                "text": plain(f"What if: {self.projection}, {', '.join(self._said)}"),
+                "subtitle": {"text": plain(self._found)},
+            }
         )
         figure.update_xaxes(title={"text": "virtual time (UTC)"}, row=2)
         return figure

@@ -201,7 +201,9 @@ def test_the_verdict_of_any_log_is_that_of_the_rules_walked_in_python(steps: lis
             )
         numbers = [found.lag_seconds, found.latency_seconds, found.consume_rate, found.append_rate]
         numbers += [found.drain_eta if found.drain_eta != "never" else None]
-        assert all(math.isfinite(number) and number >= 0 for number in numbers if number is not None)
+        assert all(
+            math.isfinite(number) and number >= 0 for number in numbers if number is not None
+        )
 
 
 def test_the_reference_would_find_a_verdict_that_is_wrong() -> None:
@@ -209,7 +211,9 @@ def test_the_reference_would_find_a_verdict_that_is_wrong() -> None:
         planted = Planted(lab)
         stalled(planted)
         with lab.store.transaction() as transaction:
-            transaction.execute("delete from eslab.checkpoint_log where from_position = to_position")
+            transaction.execute(
+                "delete from eslab.checkpoint_log where from_position = to_position"
+            )
         assert measured(planted).verdict.name == "STOPPED"
         assert reference(planted)[0] == "STALLED"
 
