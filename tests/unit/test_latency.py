@@ -93,6 +93,7 @@ def test_replays_and_rebuilds_are_kept_apart() -> None:
         planted.move(5)
         planted.wait(98)
         planted.move(0, "replay")
+        planted.move(1, "replay")
         planted.move(5, "replay")
         planted.wait(100)
         planted.rebuild(5)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from planted_logs import Wanted, Watched
 
@@ -61,6 +61,7 @@ TIMES = st.lists(st.integers(0, 30_000), min_size=1, max_size=20).map(sorted)
 
 @settings(max_examples=25, deadline=None)
 @given(TIMES, st.integers(1, 6), COSTS)
+@example([0, 500, 1_000], 2, Cost(batch=MS, event=timedelta(0)))  # one comes as a batch ends
 def test_the_history_is_that_of_a_lab(arrived: list[int], batch: int, cost: Cost) -> None:
     run = run_queue(arrived, cost=cost, batch=batch)
     pd.testing.assert_frame_equal(

@@ -71,6 +71,16 @@ def rewound(planted: Planted) -> None:
     planted.move(2)
 
 
+def rewound_behind_what_it_does_not_want(planted: Planted) -> None:
+    # There was no lag where the window begins, and yet the checkpoint is not where it was.
+    planted.append(2, ignored=3)
+    planted.move(5)
+    planted.move(2, "replay")
+    planted.wait(100)
+    planted.append(1)
+    planted.move(2)
+
+
 def zero_within(planted: Planted) -> None:
     planted.append(4)
     planted.wait(100)
@@ -101,6 +111,16 @@ def never_falls_with_one_move(planted: Planted) -> None:
     planted.move(5)
 
 
+def never_falls_below_its_last_move(planted: Planted) -> None:
+    # It has less lag than where the window begins, but more than when it last moved.
+    planted.append(5)
+    planted.move(4)
+    planted.wait(1)
+    planted.append(9)
+    planted.wait(100)
+    planted.move(9)
+
+
 def falls(planted: Planted) -> None:
     behind(planted)
     planted.append(1)
@@ -124,10 +144,15 @@ def falls_from_the_start_of_the_window(planted: Planted) -> None:
         (idle_until_now, "OK: the lag was zero within 60 s"),
         (replaying, "REPLAYING: what was applied before is applied again"),
         (rewound, "REWIND: the checkpoint went back from 8 and has not recovered"),
+        (
+            rewound_behind_what_it_does_not_want,
+            "REWIND: the checkpoint went back from 5 and has not recovered",
+        ),
         (zero_within, "OK: the lag was zero within 60 s"),
         (stalled, "STALLED: heartbeats without movement"),
         (never_falls, "WARN: lag never falls"),
         (never_falls_with_one_move, "WARN: lag never falls"),
+        (never_falls_below_its_last_move, "WARN: lag never falls"),
         (falls, "OK: the lag falls"),
         (falls_from_the_start_of_the_window, "OK: the lag falls"),
     ],
