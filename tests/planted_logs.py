@@ -62,6 +62,11 @@ class Planted:
     def checkpoint(self) -> int:
         return self.rows[-1].to if self.rows else 0
 
+    @property
+    def rebuilt_to(self) -> int:
+        """Where the rebuild is that is under way; the next one begins with the first event."""
+        return self.rebuilt[-1].to if self.rebuilding else 0
+
     def wait(self, seconds: float) -> None:
         # Not lab.advance: that would run the projection.
         self.lab.clock.advance(timedelta(seconds=seconds))  # type: ignore[attr-defined]
@@ -83,7 +88,7 @@ class Planted:
 
     def rebuild(self, to: int) -> None:
         """Plant a batch of a rebuild beside it, which is under way from then on."""
-        row = self._row(self.rebuilt[-1].to if self.rebuilt else 0, to, "replay")
+        row = self._row(self.rebuilt_to, to, "replay")
         self.rebuilt.append(row)
         name = f"{self.projection.name}~rebuild"
         self._insert(name, row)
@@ -92,7 +97,7 @@ class Planted:
         self.rebuilding = True
 
     def swap(self) -> None:
-        """Plant the end of a rebuild: its row model takes the place of the live one."""
+        """Plant the end of a rebuild: its read model takes the place of the live one."""
         name = f"{self.projection.name}~rebuild"
         self._execute("delete from eslab.checkpoints where projection = ?", [name])
         self.rebuilding = False
@@ -164,6 +169,6 @@ def play(planted: Planted, steps: list[Any]) -> None:
         elif step == "heartbeat":
             planted.move(planted.checkpoint, "live")
         elif step == "rebuild" and head:
-            planted.rebuild(min(head, (planted.rebuilt[-1].to if planted.rebuilt else 0) + number))
+            planted.rebuild(min(head, planted.rebuilt_to + number))
         elif step == "swap" and planted.rebuilding:
             planted.swap()

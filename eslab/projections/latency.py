@@ -41,12 +41,20 @@ order by position
 """
 
 # A batch has all wanted events in (from_position, to_position]. A reset begins a new pass over the
-# log; along a pass batches do not overlap, so an event is in the first that reaches it.
+# log, and so does another rebuild, which begins with the first event again; along a pass batches do
+# not overlap, so an event is in the first that reaches it.
 _LATENCY_SQL: Final = """
-with log as (
-    select *, sum((to_position < from_position)::int) over (
-                  partition by projection order by committed_at, rowid) as pass
+with rows as (
+    select *, row_number() over (order by committed_at, rowid) as number
     from eslab.checkpoint_log where projection in ($name, $name || '~rebuild')),
+begun as (
+    select *, to_position < from_position
+              or from_position < lag(to_position, 1, 0)
+                  over (partition by projection order by number) as again
+    from rows),
+log as (
+    select *, sum(again::int) over (partition by projection order by number) as pass
+    from begun),
 batches as (
     select projection, pass, from_position, to_position, committed_at,
            case when projection = $name then mode else 'rebuild' end as mode

@@ -98,12 +98,14 @@ def test_replays_and_rebuilds_are_kept_apart() -> None:
         planted.wait(100)
         planted.rebuild(5)
         planted.swap()
+        planted.rebuild(4)
+        planted.swap()
         df = lab.latency().df
         assert df.drop(columns="projection").to_numpy().tolist() == [
             ["live", 2, *[2.0] * 5],
             ["catch-up", 2, *[1.0] * 5],
             ["replay", 4, *[100.0] * 5],
-            ["rebuild", 4, *[200.0] * 5],
+            ["rebuild", 8, *[200.0] * 5],
         ]
         # What was visible stays so, whatever is applied again.
         assert lab.visibility("watched").df["latency_seconds"].tolist() == [1.0, 1.0, 2.0, 2.0]
