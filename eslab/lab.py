@@ -27,7 +27,15 @@ from eslab.aggregates import (
     is_definition,
 )
 from eslab.bus import LocalBus, Relay
-from eslab.clock import Clock, RandomIds, SeededIds, SystemClock, VirtualClock, random_id
+from eslab.clock import (
+    Clock,
+    RandomIds,
+    SeededIds,
+    SystemClock,
+    VirtualClock,
+    as_utc,
+    random_id,
+)
 from eslab.errors import (
     ClockError,
     EslabError,
@@ -60,6 +68,7 @@ from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
 from eslab.projections import (
     AnyProjection,
+    Cost,
     Folded,
     Projection,
     ProjectionRunner,
@@ -86,9 +95,19 @@ from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
+    from eslab.simulation.queueing import Arrival
     from eslab.store.duckdb import DuckDBStore
     from eslab.store.duckdb.journal import Durability
-    from eslab.views import EventsView, LagView, ProjectionsView, SagaTimeline, StreamPlayer
+    from eslab.views import (
+        EventsView,
+        LagView,
+        LatencyView,
+        ProjectionsView,
+        SagaTimeline,
+        StreamPlayer,
+        VisibilityView,
+        WhatIfView,
+    )
 
 __all__ = ["Lab"]
 
@@ -842,18 +861,102 @@ class Lab:
         runners = list(self._projections.values())
         return ProjectionsView(projection_status(self.store, runners, at=self.clock.now()))
 
-    def lag(self, *projections: str) -> LagView:
-        """Show how far projections are behind, now and over time.
+    def lag(
+        self,
+        *projections: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        window: timedelta | str = timedelta(seconds=60),
+    ) -> LagView:
+        """Show how far projections are behind, now and over time, and what that amounts to.
+
+        Args:
+            projections: their names; by default all of this lab.
+            since: where the history begins; by default where the log does.
+            until: where the history ends; by default now.
+            window: how far back from now the rates and the verdicts look: a duration, or text
+                such as ``"5 min"``. See `eslab.projections.judge` for the rules.
+        """
+        from eslab.views import LagView
+
+        return LagView(
+            self.store,
+            self._chosen(projections),
+            at=self.clock.now(),
+            since=None if since is None else as_utc(since, what="since"),
+            until=None if until is None else as_utc(until, what="until"),
+            window=_duration(window),
+        )
+
+    def visibility(self, projection: str) -> VisibilityView:
+        """Show when each event became visible in a projection; ``.of(...)`` says it of one.
+
+        Args:
+            projection: its name.
+        """
+        from eslab.views import VisibilityView
+
+        (chosen,) = self._chosen([projection])
+        return VisibilityView(self.store, chosen, find=self.store.find)
+
+    def latency(self, *projections: str) -> LatencyView:
+        """Show how long events took from being recorded to being processed.
 
         Args:
             projections: their names; by default all of this lab.
         """
-        from eslab.views import LagView
+        from eslab.views import LatencyView
 
-        chosen = [self._projection(name) for name in projections] or list(
-            self._projections.values()
+        return LatencyView(self.store, self._chosen(projections))
+
+    def what_if(
+        self,
+        projection: str,
+        *,
+        rate: float | None = None,
+        events: int = 10_000,
+        batch: int | None = None,
+        cost: Cost | None = None,
+        outage: tuple[timedelta | str, timedelta | str] | None = None,
+        arrival: Arrival = "poisson",
+        seed: int | None = None,
+    ) -> WhatIfView:
+        """Show the lag that a projection would have on the virtual clock; nothing is recorded.
+
+        Args:
+            projection: its name.
+            rate: events appended a second, in the mean; by default that of the log.
+            events: how many are appended.
+            batch: events in a batch, at most; by default the projection's.
+            cost: of its work; by default the projection's.
+            outage: when it is paused, from the beginning, and for how long, such as
+                ``("10 s", "5 s")``.
+            arrival: ``"poisson"``, or ``"constant"``: one event so long after the other.
+            seed: of Poisson arrivals; by default the lab's.
+
+        Raises:
+            InputError: the log has no rate, or one of the others cannot be.
+        """
+        from eslab.projections.measures import append_rate
+        from eslab.simulation.queueing import Outage
+        from eslab.views import WhatIfView
+
+        (chosen,) = self._chosen([projection])
+        return WhatIfView(
+            chosen,
+            rate=append_rate(self.store, chosen) if rate is None else rate,
+            events=events,
+            batch=batch,
+            cost=cost,
+            outage=None if outage is None else Outage(*map(_duration, outage)),
+            arrival=arrival,
+            seed=(self.seed or 0) if seed is None else seed,
         )
-        return LagView(self.store, [runner.projection for runner in chosen], at=self.clock.now())
+
+    def _chosen(self, projections: Iterable[str]) -> list[AnyProjection]:
+        """Return the projections of these names; of no name, all of them."""
+        names = list(projections) or list(self._projections)
+        return [self._projection(name).projection for name in names]
 
     def saga(self, saga_id: str) -> SagaTimeline:
         """Show what a saga did, and what it undid.

@@ -3,16 +3,20 @@
 from eslab.projections.base import AnyProjection, Cost
 from eslab.projections.folding import Folded, fold
 from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
+from eslab.projections.latency import latencies, visibility
+from eslab.projections.measures import LagMeasures, measure_lag
 from eslab.projections.projection import Projection, on
 from eslab.projections.rebuild import Rebuild
 from eslab.projections.rows import Row, Rows
 from eslab.projections.runner import ProjectionRunner
 from eslab.projections.status import ProjectionStatus, projection_status
+from eslab.projections.verdict import Sample, Verdict, judge
 
 __all__ = [
     "AnyProjection",
     "Cost",
     "Folded",
+    "LagMeasures",
     "Projection",
     "ProjectionLag",
     "ProjectionRunner",
@@ -20,9 +24,15 @@ __all__ = [
     "Rebuild",
     "Row",
     "Rows",
+    "Sample",
+    "Verdict",
     "fold",
+    "judge",
     "lag_history",
+    "latencies",
+    "measure_lag",
     "on",
     "projection_lag",
     "projection_status",
+    "visibility",
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from eslab.projections.projection import Projection
+from eslab.projections.base import AnyProjection
 from eslab.store.port import ReadModels
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ __all__ = [
     "history_sql",
     "lag_history",
     "projection_lag",
+    "wanted_parameters",
+    "wanted_sql",
 ]
 
 ROWS: Final = 2_000
@@ -45,6 +47,9 @@ from cut
 
 # Lag falls only when a checkpoint moves, so a move is two rows: the peak is in the one just before
 # it. Times are whole microseconds: what held a microsecond earlier is what held before the move.
+# A checkpoint may also be set back: of the moves in one microsecond the one that came last counts.
+# What lies outside the span is left out behind the window function of `placed`: before the joins it
+# would make DuckDB take the moments for so few that it tries each of them with each event.
 _HISTORY_SQL: Final = """
 with wanted as (
     select position, recorded_at, row_number() over (order by position) as number
@@ -52,13 +57,18 @@ with wanted as (
 heads as (
     select recorded_at as time, max(position) as head from eslab.event_log group by all),
 moves as (
-    select committed_at as time, max(to_position) as checkpoint
-    from eslab.checkpoint_log where projection = $name group by all),
+    select committed_at as time, arg_max(to_position, rowid) as checkpoint
+    from eslab.checkpoint_log where projection = $name and from_position <> to_position
+    group by all),
 times as (select time from heads union select time from moves),
+span as (
+    select greatest(min(time), $since) as first, coalesce($until, greatest(max(time), $at)) as last
+    from times having count(*) > 0),
 moments as (
     select time, time as seen from times
-    union all select time, time - interval 1 microsecond from moves
-    union all select $at, $at where $at > (select max(time) from times)),
+    union select time, time - interval 1 microsecond from moves
+    union select first, first from span
+    union select last, last from span),
 cuts as (
     select moments.time, seen, coalesce(head, 0) as head, coalesce(checkpoint, 0) as checkpoint
     from moments asof left join heads on seen >= heads.time
@@ -75,9 +85,10 @@ measured as (
                 then greatest(0, epoch_us(counted.time) - epoch_us(wanted.recorded_at)) / 1e6
                 else 0.0 end as lag_seconds
     from counted left join wanted on wanted.number = counted.oldest),
+placed as (select *, row_number() over (order by time, seen) as place from measured),
 numbered as (
-    select *, row_number() over (order by time, seen) as number, count(*) over () as total
-    from measured),
+    select placed.*, row_number() over (order by place) as number, count(*) over () as total
+    from placed, span where time between first and last),
 cut_up as (select *, number * ($rows // 3 - 1) // (total + 1) as piece from numbered)
 select $name as projection, time, head, checkpoint, lag_events, lag_seconds from cut_up
 qualify total <= $rows or number = total
@@ -108,13 +119,18 @@ class ProjectionLag:
     lag_events: int
     lag_seconds: float
 
+    @property
+    def warning(self) -> str:
+        """What is wrong with it, in words: nothing that these numbers say."""
+        return ""
+
     def __str__(self) -> str:
         if self.lag_events == 0:
             return f"{self.projection}: caught up at {self.head:,}"
         return f"{self.projection}: {self.lag_events:,} events, {self.lag_seconds:.3f} s"
 
 
-def projection_lag(store: ReadModels, projection: Projection, *, at: datetime) -> ProjectionLag:
+def projection_lag(store: ReadModels, projection: AnyProjection, *, at: datetime) -> ProjectionLag:
     """Measure the lag of a projection at the time `at`, in one cut.
 
     Args:
@@ -122,26 +138,35 @@ def projection_lag(store: ReadModels, projection: Projection, *, at: datetime) -
         projection: one that was run on this store, or was prepared to.
         at: the time by the store's clock.
     """
-    result = store.sql(_NOW_SQL.format(wanted=_wanted(projection)), _parameters(projection))
+    result = store.sql(
+        _NOW_SQL.format(wanted=wanted_sql(projection)), wanted_parameters(projection)
+    )
     ((checkpoint, head, events, oldest),) = result.fetchall()
     seconds = max(0.0, at.timestamp() - oldest / 1e6) if events else 0.0
     return ProjectionLag(projection.name, at, checkpoint, head, events, round(seconds, 6))
 
 
 def lag_history(
-    store: ReadModels, projections: Iterable[Projection], *, at: datetime
+    store: ReadModels,
+    projections: Iterable[AnyProjection],
+    *,
+    at: datetime,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> pd.DataFrame:
     """Return the lag of projections over time, from the log and ``checkpoint_log``.
 
     A row is a moment at which the head moved, or one just before or just after the checkpoint
-    moved; the last is `at`. Between two rows lag stays 0 or grows by a second a second: the
-    highest lag is in the rows. Of more than 2,000 a projection, the highest and the lowest of
-    each piece are kept.
+    moved; the first is `since` and the last `until`, or `at`. Between two rows lag stays 0 or
+    grows by a second a second: the highest lag is in the rows. Of more than 2,000 a projection,
+    the highest and the lowest of each piece are kept.
 
     Args:
         store: the log, and the checkpoints beside it.
         projections: whose lag.
         at: the time by the store's clock, at which the history ends.
+        since: leave out what was before; by default the history begins with the log.
+        until: leave out what was later.
 
     Returns:
         A frame with the columns projection, time, head, checkpoint, lag_events and lag_seconds.
@@ -149,24 +174,34 @@ def lag_history(
     import pandas as pd
 
     frames = [
-        store.sql(history_sql(projection), history_parameters(projection, at=at)).df()
+        store.sql(
+            history_sql(projection),
+            history_parameters(projection, at=at, since=since, until=until),
+        ).df()
         for projection in projections
     ]
     columns = ["projection", "time", "head", "checkpoint", "lag_events", "lag_seconds"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def history_sql(projection: Projection) -> str:
+def history_sql(projection: AnyProjection) -> str:
     """Return the query for the lag of a projection over time."""
-    return _HISTORY_SQL.format(wanted=_wanted(projection))
+    return _HISTORY_SQL.format(wanted=wanted_sql(projection))
 
 
-def history_parameters(projection: Projection, *, at: datetime) -> dict[str, Any]:
+def history_parameters(
+    projection: AnyProjection,
+    *,
+    at: datetime,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> dict[str, Any]:
     """Return what the query for the lag over time needs to know of a projection."""
-    return {**_parameters(projection), "at": at, "rows": ROWS}
+    span = {"at": at, "since": since, "until": None if until is None else min(until, at)}
+    return {**wanted_parameters(projection), **span, "rows": ROWS}
 
 
-def _wanted(projection: Projection) -> str:
+def wanted_sql(projection: AnyProjection) -> str:
     """Return the condition for the events that a projection wants."""
     parts = ["type in (select unnest($types))"]
     if projection.category is not None:
@@ -177,7 +212,7 @@ def _wanted(projection: Projection) -> str:
     return " and ".join(parts)
 
 
-def _parameters(projection: Projection) -> dict[str, Any]:
+def wanted_parameters(projection: AnyProjection) -> dict[str, Any]:
     """Return which projection it is, and which events it wants."""
     parameters = {"name": projection.name, "types": sorted(projection.event_classes)}
     if projection.category is not None:

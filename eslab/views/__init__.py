@@ -3,22 +3,31 @@
 from eslab.views.base import PictureView, View, render_mode
 from eslab.views.events import EventsView, events_figure
 from eslab.views.lag import LagView, lag_figure
+from eslab.views.latency import LatencyView, latency_figure
 from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
+from eslab.views.visibility import VisibilityView, Visible, visibility_figure
+from eslab.views.what_if import WhatIfView
 
 __all__ = [
     "EventsView",
     "LagView",
+    "LatencyView",
     "PictureView",
     "ProjectionsView",
     "SagaTimeline",
     "StreamPlayer",
     "View",
+    "VisibilityView",
+    "Visible",
+    "WhatIfView",
     "events_figure",
     "lag_figure",
+    "latency_figure",
     "player_figure",
     "projections_figure",
     "render_mode",
     "saga_figure",
+    "visibility_figure",
 ]

@@ -203,6 +203,8 @@ def _literal(value: Any) -> str:
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, datetime):
         return f"timestamptz '{value.isoformat()}'"
+    if value is None:
+        return "null"
     if isinstance(value, list):
         return f"[{', '.join(map(_literal, value))}]"
     return str(value)

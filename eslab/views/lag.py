@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from eslab.projections import Projection
+from eslab.projections import AnyProjection
 from eslab.projections.lag import (
     ProjectionLag,
     history_parameters,
     history_sql,
     lag_history,
-    projection_lag,
 )
+from eslab.projections.measures import measure_lag
+from eslab.projections.verdict import WINDOW
 from eslab.store.port import ReadModels
 from eslab.views.base import PictureView, plain, with_values
 from eslab.views.lag_picture import lag_picture
@@ -30,22 +31,29 @@ __all__ = ["LagView", "lag_figure"]
 
 POINTS: Final = 2_000
 
+WARNING: Final = " ▲ "
+"""The sign in front of a verdict that is not OK."""
+
 
 class LagView(PictureView):
-    """The lag of projections, measured at one moment, and its history.
+    """The lag of projections, measured and judged at one moment, and its history.
 
     The frame has a row for each moment at which the head moved, and two for each move of a
     checkpoint, just before and just after it: projection, time, head, checkpoint, lag_events and
     lag_seconds (0 when there is nothing to do, else the age of the oldest event that waits). The
-    last row of each projection is what was measured.
+    last row of each projection is what was measured, unless the history ends earlier.
 
     Args:
         store: the log, and the checkpoints beside it.
         projections: whose lag; an empty list is shown as such.
         at: the time by the store's clock.
+        since: where the history begins; by default where the log does.
+        until: where the history ends; by default at that time.
+        window: how far back from that time the rates and the verdicts look.
 
     Attributes:
-        now: the lag of each projection at that time, as a list of `ProjectionLag`.
+        now: the measures and the verdict of each projection at that time, as a list of
+            `eslab.projections.LagMeasures`.
 
     Example:
         >>> import eslab
@@ -55,15 +63,30 @@ class LagView(PictureView):
     """
 
     def __init__(
-        self, store: ReadModels, projections: Sequence[Projection], *, at: datetime
+        self,
+        store: ReadModels,
+        projections: Sequence[AnyProjection],
+        *,
+        at: datetime,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        window: timedelta = WINDOW,
     ) -> None:
-        self.now = [projection_lag(store, projection, at=at) for projection in projections]
-        super().__init__(lag_history(store, projections, at=at), sql=_sql(projections, at=at))
+        self.now = [
+            measure_lag(store, projection, at=at, window=window) for projection in projections
+        ]
+        super().__init__(
+            lag_history(store, projections, at=at, since=since, until=until),
+            sql=_sql(projections, at=at, since=since, until=until),
+        )
 
     @property
     def digest(self) -> str:
-        """For each projection the events and the time that it is behind."""
-        said = "; ".join(f"{now.projection}: {said_of(now)}" for now in self.now)
+        """For each projection the events and the time that it is behind, and what is wrong."""
+        said = "; ".join(
+            ", ".join(filter(None, [f"{now.projection}: {behind(now)}", now.warning]))
+            for now in self.now
+        )
         return f"ProjectionLag({said or 'no projections'})"
 
     def figure(self) -> go.Figure:
@@ -78,11 +101,22 @@ class LagView(PictureView):
 
 
 def said_of(now: ProjectionLag) -> str:
-    """Return a lag in words.
+    """Return a lag in words; what is wrong with it stands behind a sign.
 
     Example:
         >>> moment = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
         >>> said_of(ProjectionLag("delays", moment, 10, 22, 12, 3.4))
+        '12 events, 3.4 s'
+    """
+    return f"{behind(now)}{WARNING if now.warning else ''}{now.warning}"
+
+
+def behind(now: ProjectionLag) -> str:
+    """Return in words how far behind a projection is.
+
+    Example:
+        >>> moment = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+        >>> behind(ProjectionLag("delays", moment, 10, 22, 12, 3.4))
         '12 events, 3.4 s'
     """
     if now.head == 0:
@@ -195,9 +229,18 @@ def _subtitle(history: pd.DataFrame, measured: dict[str, ProjectionLag]) -> str:
     return plain(said)
 
 
-def _sql(projections: Sequence[Projection], *, at: datetime) -> str:
+def _sql(
+    projections: Sequence[AnyProjection],
+    *,
+    at: datetime,
+    since: datetime | None,
+    until: datetime | None,
+) -> str:
     queries = [
-        with_values(history_sql(projection), history_parameters(projection, at=at))
+        with_values(
+            history_sql(projection),
+            history_parameters(projection, at=at, since=since, until=until),
+        )
         for projection in projections
     ]
     if len(queries) <= 1:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted_logs import STEPS, Planted, play
 
 from eslab import Cost, Event, Lab, Projection, Row, Rows, on
 from eslab.projections import lag, lag_history, projection_lag
@@ -220,3 +221,47 @@ def test_lag_is_highest_just_before_a_checkpoint_moves() -> None:
             (cut.lag_events, cut.lag_seconds)
             for cut in measured(lab.store, Slow(), lab.clock.now())
         ] == [(3, 0.0), (3, 0.009), (1, 0.009), (1, 0.017), (0, 0.0)]
+
+
+def planted_history(planted: Planted, since: datetime | None, until: datetime) -> list[Cut]:
+    """Count what held at each moment of a span, also where the checkpoint was set back."""
+    moves = [row for row in planted.rows if row.frm != row.to]
+    events = list(planted.lab.store.read_all())
+    times = {event.recorded_at for event in events} | {row.committed_at for row in moves}
+    if not times:
+        return []
+    first = max(min(times), since or min(times))
+
+    def cut(time: datetime, seen: datetime) -> Cut:
+        checkpoint = [0, *(row.to for row in moves if row.committed_at <= seen)][-1]
+        head = max((event.position for event in events if event.recorded_at <= seen), default=0)
+        lag_events, _ = planted.lag(checkpoint, seen)
+        waiting = [at for position, at in planted.wanted() if checkpoint < position <= head]
+        seconds = (time - waiting[0]).total_seconds() if waiting else 0.0
+        return Cut(time, head, checkpoint, lag_events, seconds)
+
+    moments = {(time, time) for time in (*times, first, until)}
+    moments |= {(row.committed_at, row.committed_at - MS / 1000) for row in moves}
+    return [cut(*moment) for moment in sorted(moments) if first <= moment[0] <= until]
+
+
+@settings(max_examples=40, deadline=None)
+@given(STEPS, st.none() | st.integers(0, 90), st.none() | st.integers(0, 90))
+def test_history_over_any_span_of_a_log_with_heartbeats_resets_and_rebuilds(
+    steps: list[Any], since: int | None, until: int | None
+) -> None:
+    with Lab(seed=7) as lab:
+        begun = lab.clock.now()
+        planted = Planted(lab)
+        play(planted, steps)
+        first = None if since is None else begun + timedelta(seconds=since)
+        last = None if until is None else begun + timedelta(seconds=until)
+        frame = lag_history(
+            lab.store, [planted.projection], at=planted.now, since=first, until=last
+        )
+        end = planted.now if last is None else min(last, planted.now)
+        found = [
+            Cut(time.to_pydatetime(), *map(int, numbers), float(seconds))
+            for _, time, *numbers, seconds in frame.itertuples(index=False)
+        ]
+        assert found == planted_history(planted, first, end)

@@ -296,6 +296,37 @@ def test_lag_in_words(lab: Lab) -> None:
     assert lab.lag().digest == "ProjectionLag(quick: caught up at 3)"
 
 
+def test_what_is_wrong_is_said_with_a_sign_and_in_words(lab: Lab) -> None:
+    lab.project(Quick())
+    place(lab, 3)
+    lab.clock.advance(timedelta(minutes=2))  # type: ignore[attr-defined]
+    view = lab.lag()
+    said = "STOPPED: no commit and no heartbeat for 60 s"
+    assert view.now[0].verdict.name == "STOPPED"
+    assert view.digest == f"ProjectionLag(quick: never ran, 3 events, 2 min 0 s, {said})"
+    drawn = f"quick: never ran, 3 events, 2 min 0 s ▲ {said}"
+    assert view.figure().layout.title.subtitle.text == drawn
+    assert drawn in texts(view.svg())
+    assert "STOPPED" not in lab.lag(window="5 min").digest
+
+
+def test_lag_over_a_span_of_time(lab: Lab) -> None:
+    whole = lagging(lab).df
+    since, until = START + timedelta(seconds=1), START + timedelta(seconds=2)
+    view = lab.lag("slow", since=since, until=until)
+    inside = whole[
+        (whole["projection"] == "slow") & (whole["time"] >= since) & (whole["time"] <= until)
+    ]
+    assert view.df["time"].iloc[[0, -1]].tolist() == [since, until]
+    pd.testing.assert_frame_equal(
+        view.df[view.df["time"].isin(inside["time"])].reset_index(drop=True),
+        inside.reset_index(drop=True),
+    )
+    assert lab.sql(view.sql).df().equals(view.df)
+    with pytest.raises(InputError, match="since must be aware"):
+        lab.lag(since=datetime(2026, 1, 1))  # noqa: DTZ001 - the fault
+
+
 def test_the_lag_figure_is_the_frame(lab: Lab) -> None:
     view = lagging(lab)
     figure = view.figure()
@@ -705,6 +736,9 @@ def all_views(lab: Lab) -> dict[str, View]:
     return {
         "events": lab.events(),
         "lag": lab.lag(),
+        "latency": lab.latency(),
+        "visibility": lab.visibility("slow"),
+        "what_if": lab.what_if("slow", rate=20, events=40),
         "saga": saga,
         "player": lab.replay("order-x"),
     }
@@ -721,7 +755,7 @@ def test_no_text_becomes_markup(lab: Lab) -> None:
 
 def test_pictures_are_wellformed_and_described(lab: Lab) -> None:
     views = all_views(lab)
-    for name in ("lag", "saga"):
+    for name in ("lag", "saga", "what_if"):
         root = ET.fromstring(static_picture(views[name]))
         space = "{http://www.w3.org/2000/svg}"
         assert root.findtext(f"{space}title")
