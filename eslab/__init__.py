@@ -53,7 +53,7 @@ from eslab.events import (
 )
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
-from eslab.projections import Cost, Projection, Row, Rows, on
+from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, on
 from eslab.sagas import Saga, Step, StepContext
 from eslab.schema import compatibility, upcasts
 from eslab.store import (
@@ -116,6 +116,7 @@ __all__ = [
     "SagaError",
     "SchemaError",
     "StaleReadError",
+    "SqlProjection",
     "Step",
     "StepContext",
     "StoreClosedError",

@@ -57,7 +57,14 @@ from eslab.messaging import (
 )
 from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
-from eslab.projections import Folded, Projection, ProjectionRunner, fold, projection_status
+from eslab.projections import (
+    AnyProjection,
+    Folded,
+    Projection,
+    ProjectionRunner,
+    fold,
+    projection_status,
+)
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga, SagaState
 from eslab.schema import (
@@ -466,14 +473,14 @@ class Lab:
 
     # The read side.
 
-    def project(self, *projections: Projection) -> None:
+    def project(self, *projections: AnyProjection) -> None:
         """Keep read models up to date with these projections from now on.
 
         One of the same name takes the place of the earlier one; it goes on from its checkpoint,
         or is rebuilt if its rows or its handlers are others.
         """
         for projection in projections:
-            if not isinstance(projection, Projection):
+            if not isinstance(projection, AnyProjection):
                 raise InputError(f"project() takes projections, such as Orders(): {projection!r}")
             self._projections[projection.name] = ProjectionRunner(
                 self.store, projection, self.registry

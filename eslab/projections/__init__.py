@@ -6,6 +6,7 @@ from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
 from eslab.projections.projection import Projection, on
 from eslab.projections.rows import Row, Rows
 from eslab.projections.runner import ProjectionRunner
+from eslab.projections.sql import SqlProjection
 from eslab.projections.status import ProjectionStatus, projection_status
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ProjectionStatus",
     "Row",
     "Rows",
+    "SqlProjection",
     "fold",
     "lag_history",
     "on",

@@ -34,7 +34,7 @@ class ProjectionRunner:
         self._fingerprint = projection.fingerprint()
         self._store = store
         self._registry = registry
-        tables = projection.tables_of()
+        tables = self._tables = projection.tables_of(store, registry)
         for table in tables:
             registry.claim_table(table, f"the projection {projection.name!r}")
         for event in projection.event_classes.values():
@@ -164,7 +164,7 @@ class ProjectionRunner:
             )
             if held == [(self._fingerprint,)]:
                 return
-            for table, shape in self.projection.tables_of().items():
+            for table, shape in self._tables.items():
                 transaction.execute(f"drop table if exists rm.{table}")
                 transaction.execute(shape.definition(f"rm.{table}"))
             transaction.execute("delete from eslab.checkpoints where projection = ?", [name])

@@ -378,6 +378,16 @@ class ReadModels(Protocol):
         """Give a transaction; it commits when its block ends, and an exception rolls it back."""
         ...
 
+    def refresh(self, types: Iterable[str]) -> int:
+        """Bring the tables of event types up to the head of the log, and return that.
+
+        What is read of them in a transaction that begins later is complete up to there.
+
+        Args:
+            types: the names of types whose classes are registered.
+        """
+        ...
+
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Result:
         """Run one SELECT or EXPLAIN, read-only, and return its rows.
 

@@ -32,12 +32,12 @@ from eslab.schema import EventRegistry
 from eslab.schema.code import decoding_code
 from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns
 from eslab.schema.json_schema import json_schema
-from eslab.schema.naming import quoted, table_name
+from eslab.schema.naming import literal, quoted, table_name
 from eslab.schema.shapes import event_shape
 from eslab.schema.upcasting import upcasters_text
 from eslab.store.duckdb.cursors import commit, lent
 from eslab.store.duckdb.decoded import Misfit, StoredRow, decoded
-from eslab.store.duckdb.proof import literal, proof, structure, value
+from eslab.store.duckdb.proof import proof, structure, value
 
 __all__ = ["TYPED_SCHEMA", "TypedTables"]
 
