@@ -235,19 +235,17 @@ class SqlApplier:
 
         It ends before the first event that does not fit its class, unless that is the next one.
         """
+        if self._store.head() <= after:
+            return None
         head = self._store.refresh(self._plan.types)
         last = min(head if until is None else min(until, head), after + self._projection.batch)
         if last <= after:
             return None
         with self._store.transaction() as transaction:
-            misfit = self._misfit(transaction, after, last)
+            count, misfit = self._counted(transaction, after, last)
             if misfit is not None:
-                last = misfit[0] - 1 if misfit[0] > after + 1 else misfit[0]
-            window = self._projection.window(after=after, until=last)
-            ((count,),) = transaction.execute(
-                f"select count(*) from eslab.event_log where type in ({texts(window.types)}) "
-                f"and {window.wanted()}"
-            )
+                last = misfit - 1 if misfit > after + 1 else misfit
+                count, _ = self._counted(transaction, after, last)
         return Batch([], after, last, head, counted=count)
 
     def apply(self, transaction: Transaction, batch: Batch) -> None:
@@ -257,16 +255,10 @@ class SqlApplier:
             EventFailedError: an event does not fit its class.
             ProjectionError: the result cannot be stored, or the batch is of another reader.
         """
-        misfit = self._misfit(transaction, batch.after, batch.scanned)
-        if misfit is not None:
-            position, reason = misfit
-            (event,) = self._store.read_all(after=position - 1, until=position)
-            raise EventFailedError(
-                self._projection.name, position, repr(event), SchemaError(reason)
-            )
+        if self._plan.types:
+            self._require_typed(transaction, batch)
         if len(batch) == 0:
             return
-        self._require_refreshed(transaction, batch)
         try:
             if self._plan.rules is None:
                 self._recompute(transaction, batch.scanned)
@@ -295,32 +287,43 @@ class SqlApplier:
         transaction.execute(f"drop table {self._table}")
         transaction.execute(f"alter table {shadow} rename to {name}")
 
-    def _misfit(
+    def _counted(
         self, transaction: Transaction, after: int, until: int
-    ) -> tuple[int, str] | None:
-        """Return the first event of a part that is no row of its table, and why it is none."""
-        if not self._plan.types:
-            return None
+    ) -> tuple[int, int | None]:
+        """Return how many events of a part are wanted, and the first that does not fit."""
         window = self._projection.window(after=after, until=until)
-        found = transaction.execute(
-            f"select position, reason from eslab.typing_errors "
-            f"where type in ({texts(self._plan.types)}) and {window.wanted()} "
-            f"order by position, reason limit 1"
+        ((count, misfit),) = transaction.execute(
+            f"select (select count(*) from eslab.event_log where type in ({texts(window.types)}) "
+            f"and {window.wanted()}), (select min(position) {self._misfits(window)})"
         )
-        return found[0] if found else None
+        return count, misfit
 
-    def _require_refreshed(self, transaction: Transaction, batch: Batch) -> None:
-        if not self._plan.types:
-            return
-        ((behind,),) = transaction.execute(
-            f"select min(position) from eslab.typed_tables "
-            f"where type in ({texts(self._plan.types)})"
+    def _misfits(self, window: Window) -> str:
+        return (
+            f"from eslab.typing_errors where type in ({texts(self._plan.types) or 'null'}) "
+            f"and {window.wanted()}"
         )
-        if behind is None or behind < batch.scanned:
+
+    def _require_typed(self, transaction: Transaction, batch: Batch) -> None:
+        """Check that each event of a batch is a row of its table."""
+        window = self._projection.window(after=batch.after, until=batch.scanned)
+        ((reached, position),) = transaction.execute(
+            f"select (select min(position) from eslab.typed_tables "
+            f"where type in ({texts(self._plan.types)})), "
+            f"(select min(position) {self._misfits(window)})"
+        )
+        if reached is None or reached < batch.scanned:
             raise ProjectionError(
                 f"projection {self._projection.name!r}: the tables of its events reach position "
-                f"{behind}, and the batch {batch.scanned}: apply what read() of this applier gave"
+                f"{reached}, and the batch {batch.scanned}: apply what read() of this applier gave"
             )
+        if position is None:
+            return
+        ((reason,),) = transaction.execute(
+            "select min(reason) from eslab.typing_errors where position = ?", [position]
+        )
+        (event,) = self._store.read_all(after=position - 1, until=position)
+        raise EventFailedError(self._projection.name, position, repr(event), SchemaError(reason))
 
 
 def _query(cls: type[SqlProjection], where: str) -> str:
