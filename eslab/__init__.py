@@ -53,7 +53,7 @@ from eslab.events import (
 )
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
-from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, on
+from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
 from eslab.sagas import Saga, Step, StepContext
 from eslab.schema import compatibility, upcasts
 from eslab.store import (
@@ -115,8 +115,8 @@ __all__ = [
     "Saga",
     "SagaError",
     "SchemaError",
-    "StaleReadError",
     "SqlProjection",
+    "StaleReadError",
     "Step",
     "StepContext",
     "StoreClosedError",
@@ -126,6 +126,7 @@ __all__ = [
     "StoreOpenError",
     "StoreReadOnlyError",
     "StreamAppend",
+    "StreamFold",
     "StreamNotFoundError",
     "SystemClock",
     "UnknownEventTypeError",

@@ -134,7 +134,7 @@ def compare(
 _numbers = count(1)
 
 
-class _RolledBack(Exception):
+class _RolledBack(Exception):  # noqa: N818 - nothing went wrong
     """Ends the transaction of a comparison: nothing of it is kept."""
 
 

@@ -29,7 +29,9 @@ FITTING: Final[Mapping[str, frozenset[str]]] = {
 """Which aggregates each rule merges."""
 
 _ORDERED: Final = frozenset({"first", "last"})
-_TABLE_FUNCTIONS: Final = frozenset({"unnest", "range", "generate_series", "json_each", "json_tree"})
+_TABLE_FUNCTIONS: Final = frozenset(
+    {"unnest", "range", "generate_series", "json_each", "json_tree"}
+)
 # DuckDB calls these consistent, or they are no functions when a query is parsed.
 _CLOCKS: Final = frozenset(
     {
@@ -62,12 +64,14 @@ class ParsedQuery:
         node: its outermost part.
         tables: the tables that it reads, in small letters.
         aggregates: the aggregates that it uses.
+        otherwise: what one can do, if it cannot be taken apart.
     """
 
     where: str
     node: Node
     tables: frozenset[str]
     aggregates: frozenset[str]
+    otherwise: str = ""
 
     def require_mergeable(self, columns: Sequence[str], rules: Mapping[str, str]) -> None:
         """Check that its results for parts of the log can be merged by rules.
@@ -98,6 +102,15 @@ class ParsedQuery:
             self._require_fit(column, rule, items[column])
         self._require_rows([*node["select_list"], node["where_clause"]], inside=True)
         if not self._from(node["from_table"], _ctes(node)):
+            raise self._not("it reads no events: name one of their tables")
+
+    def require_rows(self) -> None:
+        """Check that it takes events one by one, and gives rows of each alone.
+
+        Raises:
+            ProjectionError: it does not.
+        """
+        if not self._rows_of(self.node, {}):
             raise self._not("it reads no events: name one of their tables")
 
     def _require_grouped_by_key(self, items: Mapping[str, Node], rules: Mapping[str, str]) -> None:
@@ -196,12 +209,13 @@ class ParsedQuery:
 
     def _not(self, reason: str) -> ProjectionError:
         return ProjectionError(
-            f"{self.where}: its query cannot be merged batch by batch: {reason}; or leave merge "
-            f"out, and it is computed anew as a whole"
+            f"{self.where}: its query does not take the events one by one: {reason}{self.otherwise}"
         )
 
 
-def parsed_query(store: ReadModels, query: str, *, where: str, own: frozenset[str]) -> ParsedQuery:
+def parsed_query(
+    store: ReadModels, query: str, *, where: str, own: frozenset[str], otherwise: str = ""
+) -> ParsedQuery:
     """Parse a query, and check that it reads events alone, and gives the same every time.
 
     Args:
@@ -209,6 +223,7 @@ def parsed_query(store: ReadModels, query: str, *, where: str, own: frozenset[st
         query: its text.
         where: whose it is, for the errors.
         own: the names of the tables that it may read.
+        otherwise: what one can do, if it cannot be taken apart.
 
     Raises:
         ProjectionError: it is no such query.
@@ -223,7 +238,7 @@ def parsed_query(store: ReadModels, query: str, *, where: str, own: frozenset[st
     node = answer["statements"][0]["node"]
     tables = _tables(node, where, own)
     aggregates = _require_repeatable(store, node, where)
-    return ParsedQuery(where, node, tables, aggregates)
+    return ParsedQuery(where, node, tables, aggregates, otherwise)
 
 
 def _tables(node: Node, where: str, own: frozenset[str]) -> frozenset[str]:
@@ -273,8 +288,8 @@ def _require_repeatable(store: ReadModels, node: Node, where: str) -> frozenset[
             varying.add("a sample")
     if varying:
         raise ProjectionError(
-            f"{where}: its query uses {', '.join(sorted(varying))}, which gives something else each "
-            f"time: a rebuild would make other rows; take what is in the events, such as "
+            f"{where}: its query uses {', '.join(sorted(varying))}, which gives something else "
+            f"each time: a rebuild would make other rows; take what is in the events, such as "
             f"occurred_at"
         )
     for call in calls:

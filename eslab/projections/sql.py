@@ -287,22 +287,14 @@ class SqlApplier:
         transaction.execute(f"drop table {self._table}")
         transaction.execute(f"alter table {shadow} rename to {name}")
 
-    def _counted(
-        self, transaction: Transaction, after: int, until: int
-    ) -> tuple[int, int | None]:
+    def _counted(self, transaction: Transaction, after: int, until: int) -> tuple[int, int | None]:
         """Return how many events of a part are wanted, and the first that does not fit."""
         window = self._projection.window(after=after, until=until)
         ((count, misfit),) = transaction.execute(
             f"select (select count(*) from eslab.event_log where type in ({texts(window.types)}) "
-            f"and {window.wanted()}), (select min(position) {self._misfits(window)})"
+            f"and {window.wanted()}), (select min(position) {window.misfits(self._plan.types)})"
         )
         return count, misfit
-
-    def _misfits(self, window: Window) -> str:
-        return (
-            f"from eslab.typing_errors where type in ({texts(self._plan.types) or 'null'}) "
-            f"and {window.wanted()}"
-        )
 
     def _require_typed(self, transaction: Transaction, batch: Batch) -> None:
         """Check that each event of a batch is a row of its table."""
@@ -310,7 +302,7 @@ class SqlApplier:
         ((reached, position),) = transaction.execute(
             f"select (select min(position) from eslab.typed_tables "
             f"where type in ({texts(self._plan.types)})), "
-            f"(select min(position) {self._misfits(window)})"
+            f"(select min(position) {window.misfits(self._plan.types)})"
         )
         if reached is None or reached < batch.scanned:
             raise ProjectionError(
@@ -366,7 +358,8 @@ def _rules(cls: type[SqlProjection], where: str) -> Mapping[str, str] | None:
         if rule not in known:
             advice = " (an average is a sum and a count)" if rule in ("avg", "mean") else ""
             raise ProjectionError(
-                f"{where}: the rule of {column!r} is one of {', '.join(known)}, not {rule!r}{advice}"
+                f"{where}: the rule of {column!r} is one of {', '.join(known)}, not {rule!r}"
+                f"{advice}"
             )
         if column in cls.key_columns:
             raise ProjectionError(f"{where}: {column!r} is in the key, and is never merged")
@@ -388,7 +381,13 @@ def _plan(projection: SqlProjection, store: ProjectionStore) -> SqlPlan:
     where, classes = type(projection).__qualname__, projection.event_classes
     types = {table_name(type_name): type_name for type_name in classes}
     own = frozenset({"events", *types})
-    parsed = parsed_query(store, projection.query, where=where, own=own)
+    parsed = parsed_query(
+        store,
+        projection.query,
+        where=where,
+        own=own,
+        otherwise="; or leave merge out, and it is computed anew as a whole",
+    )
     tables = tuple(sorted(parsed.tables))
     empty = over_empty(projection.query, tables, classes.values())
     try:
@@ -411,7 +410,9 @@ def _require_columns(where: str, columns: Mapping[str, str], projection: SqlProj
     """Check that the query gives the key, and exactly the columns that have rules."""
     listed = ", ".join(columns)
     key, rules = projection.key_columns, projection.rules
-    odd: Sequence[str] = [name for name in columns if not name.isidentifier() or name.lower() != name]
+    odd: Sequence[str] = [
+        name for name in columns if not name.isidentifier() or name.lower() != name
+    ]
     if odd:
         raise ProjectionError(
             f"{where}: these cannot be columns of a read model: {', '.join(odd)}; name them in "
@@ -432,7 +433,9 @@ def _require_columns(where: str, columns: Mapping[str, str], projection: SqlProj
             f"{where}: {missing[0]!r} has no rule, and is not in the key: "
             f"merge = {{{missing[0]!r}: ...}}, one of {', '.join([*FITTING, RECOMPUTE])}"
         )
-    if floats := [name for name, rule in rules.items() if rule == "sum" and columns[name] in _INEXACT]:
+    if floats := [
+        name for name, rule in rules.items() if rule == "sum" and columns[name] in _INEXACT
+    ]:
         raise ProjectionError(
             f"{where}: {floats[0]!r} is a sum of floats, whose last digits depend on the order in "
             f"which they are added: sum decimals or integers, sum(value::decimal(18, 6))"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from eslab.errors import ProjectionError
 from eslab.events import Event
 from eslab.schema.columns import BASE_COLUMNS, event_columns
 from eslab.schema.naming import literal, quoted, table_name
 from eslab.schema.shapes import event_shape
+from eslab.store.port import ReadModels
 
-__all__ = ["Window", "empty_table", "over_empty", "texts"]
+__all__ = ["Window", "empty_table", "over_empty", "require_fitting", "texts"]
 
 _EVENTS_COLUMNS = {
     "position": "bigint",
@@ -77,6 +79,14 @@ class Window:
             f"where {' and '.join(inside)})"
         )
 
+    def misfits(self, types: Iterable[str]) -> str:
+        """Return what is behind the columns of a query for its events that fit no table."""
+        where = f"type in ({texts(types) or 'null'}) and {replace(self, occurred=None).wanted()}"
+        if self.occurred is not None:
+            by_then = f"select position from eslab.event_log where {self.condition()}"
+            where += f" and position in ({by_then})"
+        return f"from eslab.typing_errors where {where}"
+
     def over(self, query: str, tables: Iterable[str], columns: Sequence[str] = ("*",)) -> str:
         """Return a query that sees nothing but the events of this part.
 
@@ -90,8 +100,30 @@ class Window:
 
     def _seen(self, table: str) -> str:
         if table == "events":
-            return f"select * from eslab.events where type in ({texts(self.types)}) and {self.wanted()}"
+            types = f"type in ({texts(self.types)})"
+            return f"select * from eslab.events where {types} and {self.wanted()}"
         return f"select * from ev.{quoted(table)} where {self.wanted()}"
+
+
+def require_fitting(store: ReadModels, window: Window, types: Sequence[str], *, where: str) -> None:
+    """Bring the tables of event types up to the head; check that a window's events are rows there.
+
+    Raises:
+        ProjectionError: one is not, because it does not fit its class.
+    """
+    store.refresh(types)
+    if not types:
+        return
+    with store.transaction() as transaction:
+        found = transaction.execute(
+            f"select position, reason {window.misfits(types)} order by all limit 1"
+        )
+    if found:
+        position, reason = found[0]
+        raise ProjectionError(
+            f"{where}: the event at position {position} does not fit its class: {reason}; mend the "
+            f"class, or ask for what was before that event"
+        )
 
 
 def over_empty(query: str, tables: Iterable[str], classes: Iterable[type[Event]]) -> str:
