@@ -312,7 +312,9 @@ class SqlApplier:
         if position is None:
             return
         ((reason,),) = transaction.execute(
-            "select min(reason) from eslab.typing_errors where position = ?", [position]
+            "select min(concat_ws(': ', \"column\", reason)) from eslab.typing_errors "
+            "where position = ?",
+            [position],
         )
         (event,) = self._store.read_all(after=position - 1, until=position)
         raise EventFailedError(self._projection.name, position, repr(event), SchemaError(reason))
@@ -401,6 +403,7 @@ def _plan(projection: SqlProjection, store: ProjectionStore) -> SqlPlan:
     _require_columns(where, columns, projection)
     if projection.rules is not None:
         parsed.require_mergeable(list(columns), projection.rules)
+        _require_exact_sums(where, columns, projection.rules)
     read = tuple(types[name] for name in tables if name in types)
     table = Table(columns, projection.key_columns)
     return SqlPlan(projection.query, tables, read, table, projection.rules)
@@ -433,9 +436,11 @@ def _require_columns(where: str, columns: Mapping[str, str], projection: SqlProj
             f"{where}: {missing[0]!r} has no rule, and is not in the key: "
             f"merge = {{{missing[0]!r}: ...}}, one of {', '.join([*FITTING, RECOMPUTE])}"
         )
-    if floats := [
-        name for name, rule in rules.items() if rule == "sum" and columns[name] in _INEXACT
-    ]:
+
+
+def _require_exact_sums(where: str, columns: Mapping[str, str], rules: Mapping[str, str]) -> None:
+    floats = [name for name, rule in rules.items() if rule == "sum" and columns[name] in _INEXACT]
+    if floats:
         raise ProjectionError(
             f"{where}: {floats[0]!r} is a sum of floats, whose last digits depend on the order in "
             f"which they are added: sum decimals or integers, sum(value::decimal(18, 6))"

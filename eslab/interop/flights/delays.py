@@ -80,8 +80,8 @@ class DelayByAirportHourSql(SqlProjection):
         >>> from eslab.interop.flights import import_week
         >>> with eslab.Lab(seed=7) as lab:
         ...     _ = import_week(lab.store, progress=False)
-        ...     lab.compare(DelayByAirportHour(), DelayByAirportHourSql(), progress=False)
-        <Comparison delay_by_airport_hour and delay_by_airport_hour_sql: equal up to position 18,096>
+        ...     lab.compare(DelayByAirportHour(), DelayByAirportHourSql()).equal
+        True
     """
 
     key = ("airport", "hour")
