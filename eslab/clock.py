@@ -295,10 +295,17 @@ class SeededIds:
 
 
 class Scheduler:
-    """Cooperative work in the order of its due time; equal times in the order of scheduling.
+    """Cooperative work in the order of its due time.
 
     On a virtual clock the scheduler moves the clock to each piece of work as it runs it, so a
     week of work takes as long as its computation. It never sleeps.
+
+    Of work that is due at the same time nobody could say what comes first. So a seed decides, and
+    another seed decides otherwise: what depends on that order is found, and found again.
+
+    Args:
+        clock: what it moves.
+        seed: decides the order at equal times; by default it is the order of scheduling.
 
     Example:
         >>> clock = VirtualClock()
@@ -312,10 +319,11 @@ class Scheduler:
         (['early', 'late'], 2)
     """
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, *, seed: int | None = None) -> None:
         self.clock = clock
-        self._queue: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._queue: list[tuple[datetime, float, int, Callable[[], None]]] = []
         self._numbers = count()
+        self._lots = None if seed is None else random.Random(f"scheduler {seed}")  # noqa: S311
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -328,7 +336,8 @@ class Scheduler:
         """
         if delay < timedelta(0):
             raise ClockError(f"work cannot be scheduled in the past: the delay is {delay}")
-        heapq.heappush(self._queue, (self.clock.now() + delay, next(self._numbers), work))
+        lot = 0.0 if self._lots is None else self._lots.random()
+        heapq.heappush(self._queue, (self.clock.now() + delay, lot, next(self._numbers), work))
 
     def step(self, until: datetime | None = None) -> bool:
         """Run the piece of work that is due first, moving the clock to it.
@@ -341,7 +350,7 @@ class Scheduler:
         """
         if not self._queue or (until is not None and self._queue[0][0] > until):
             return False
-        due, _, work = heapq.heappop(self._queue)
+        due, _, _, work = heapq.heappop(self._queue)
         if due > self.clock.now():
             self.clock.advance_to(due)
         work()

@@ -10,11 +10,12 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from eslab.aggregates import (
     Aggregate,
@@ -65,12 +66,14 @@ from eslab.projections import (
     PastReadModel,
     Projection,
     ProjectionRunner,
+    Rebuild,
     StreamFold,
     compare,
     fold,
     projection_status,
     states,
 )
+from eslab.projections.runner import Observer
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga, SagaState
 from eslab.schema import (
@@ -84,7 +87,8 @@ from eslab.schema import (
 )
 from eslab.store import AppendResult
 from eslab.store.result import Result
-from eslab.subscriptions import Runner, Worker
+from eslab.subscriptions import BatchReport, DeadLetters, Engine, ErrorPolicy, Runner
+from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
@@ -96,6 +100,9 @@ __all__ = ["Lab"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=Sourced)
+
+LONG: Final = 50_000
+"""Positions behind which projections are, so that their progress is worth a bar."""
 
 _labs: weakref.WeakValueDictionary[str, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
@@ -192,8 +199,9 @@ class Lab:
             last = self.store.last_recorded_at()
             if last is not None and last > self.clock.now():
                 self.clock.advance_to(last)
-        self._runner = Runner(self.clock, self._workers)
-        self._stop_listening = self.store.listen(self._runner.notice)
+        self._observers: list[Observer] = []
+        self._engine = Engine(self.clock, self._workers, head=self.store.head, seed=self.seed)
+        self._stop_listening = self.store.listen(self._engine.notice)
         self._supersede()
 
     def _supersede(self) -> None:
@@ -205,6 +213,7 @@ class Lab:
         if older is not None and older.store is self.store:
             older.superseded = True
             older._stop_listening()  # noqa: SLF001 - another one of this class
+            older.stop()
             self.store.clock = self.clock
 
     # The write side.
@@ -344,6 +353,7 @@ class Lab:
         *,
         at_least: ConsistencyToken | None = None,
         stale_ok: bool = False,
+        timeout: timedelta | str | None = None,
         metadata: Metadata | None = None,
     ) -> Any:
         """Return the answer of the function that is registered for a query by `handles`.
@@ -352,12 +362,14 @@ class Lab:
             query: what is asked.
             at_least: what a command returned: the read models have seen what it recorded before
                 the query is answered, so that one reads what one wrote.
-            stale_ok: answer also if they cannot: where one is paused, or failed.
+            stale_ok: answer also if they cannot: where one is paused, failed, has dead letters, or
+                does not get there in time.
+            timeout: how long to wait for them, at most: by the lab's clock.
             metadata: who asks.
 
         Raises:
             HandlerNotFoundError: nothing answers it.
-            StaleReadError: a projection is paused or failed before it had seen `at_least`.
+            StaleReadError: a projection has not seen `at_least`; it says why.
             InputError: that is a token of another store, or of another epoch of it.
 
         Example:
@@ -373,22 +385,28 @@ class Lab:
             ...     lab.query(GetHead(), at_least=token)
             1
         """
-        if at_least is not None and not (ready := self.wait(at_least)) and not stale_ok:
-            raise StaleReadError(
-                f"{query!r:.200} is to be answered as of {at_least!r}, and {ready!r}; resume or "
-                f"mend what is behind, or ask with stale_ok=True"
-            )
+        if at_least is not None:
+            ready = self.wait(at_least, timeout=timeout)
+            if not (ready or stale_ok):
+                raise StaleReadError(
+                    f"{query!r:.200} is to be answered as of {at_least!r}, and {ready!r}; resume "
+                    f"or mend what is behind, or ask with stale_ok=True"
+                )
         return self._queries.ask(query, metadata=metadata)
 
-    def wait(self, token: ConsistencyToken, *projections: str) -> Readiness:
+    def wait(
+        self, token: ConsistencyToken, *projections: str, timeout: timedelta | str | None = None
+    ) -> Readiness:
         """Let projections see what a command recorded, and say whether they did.
 
-        What is due is done here and now, on this thread; a virtual clock moves along. A projection
-        that is paused, or was stopped by an error, is not waited for.
+        Where `start` gave them threads, it is waited for these. Otherwise what is due is done here
+        and now, on this thread; a virtual clock moves along. A projection that is paused, or was
+        stopped by an error, is not waited for.
 
         Args:
             token: what the command returned.
             projections: their names; by default all of this lab.
+            timeout: how long to wait, at most: by the lab's clock.
 
         Raises:
             InputError: there is no such projection, or the token is of another store, or of
@@ -401,26 +419,16 @@ class Lab:
                 f"{token!r} is of another store, or of another epoch of it: this one is in epoch "
                 f"{self.store.epoch}; what was recorded there may not be here"
             )
+        limit = None if timeout is None else _duration(timeout)
         runners = [self._projection(name) for name in projections or self._projections]
-        if any(runner.active and runner.checkpoint < token.position for runner in runners):
+
+        def enough() -> bool:
+            return not any(each.active and each.checkpoint < token.position for each in runners)
+
+        if not enough():
             self._require_current()
-            try:
-                self.run()
-            except StoreClosedError:
-                raise
-            except EslabError:
-                pass  # of whichever worker: those that are waited for are asked below
-        behind = {
-            runner.projection.name: token.position - runner.checkpoint
-            for runner in runners
-            if runner.checkpoint < token.position
-        }
-        causes = {
-            runner.projection.name: runner.error
-            for runner in runners
-            if runner.error is not None and runner.projection.name in behind
-        }
-        return Readiness("failed" if causes else "stale" if behind else "ready", behind, causes)
+            self._engine.run_until(enough, limit)
+        return Readiness.of(runners, token.position)
 
     def _mint(self) -> uuid.UUID:
         """Return an id for a message; with a seed the same one at the same place of a run."""
@@ -488,9 +496,11 @@ class Lab:
         for projection in projections:
             if not isinstance(projection, AnyProjection):
                 raise InputError(f"project() takes projections, such as Orders(): {projection!r}")
-            self._projections[projection.name] = ProjectionRunner(
-                self.store, projection, self.registry
+            runner = ProjectionRunner(
+                self.store, projection, self.registry, observers=self._observers
             )
+            self._projections[projection.name] = runner
+            self._engine.add(runner)
 
     def fold(
         self,
@@ -598,10 +608,116 @@ class Lab:
     def pause(self, projection: str) -> None:
         """Stop a projection after its current batch, until it is resumed."""
         self._projection(projection).paused = True
+        self._engine.notice()
 
     def resume(self, projection: str) -> None:
-        """Let a projection go on from its checkpoint."""
-        self._projection(projection).paused = False
+        """Let a projection go on from its checkpoint: one that was paused, or failed."""
+        self._projection(projection).resume()
+        self._engine.notice()
+
+    def rebuild(
+        self, projection: str, *, on_error: ErrorPolicy | str = "stop", progress: bool = True
+    ) -> None:
+        """Make a read model anew, from the first event, beside the one that is read meanwhile.
+
+        When it is as far as that one it takes its place, at once and as a whole. Other events than
+        before are handled only if somebody discarded some since. A rebuild that was killed is
+        taken up where it was; one that is interrupted too, when it is asked for again.
+
+        Args:
+            projection: its name.
+            on_error: what is done about an event that cannot be handled: by default the rebuild
+                ends, and the read model stays as it is.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            ProjectionError: an event cannot be handled.
+        """
+        self._rebuild(projection, None, on_error, progress=progress)
+
+    def reset(
+        self,
+        projection: str,
+        *,
+        to: int = 0,
+        on_error: ErrorPolicy | str = "stop",
+        progress: bool = True,
+    ) -> None:
+        """Put a read model back to how it was at a position; from there it replays the events.
+
+        Args:
+            projection: its name.
+            to: the position; by default there are no rows, and all events are replayed.
+            on_error: what is done about an event up to there that cannot be handled.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            ProjectionError: an event cannot be handled; the read model stays as it is.
+            InputError: there is no such position.
+        """
+        self._rebuild(projection, to, on_error, progress=progress)
+
+    def _rebuild(
+        self, name: str, until: int | None, on_error: ErrorPolicy | str, *, progress: bool
+    ) -> None:
+        self._require_current()
+        live = self._projection(name)
+        rebuild = Rebuild(live, until=until, on_error=on_error, observers=self._observers)
+        try:
+            with self._shown([rebuild], f"rebuilding {name}", progress=progress):
+                Runner(self.clock, lambda: [rebuild], seed=self.seed).run()
+        except StoreClosedError:
+            raise
+        except EslabError:
+            rebuild.discard()
+            raise
+        self._engine.notice()
+
+    @contextmanager
+    def _shown(
+        self, runners: Iterable[ProjectionRunner], description: str, *, progress: bool
+    ) -> Iterator[None]:
+        """Draw the progress of projections, if there is much to do."""
+        head = self.store.head()
+        names = {runner.name for runner in runners}
+        left = sum(max(0, head - runner.checkpoint) for runner in runners)
+        shown = progress and left >= LONG
+        with progress_bar(total=left, description=description, progress=shown) as bar:
+
+            def observe(report: BatchReport) -> None:
+                if report.projection in names and report.error is None:
+                    bar.update(report.scanned - report.after)
+
+            self._observers.append(observe)
+            try:
+                yield
+            finally:
+                self._observers.remove(observe)
+
+    def dead_letters(self, projection: str) -> DeadLetters:
+        """Return the events that a projection parked, to look at, retry or discard them.
+
+        Example:
+            >>> lab = Lab(seed=7)
+            >>> from eslab.interop.flights import DelayByAirportHour
+            >>> lab.project(DelayByAirportHour())
+            >>> lab.dead_letters("delay_by_airport_hour")
+            <DeadLetters of delay_by_airport_hour: none>
+            >>> lab.close()
+        """
+        return self._projection(projection).letters
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Tell a function of every batch that a projection applies, or that failed.
+
+        Args:
+            observer: takes an `eslab.subscriptions.BatchReport`; on the projection's thread.
+
+        Returns:
+            A function that ends it.
+        """
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
 
     def typed_events(
         self,
@@ -669,16 +785,43 @@ class Lab:
 
     # Work.
 
-    def run(self) -> None:
+    def run(self, *, progress: bool = True) -> None:
         """Do all work that is due: projections, sagas, the bus.
 
-        On a virtual clock the work takes the time that it costs, and the clock moves along.
+        On a virtual clock the work takes the time that it costs, and the clock moves along. Where
+        `start` gave everybody threads, it is waited for these.
+
+        Args:
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook, and the
+                projections have much to do.
 
         Raises:
             EslabError: the first error of a projection or a saga; everything else was done.
         """
         self._require_current()
-        self._runner.run()
+        active = [runner for runner in self._projections.values() if runner.active]
+        with self._shown(active, "projecting", progress=progress):
+            self._engine.run()
+
+    def start(self) -> None:
+        """Do all work in the background from now on, as soon as it is due: a thread for each.
+
+        One that is stuck or fails holds up no other. Starting again does nothing.
+
+        Raises:
+            ClockError: the lab has a virtual clock.
+        """
+        self._require_current()
+        if not self._engine.started:
+            self._engine.start()
+
+    def stop(self) -> None:
+        """End what `start` began, each thread after its current batch.
+
+        Raises:
+            EslabError: what a thread raised, if nobody was told yet; or it does not end.
+        """
+        self._engine.stop()
 
     def advance(self, by: timedelta | str) -> None:
         """Move the virtual clock forwards, doing the work that falls due meanwhile.
@@ -698,7 +841,7 @@ class Lab:
         self._require_current()
         until = self.clock.now() + _duration(by)
         try:
-            self._runner.run(until)
+            self._engine.run(until)
         finally:
             self.clock.advance_to(max(until, self.clock.now()))
 
@@ -708,7 +851,7 @@ class Lab:
                 f"this lab was superseded by a newer one on {self.store.path}: use that one"
             )
 
-    def _workers(self) -> list[Worker]:
+    def _workers(self) -> list[BackgroundWorker]:
         return [self._relay, *self._projections.values(), self._orchestrator]
 
     def _projection(self, name: str) -> ProjectionRunner:
@@ -815,8 +958,11 @@ class Lab:
     def close(self) -> None:
         """Close the lab and its store; a lab that was superseded leaves the store open."""
         self._stop_listening()
-        if not self.superseded:
-            self.store.close()
+        try:
+            self._engine.stop()
+        finally:
+            if not self.superseded:
+                self.store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType
 
 from eslab.events import Event, RecordedEvent, type_name
+from eslab.messaging.envelope import handling
 from eslab.words import counted
 
 __all__ = ["ALL", "Failure", "LocalBus"]
@@ -33,8 +34,8 @@ class LocalBus:
     """Gives an event to every handler of its type, in the order in which they subscribed.
 
     A handler that raises is logged, kept in `failures`, and stops neither the other handlers nor
-    the publisher. Nothing is retried and nothing survives the process: work that must not be lost
-    is a subscription to the store.
+    the publisher. What a handler sends belongs to what the event belongs to. Nothing is retried
+    and nothing survives the process: work that must not be lost is a subscription to the store.
 
     Example:
         >>> from eslab import Lab, Event
@@ -89,7 +90,8 @@ class LocalBus:
         taken = 0
         for handler in handlers:
             try:
-                handler(event)
+                with handling(event.metadata):
+                    handler(event)
                 taken += 1
             except Exception as error:
                 name = _name(handler)

@@ -17,6 +17,8 @@ class Relay:
         bus: where the events go.
     """
 
+    name = "relay"
+
     def __init__(self, store: EventStore, bus: LocalBus) -> None:
         self._store = store
         self._bus = bus
@@ -38,6 +40,14 @@ class Relay:
             self._bus.publish(event)
             self.position = event.position
         return self.position > before
+
+    def due_in(self) -> float | None:
+        """Return None: it has work only when something is appended."""
+        return None
+
+    def note(self) -> float | None:
+        """Return None: it never stands still."""
+        return None
 
     def wake(self, scheduler: Scheduler) -> None:  # noqa: ARG002 - a worker is given one
         """Publish what there is: it takes no time on a virtual clock."""

@@ -14,11 +14,11 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from eslab.errors import HandlerNotFoundError, InputError, RegistrationError
+from eslab.errors import HandlerError, HandlerNotFoundError, InputError, RegistrationError
 from eslab.events import Metadata
 from eslab.schema import qualified_name
 
-__all__ = ["Envelope", "HandlerMap", "Middleware", "handling", "passed", "takes"]
+__all__ = ["Envelope", "HandlerMap", "Middleware", "handled", "handling", "passed", "takes"]
 
 H = TypeVar("H")
 
@@ -51,7 +51,7 @@ class Envelope:
         """
         if metadata is not None and not isinstance(metadata, Metadata):
             raise InputError(f"metadata is Metadata(actor=..., ...), not {metadata!r:.200}")
-        own, parent = metadata or _NONE, _handled.get() or _NONE
+        own, parent = metadata or _NONE, handled()
         if own.command_id or own.causation_id:
             raise InputError(
                 f"what a message records names that message as its command and its cause: leave "
@@ -72,23 +72,43 @@ class Envelope:
 
 _NONE = Metadata()
 
-Middleware = Callable[[Envelope, Callable[[], Any]], Any]
+Middleware = Callable[[Envelope, Callable[..., Any]], Any]
 """What a message passes through: it calls the second argument to let it go on, and returns what
-that returned; or it raises."""
+that returned; or it raises. It may give it another envelope, with other metadata, for what follows
+behind it."""
 
 
 def passed(
     middleware: Sequence[Middleware], envelope: Envelope, handle: Callable[[Envelope], Any]
 ) -> Any:
     """Return what `handle` returns for an envelope that went through the middleware, in order."""
-    go_on: Callable[[], Any] = partial(handle, envelope)
-    for each in reversed(middleware):
-        go_on = partial(each, envelope, go_on)
     # In a context of its own, which ends with it: what is set and set back here could stay set,
     # when Ctrl-C comes between two steps.
     context = copy_context()
     context.run(_handled.set, envelope.metadata)
-    return context.run(go_on)
+    if not middleware:
+        return context.run(handle, envelope)
+    first, *behind = middleware
+    return context.run(first, envelope, partial(_go_on, behind, handle, envelope))
+
+
+def _go_on(
+    behind: Sequence[Middleware],
+    handle: Callable[[Envelope], Any],
+    envelope: Envelope,
+    changed: Envelope | None = None,
+) -> Any:
+    if not isinstance(changed, Envelope | None):
+        raise HandlerError(
+            f"middleware let {envelope.message!r:.200} go on as {changed!r:.200}: give go_on() "
+            f"nothing, or an Envelope; it was not carried out"
+        )
+    return passed(behind, changed or envelope, handle)
+
+
+def handled() -> Metadata:
+    """Return the metadata of the message that is handled now; empty, if none is."""
+    return _handled.get() or _NONE
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from eslab.projections.comparison import Comparison, compare
 from eslab.projections.folding import Folded, fold
 from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
 from eslab.projections.projection import Projection, on
+from eslab.projections.rebuild import Rebuild
 from eslab.projections.rows import Row, Rows
 from eslab.projections.runner import ProjectionRunner
 from eslab.projections.sql import SqlProjection
@@ -23,6 +24,7 @@ __all__ = [
     "ProjectionLag",
     "ProjectionRunner",
     "ProjectionStatus",
+    "Rebuild",
     "Row",
     "Rows",
     "SqlProjection",

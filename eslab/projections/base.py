@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from eslab.errors import ProjectionError
+from eslab.errors import InputError, ProjectionError
 from eslab.events import Event
 from eslab.schema import EventRegistry
 from eslab.schema.naming import SYSTEM_TABLES
 from eslab.store.port import EventStore, ReadModels, Transaction
-from eslab.subscriptions import Batch
+from eslab.subscriptions import Batch, ErrorPolicy
 
 __all__ = [
     "AnyProjection",
     "Applier",
+    "BatchFailedError",
     "Cost",
     "ProjectionStore",
     "Table",
@@ -62,6 +63,10 @@ class ProjectionStore(EventStore, ReadModels, Protocol):
     """A store that keeps read models beside its log."""
 
 
+class BatchFailedError(ProjectionError):
+    """A batch cannot be applied, because of one of its events: smaller ones say which it is."""
+
+
 class Applier(Protocol):
     """Reads the events that a projection wants, and applies them to the tables of a read model."""
 
@@ -79,7 +84,7 @@ class Applier(Protocol):
 
         Raises:
             EventFailedError: one event of it is the reason why that cannot be done.
-            ProjectionError: it cannot be done.
+            BatchFailedError: one of several events is the reason.
         """
         ...
 
@@ -97,6 +102,8 @@ class AnyProjection(ABC):
         tags: only events that have all of these tags.
         batch: events handled in one transaction, at most.
         cost: what the work costs on a virtual clock.
+        on_error: what is done about an event that cannot be handled: ``"stop"``, ``"retry"``,
+            ``"dead-letter"`` or an `eslab.subscriptions.ErrorPolicy`.
         event_classes: the classes of the events that it wants, by the names of their types.
     """
 
@@ -105,6 +112,7 @@ class AnyProjection(ABC):
     tags: ClassVar[tuple[str, ...]] = ()
     batch: ClassVar[int] = 1_000
     cost: ClassVar[Cost] = Cost()
+    on_error: ClassVar[ErrorPolicy | str] = "stop"
     event_classes: ClassVar[dict[str, type[Event]]]
 
     @abstractmethod
@@ -154,7 +162,7 @@ def require_table_name(name: Any, where: str) -> None:
 
 
 def require_filters(cls: type[AnyProjection]) -> None:
-    """Check batch size, category and tags of a projection; tags are a tuple then.
+    """Check batch size, error policy, category and tags of a projection, and bring them to form.
 
     Raises:
         ProjectionError: one cannot be used.
@@ -162,6 +170,10 @@ def require_filters(cls: type[AnyProjection]) -> None:
     where = cls.__qualname__
     if isinstance(cls.batch, bool) or not isinstance(cls.batch, int) or cls.batch < 1:
         raise ProjectionError(f"{where}: batch is a number from 1, not {cls.batch!r}")
+    try:
+        cls.on_error = ErrorPolicy.of(cls.on_error)
+    except InputError as error:
+        raise ProjectionError(f"{where}: on_error: {error}") from None
     if isinstance(cls.tags, str):
         cls.tags = (cls.tags,)
     if not isinstance(cls.tags, (tuple, list)) or not all(isinstance(t, str) for t in cls.tags):

@@ -7,9 +7,10 @@ from contextlib import suppress
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from eslab.errors import EslabError, EventFailedError
+from eslab.errors import EslabError, EventFailedError, ProjectionError
 from eslab.events import Event, EventBatch
 from eslab.garbage import garbage_kept
+from eslab.projections.base import BatchFailedError
 from eslab.projections.rows import Rows
 from eslab.schema import EventRegistry
 from eslab.store.port import EventStore, Transaction
@@ -51,7 +52,7 @@ class Handling:
                     handle(event, rows, recorded)
         except Exception as error:
             place = len(events) - length_hint(left) - 1
-            raise self._failed(part, place, error) from error
+            raise self.failed(part, place, error) from error
 
     def decoded(self, part: Part) -> list[Event]:
         """Return events as instances of their classes.
@@ -72,10 +73,11 @@ class Handling:
                         else:
                             self._registry.decode(part[place])
                     except EslabError as error:
-                        raise self._failed(part, place, error) from error
+                        raise self.failed(part, place, error) from error
                 raise
 
-    def _failed(self, part: Part, place: int, error: Exception) -> EventFailedError:
+    def failed(self, part: Part, place: int, error: Exception) -> EventFailedError:
+        """Return the error that says which event of a part it is that failed, and why."""
         if isinstance(part, EventBatch):
             position, shown = part.positions[place], part.shown(place)
         else:
@@ -121,8 +123,9 @@ class RowsApplier:
         """Let the handlers change rows, and write those that changed.
 
         Raises:
-            EventFailedError: an event does not fit its class, or its handler failed.
-            ProjectionError: a row that a handler left cannot be stored.
+            EventFailedError: an event does not fit its class, or its handler failed, or left a row
+                that cannot be stored.
+            BatchFailedError: one of several events left such a row.
         """
         if not self._rows:
             named = self._projection.rows_of.items()
@@ -132,8 +135,14 @@ class RowsApplier:
         self._look_ahead(batch)
         for part in batch.parts:
             self._handling.handle(part, self._rows)
-        for rows in self._rows:
-            rows.flush()
+        try:
+            for rows in self._rows:
+                rows.flush()
+        except ProjectionError as error:
+            if len(batch) != 1:
+                raise BatchFailedError(str(error)) from error
+            (part,) = (part for part in batch.parts if part)
+            raise self._handling.failed(part, 0, error) from error
 
     def forget(self) -> None:
         """Forget the rows that are held: they may be those of a batch that was rolled back."""

@@ -74,6 +74,8 @@ class Projection(AnyProjection):
         tags: only events that have all of these tags.
         batch: events handled in one transaction, at most.
         cost: what the work costs on a virtual clock.
+        on_error: what is done about an event that cannot be handled: ``"stop"``, ``"retry"``,
+            ``"dead-letter"``, or an `ErrorPolicy`.
 
     Example:
         >>> import eslab

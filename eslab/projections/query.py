@@ -120,12 +120,12 @@ class ParsedQuery:
             if place.isdigit():
                 known = list(items)[int(place) - 1] in key
             else:
-                named = group["class"] == "COLUMN_REF" and group["column_names"][-1] in key
-                known = named or _bare(group) in key.values()
+                known = _bare(group) in key.values() or _same_column(group, items)
             if not known:
                 raise self._not(
                     f"it is grouped by more than its key ({', '.join(key)}), so that a key would "
-                    f"have several rows: group by the key, or make the rest a part of it"
+                    f"have several rows, or by a column that is called like an expression of it: "
+                    f"group by all"
                 )
 
     def _require_fit(self, column: str, rule: str, item: Node) -> None:
@@ -299,6 +299,18 @@ def _require_repeatable(store: ReadModels, node: Node, where: str) -> frozenset[
                 f"{call['function_name']}(... order by position), or arg_max(..., position)"
             )
     return frozenset(name for name, aggregate, _ in kinds if aggregate)
+
+
+def _same_column(group: Node, items: Mapping[str, Node]) -> bool:
+    """Say whether a query is grouped by a column that is in its result, under its name.
+
+    Where an expression has the name of a column, SQL groups by the column.
+    """
+    if group["class"] != "COLUMN_REF":
+        return False
+    name = group["column_names"][-1]
+    item = items.get(name, {})
+    return item.get("class") == "COLUMN_REF" and item["column_names"][-1] == name
 
 
 def _ordered(call: Node) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from eslab.errors import ProjectionError
+from eslab.errors import InputError, ProjectionError
 from eslab.schema import columns_of
 from eslab.store.port import Transaction
 
@@ -245,7 +245,10 @@ class Rows(Generic[R]):
             elif row.__dict__ != stored:
                 self._require_key(row, key)
                 changed[key] = self._check(row, self._table)
-        self._in_batch().put(self._table, list(changed.values()))
+        try:
+            self._in_batch().put(self._table, list(changed.values()))
+        except InputError as error:
+            raise ProjectionError(f"a handler left a row that cannot be stored: {error}") from error
         self._stored.update(changed)
         if gone:
             self._of_keys(f"delete from {self._table}", gone)

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import Final
 
 from eslab.clock import Scheduler
-from eslab.errors import ProjectionError, StoreClosedError, StoreError
-from eslab.projections.base import AnyProjection, ProjectionStore
+from eslab.errors import (
+    EventFailedError,
+    InputError,
+    ProjectionError,
+    StoreClosedError,
+    StoreError,
+)
+from eslab.events import RecordedEvent
+from eslab.projections.base import AnyProjection, BatchFailedError, ProjectionStore
+from eslab.projections.checkpoints import Checkpoint
 from eslab.schema import EventRegistry
 from eslab.store.port import Transaction
-from eslab.subscriptions import Batch
+from eslab.subscriptions import Batch, BatchReport, DeadLetters, ErrorPolicy, Retry
+from eslab.subscriptions.delivery import Parked
+from eslab.subscriptions.subscription import Mode
 
-__all__ = ["ProjectionRunner"]
+__all__ = ["HEARTBEAT", "ProjectionRunner"]
+
+HEARTBEAT: Final = timedelta(seconds=12)
+"""How often a projection that is blocked, or tries again, notes that it is there."""
+
+TROUBLE: Final = Retry(limit=7, first=timedelta(milliseconds=10))
+"""For what is no event's fault: two transactions that changed one table, a full disk."""
+
+log = logging.getLogger(__name__)
+
+Observer = Callable[[BatchReport], None]
 
 
 class ProjectionRunner:
@@ -21,41 +45,90 @@ class ProjectionRunner:
         store: the log, and the place of the read model.
         projection: what to keep up to date.
         registry: which class stands for which type; the projection's are registered in it.
+        observers: are told of every batch, and of every one that failed.
+        suffix: behind the name of the read model, and of its tables, if another one is read.
     """
 
     def __init__(
-        self, store: ProjectionStore, projection: AnyProjection, registry: EventRegistry
+        self,
+        store: ProjectionStore,
+        projection: AnyProjection,
+        registry: EventRegistry,
+        *,
+        observers: Iterable[Observer] = (),
+        suffix: str = "",
     ) -> None:
-        self.projection = projection
-        self.error: ProjectionError | None = None
-        self.paused = False
-        self._scheduled = False
-        self._checkpoint: int | None = None
-        self._fingerprint = projection.fingerprint()
-        self._store = store
-        self._registry = registry
-        tables = self._tables = projection.tables_of(store, registry)
-        for table in tables:
+        shapes = projection.tables_of(store, registry)
+        for table in shapes:
             registry.claim_table(table, f"the projection {projection.name!r}")
         for event in projection.event_classes.values():
             registry.register(event)
-        self._applier = projection.applier(
-            store, registry, {table: f"rm.{table}" for table in tables}
+        self._checkpoint = checkpoint = Checkpoint.of(projection, shapes, suffix)
+        self.store = store
+        self.registry = registry
+        self.projection = projection
+        self.name = checkpoint.name
+        self.error: ProjectionError | None = None
+        self.paused = False
+        self.lock = threading.RLock()
+        self._policy = ErrorPolicy.of(projection.on_error)
+        self._observers = observers
+        self._applier = projection.applier(store, registry, checkpoint.tables)
+        self.letters = DeadLetters(
+            store, self.name, redeliver=self._redeliver, owner=projection.name, lock=self.lock
         )
-        self._prepare()
+        self._scheduled = False
+        self._position: int | None = None  # not known after a rollback
+        self._replayed = 0  # what was applied once, before a reset
+        self._tries = 0
+        self._again_at: datetime | None = None
+        self._noted_at: datetime | None = None
+        with store.transaction() as transaction:
+            checkpoint.prepare(transaction, shapes)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Read again what the database knows; the rows in memory may be those of a rollback."""
+        self._applier.forget()
+        self.letters.forget()
+        with self.store.transaction() as transaction:
+            position = self._checkpoint.position(transaction)
+            self._replayed = self._checkpoint.highest(transaction)
+        self._position = position
+
+    # How it is.
 
     @property
     def checkpoint(self) -> int:
         """The last position that the read model holds."""
-        if self._checkpoint is None:
-            # The rows in memory may be those of a batch that was rolled back.
-            self._applier.forget()
-            with self._store.transaction() as transaction:
-                ((self._checkpoint,),) = transaction.execute(
-                    "select position from eslab.checkpoints where projection = ?",
-                    [self.projection.name],
-                )
-        return self._checkpoint
+        if self._position is None:
+            with self.lock:
+                self._remember()
+        assert self._position is not None
+        return self._position
+
+    @property
+    def active(self) -> bool:
+        """Whether it goes on by itself: it is not paused, blocked, or stopped by an error."""
+        return not self.paused and self.error is None and not self.blocked
+
+    @property
+    def blocked(self) -> bool:
+        """Whether there are as many dead letters as there may be."""
+        return len(self.letters) >= self._policy.limit
+
+    @property
+    def retrying(self) -> bool:
+        """Whether a batch failed, and is tried again."""
+        return self._again_at is not None and self.error is None
+
+    def due_in(self) -> float | None:
+        """Return in how many seconds a batch is tried again; None if none is."""
+        if self._again_at is None or not self.active:
+            return None
+        return max(0.0, (self._again_at - self.store.clock.now()).total_seconds())
+
+    # Work.
 
     def begin(self) -> None:
         """Take note that a run begins."""
@@ -68,15 +141,16 @@ class ProjectionRunner:
         """Apply one batch, if there is one, and say whether there was.
 
         Raises:
-            ProjectionError: a handler failed; the batch left no trace.
+            ProjectionError: it stopped; the batch left no trace.
         """
-        if not self.active:
-            return False
-        batch = self._applier.read(self.checkpoint)
-        if batch is None:
-            return False
-        self._apply(batch, started_at=self._store.clock.now())
-        return True
+        with self.lock:
+            if not self.active or self.due_in():
+                return False
+            batch = self._read()
+            if batch is None:
+                return False
+            self._apply(batch, self.store.clock.now())
+            return True
 
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule the next batch on a virtual clock, where it takes the time that it costs."""
@@ -86,89 +160,200 @@ class ProjectionRunner:
 
         def begin() -> None:
             self._scheduled = False
-            batch = self._applier.read(self.checkpoint) if self.active else None
+            with self.lock:
+                batch = self._read() if self.active else None
             if batch is None:
                 return
-            started_at = self._store.clock.now()
+            since = self.store.clock.now()
             self._scheduled = True
-            scheduler.after(self.projection.cost.of(len(batch)), lambda: commit(batch, started_at))
+            scheduler.after(self.projection.cost.of(len(batch)), lambda: commit(batch, since))
 
-        def commit(batch: Batch, started_at: datetime) -> None:
+        def commit(batch: Batch, since: datetime) -> None:
             self._scheduled = False
-            if self.active:
-                self._apply(batch, started_at=started_at)
-                self.wake(scheduler)
+            with self.lock:
+                if self.active and self.checkpoint == batch.after:
+                    self._apply(batch, since)
+            self.wake(scheduler)
 
-        scheduler.after(timedelta(0), begin)
+        scheduler.after(timedelta(seconds=self.due_in() or 0), begin)
 
-    @property
-    def active(self) -> bool:
-        """Whether it is neither paused nor stopped by an error."""
-        return not self.paused and self.error is None
+    def note(self) -> float | None:
+        """Note in the log of checkpoints, now and then, that it is there, though it does not move.
 
-    def _apply(self, batch: Batch, *, started_at: datetime) -> None:
-        self._checkpoint = None  # not known again until the commit has returned
+        It does so while it is blocked or tries again, so that it is not taken for one that died.
+
+        Returns:
+            In how many seconds it wants to be asked again; None if it got on, or rests.
+        """
+        now = self.store.clock.now()
+        with self.lock:
+            stands = self.retrying or (self.blocked and self.error is None)
+            if not stands or self.paused:
+                return None
+            if self._noted_at is None or now - self._noted_at >= HEARTBEAT:
+                at = self.checkpoint
+                with self.store.transaction() as transaction:
+                    beat = BatchReport(self.name, at, at, 0, now, now, "live")
+                    self._checkpoint.log(transaction, beat)
+                self._noted_at = now
+            return (self._noted_at + HEARTBEAT - now).total_seconds()
+
+    def _read(self, until: int | None = None) -> Batch | None:
+        """Return the next batch: of what was applied once, or of what was not, never of both."""
+        after = self.checkpoint
+        if after < self._replayed:
+            until = self._replayed if until is None else min(until, self._replayed)
+        return self._applier.read(after, until=until)
+
+    def _apply(self, batch: Batch, since: datetime) -> None:
         try:
-            with self._store.transaction() as transaction:
-                self._applier.apply(transaction, batch)
-                self._move(transaction, batch, started_at)
-        except ProjectionError as error:
-            self.error = error
-            raise
+            self._commit(batch, since)
+        except EventFailedError as error:
+            before = self._read(until=error.position - 1)
+            if before:
+                self._apply(before, since)
+            else:
+                self._answer(error, since)
+        except BatchFailedError:
+            before = self._read(until=(batch.after + batch.scanned) // 2)
+            assert before is not None
+            self._apply(before, since)
         except StoreClosedError:
             raise
         except StoreError as error:
-            self.error = ProjectionError(
-                f"projection {self.projection.name!r} stopped in the batch behind position "
-                f"{batch.after}: {error}; its read model is as it was before the batch"
-            )
-            raise self.error from error
-        self._checkpoint = batch.scanned
+            self._wait_out(batch, error, since)
 
-    def _move(self, transaction: Transaction, batch: Batch, started_at: datetime) -> None:
-        moved = transaction.execute(
-            "update eslab.checkpoints set position = ? where projection = ? and position = ? "
-            "and fingerprint = ? returning position",
-            [
-                batch.scanned,
-                self.projection.name,
-                batch.after,
-                self._fingerprint,
-            ],
+    def _commit(self, batch: Batch, since: datetime, *parked: Parked) -> None:
+        """Apply a batch, but for what is parked, with it or behind a letter, or was discarded."""
+        self._position = None  # not known again until the commit has returned
+        kept, behind = self._sorted(batch, [letter.position for letter in parked])
+        room = self._policy.limit - len(self.letters) - len(parked)
+        if len(behind) > room:
+            fits = self._read(until=behind[room].position - 1)
+            assert fits is not None
+            self._commit(fits, since, *parked)
+            return
+        with self.store.transaction() as transaction:
+            self._applier.apply(transaction, kept)
+            self.letters.park(transaction, [*parked, *behind])
+            report = self._reported(batch, since)
+            self._checkpoint.move(transaction, report)
+        if parked or behind:
+            self.letters.forget()
+        self._position = batch.scanned
+        self._tries, self._again_at, self._noted_at = 0, None, None
+        self._tell(report)
+
+    def _sorted(self, batch: Batch, parked: list[int]) -> tuple[Batch, list[Parked]]:
+        sequences, discarded = self.letters.sequences, self.letters.discarded
+        if not (sequences or discarded or parked):
+            return batch, []
+        behind, kept = [], []
+        placed = zip(batch.positions, batch.stream_ids, strict=True)
+        for place, (position, stream_id) in enumerate(placed):
+            if position in discarded or position in parked:
+                continue
+            if sequences[stream_id]:
+                behind.append(Parked(stream_id, position))
+            else:
+                kept.append(place)
+        return batch.take(kept), behind
+
+    def _mode(self, batch: Batch) -> Mode:
+        if batch.scanned <= self._replayed:
+            return "replay"
+        return "live" if batch.scanned == batch.head else "catch-up"
+
+    # What fails.
+
+    def _answer(self, error: EventFailedError, since: datetime) -> None:
+        """Do about the event behind the checkpoint what the policy says."""
+        self._tries += 1
+        batch = self._read(until=error.position)
+        assert batch is not None
+        self._tell(self._reported(batch, since, error.reason))
+        cause = error.__cause__
+        answer = self._policy.answer(cause if isinstance(cause, Exception) else error, self._tries)
+        if answer == "stop":
+            self._stop(error)
+        elif answer == "retry":
+            self._try_again(self._policy.retry, error.position)
+        else:
+            (stream_id,) = batch.stream_ids
+            self._commit(batch, since, Parked(stream_id, error.position, error.reason, self._tries))
+
+    def _wait_out(self, batch: Batch, error: StoreError, since: datetime) -> None:
+        """Try a batch again that failed by no fault of its own; stop when that goes on."""
+        self._tries += 1
+        self._tell(self._reported(batch, since, str(error)))
+        if self._tries <= TROUBLE.limit:
+            self._try_again(TROUBLE, batch.scanned)
+            return
+        failure = ProjectionError(
+            f"projection {self.name!r} stopped in the batch behind position {batch.after}, which "
+            f"failed {self._tries} times: {error}; its read model is as it was before the batch"
         )
-        if not moved:
-            raise ProjectionError(
-                f"the checkpoint of {self.projection.name!r} is no longer {batch.after}: another "
-                f"runner moved it; this batch was not applied"
-            )
-        mode = "catch-up" if batch.scanned < batch.head else "live"
-        transaction.execute(
-            "insert into eslab.checkpoint_log values (?, ?, ?, ?, ?, ?, ?)",
-            [
-                self.projection.name,
-                batch.after,
-                batch.scanned,
-                len(batch),
-                started_at,
-                self._store.clock.now(),
-                mode,
-            ],
+        failure.__cause__ = error
+        self._stop(failure)
+
+    def _try_again(self, retry: Retry, position: int) -> None:
+        wait = retry.wait(f"{self.name} {position}", self._tries)
+        assert wait is not None
+        self._again_at = self.store.clock.now() + wait
+        self.note()
+
+    def _stop(self, error: ProjectionError) -> None:
+        self.error = error
+        raise error
+
+    def _redeliver(self, transaction: Transaction, event: RecordedEvent) -> None:
+        """Apply an event that was parked, in a transaction of its dead letter."""
+        position = event.position
+        batch = Batch([[event]], position - 1, position, position)
+        self._applier.forget()  # what the rows in memory hold may not have been stored
+        try:
+            self._checkpoint.position(transaction)  # nobody else makes this read model
+            self._applier.apply(transaction, batch)
+        finally:
+            self._position = None
+
+    def _reported(self, batch: Batch, since: datetime, error: str | None = None) -> BatchReport:
+        return BatchReport(
+            self.name,
+            batch.after,
+            batch.scanned,
+            len(batch),
+            since,
+            self.store.clock.now(),
+            self._mode(batch),
+            self._tries + (error is None),
+            error,
         )
 
-    def _prepare(self) -> None:
-        """Make the read model, anew if the projection is not the one that made it."""
-        name = self.projection.name
-        with self._store.transaction() as transaction:
-            held = transaction.execute(
-                "select fingerprint from eslab.checkpoints where projection = ?", [name]
-            )
-            if held == [(self._fingerprint,)]:
-                return
-            for table, shape in self._tables.items():
-                transaction.execute(f"drop table if exists rm.{table}")
-                transaction.execute(shape.definition(f"rm.{table}"))
-            transaction.execute("delete from eslab.checkpoints where projection = ?", [name])
-            transaction.execute("delete from eslab.checkpoint_log where projection = ?", [name])
-            transaction.execute(
-                "insert into eslab.checkpoints values (?, 0, ?)", [name, self._fingerprint]
-            )
+    def _tell(self, report: BatchReport) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(report)
+            except Exception:  # whoever looks on never holds anybody up
+                log.exception("an observer of %s failed", self.name)
+
+    # What a person asks for.
+
+    def resume(self) -> None:
+        """Let it go on from its checkpoint, at once, whatever kept it."""
+        with self.lock:
+            self.paused = False
+            self.error, self._again_at, self._tries = None, None, 0
+
+    def replaced_by(self, other: ProjectionRunner) -> None:
+        """Put a read model that was made beside this one in its place, at its checkpoint."""
+        if other.projection is not self.projection:
+            raise InputError(f"{other.name} is the read model of another projection")
+        with self.lock:
+            self._position = None
+            now = self.store.clock.now()
+            with self.store.transaction() as transaction:
+                self._checkpoint.take_over(transaction, other._checkpoint, at=now)
+                self.letters.take_over(transaction, other.name)
+            self.error, self._again_at, self._tries = None, None, 0
+            self._remember()

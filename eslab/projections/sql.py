@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from eslab.errors import EventFailedError, ProjectionError, QueryError, SchemaError, StoreError
+from eslab.errors import EventFailedError, InputError, ProjectionError, QueryError, SchemaError
 from eslab.events import Event
 from eslab.projections.base import (
     AnyProjection,
     Applier,
+    BatchFailedError,
     ProjectionStore,
     Table,
     require_filters,
@@ -30,7 +31,7 @@ from eslab.schema.json_schema import json_schema
 from eslab.schema.naming import quoted, table_name
 from eslab.schema.upcasting import upcasters_text
 from eslab.store.port import Transaction
-from eslab.subscriptions import Batch
+from eslab.subscriptions import Batch, ErrorPolicy
 
 __all__ = ["MERGED", "SqlPlan", "SqlProjection"]
 
@@ -116,6 +117,11 @@ class SqlProjection(AnyProjection):
             cls.name = snake_case(cls.__name__)
         require_table_name(cls.name, where)
         require_filters(cls)
+        if cls.on_error != ErrorPolicy("stop"):
+            raise ProjectionError(
+                f"{where}: an error of a projection in SQL stops it, because its events are merged "
+                f"many at once: leave on_error out, or handle the events in Python (Projection)"
+            )
         cls.query = _query(cls, where)
         cls.key_columns = _key(cls, where)
         cls.rules = _rules(cls, where)
@@ -252,8 +258,10 @@ class SqlApplier:
         """Merge what happened in a batch into the table, or compute the table anew.
 
         Raises:
-            EventFailedError: an event does not fit its class.
-            ProjectionError: the result cannot be stored, or the batch is of another reader.
+            EventFailedError: an event does not fit its class, or what the query makes of it
+                cannot be stored.
+            BatchFailedError: what the query makes of one of several events cannot be.
+            ProjectionError: the batch is of another reader.
         """
         if self._plan.types:
             self._require_typed(transaction, batch)
@@ -265,13 +273,8 @@ class SqlApplier:
             else:
                 window = self._projection.window(after=batch.after, until=batch.scanned)
                 transaction.execute(self._plan.merge_into(self._table, window))
-        except StoreError as error:
-            raise ProjectionError(
-                f"projection {self._projection.name!r} stopped in the batch behind position "
-                f"{batch.after}: {error}; its read model is as it was before the batch. A key "
-                f"({', '.join(self._plan.table.key)}) is never NULL, and is of one row: see what "
-                f"the query gives for these events"
-            ) from error
+        except InputError as error:
+            raise self._failed(batch, error) from error
 
     def forget(self) -> None:
         """Forget the rows that are held: there are none."""
@@ -316,8 +319,21 @@ class SqlApplier:
             "where position = ?",
             [position],
         )
+        raise self._event_failed(position, SchemaError(reason))
+
+    def _failed(self, batch: Batch, error: InputError) -> ProjectionError:
+        """Return the error for rows that cannot be stored; smaller batches say of which event."""
+        key = ", ".join(self._plan.table.key)
+        reason = f"{error}; a key ({key}) is never NULL, and is of one row"
+        if batch.scanned - batch.after > 1:
+            return BatchFailedError(f"projection {self._projection.name!r}: {reason}")
+        return self._event_failed(batch.scanned, InputError(reason))
+
+    def _event_failed(self, position: int, error: Exception) -> EventFailedError:
         (event,) = self._store.read_all(after=position - 1, until=position)
-        raise EventFailedError(self._projection.name, position, repr(event), SchemaError(reason))
+        failed = EventFailedError(self._projection.name, position, repr(event), error)
+        failed.__cause__ = error
+        return failed
 
 
 def _query(cls: type[SqlProjection], where: str) -> str:

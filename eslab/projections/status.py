@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from eslab.projections.checkpoints import REBUILD
 from eslab.projections.lag import projection_lag
 from eslab.projections.runner import ProjectionRunner
 from eslab.store.port import ReadModels
@@ -25,28 +26,36 @@ group by projection order by projection
 """
 
 
+Status = Literal["caught up", "behind", "retrying", "blocked", "paused", "stopped"]
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectionStatus:
     """How a projection is, at one moment.
 
     Attributes:
         projection: its name.
-        status: ``"caught up"``, ``"behind"``, ``"paused"``, or ``"stopped"`` by an error.
+        status: ``"caught up"``, ``"behind"``, ``"retrying"`` what failed, ``"blocked"`` by as many
+            dead letters as there may be, ``"paused"``, or ``"stopped"`` by an error.
         checkpoint: the last position that its read model holds.
         head: the last position of the log.
         lag_events: events it wants that it has not applied.
         lag_seconds: since the oldest of them was recorded; 0 when there is none.
         rate: events a second while it worked, in its last 20 batches; None if there was none.
+        dead_letters: events that are parked.
+        rebuild: the last position of the read model that is being made beside it; None if none is.
         error: what stopped it.
     """
 
     projection: str
-    status: Literal["caught up", "behind", "paused", "stopped"]
+    status: Status
     checkpoint: int
     head: int
     lag_events: int
     lag_seconds: float
     rate: float | None
+    dead_letters: int
+    rebuild: int | None
     error: str | None
 
 
@@ -58,6 +67,9 @@ def projection_status(
         name: int(events) * 1e6 / int(microseconds) if microseconds else None
         for name, events, microseconds in store.sql(RATES_SQL).fetchall()
     }
+    rebuilds = dict(
+        store.sql("select projection, position from checkpoints order by projection").fetchall()
+    )
     found = []
     for runner in runners:
         lag = projection_lag(store, runner.projection, at=at)
@@ -70,17 +82,21 @@ def projection_status(
                 lag.lag_events,
                 lag.lag_seconds,
                 rates.get(lag.projection),
+                len(runner.letters),
+                rebuilds.get(lag.projection + REBUILD),
                 None if runner.error is None else str(runner.error),
             )
         )
     return found
 
 
-def _status(
-    runner: ProjectionRunner, lag_events: int
-) -> Literal["caught up", "behind", "paused", "stopped"]:
+def _status(runner: ProjectionRunner, lag_events: int) -> Status:
     if runner.error is not None:
         return "stopped"
     if runner.paused:
         return "paused"
+    if runner.blocked:
+        return "blocked"
+    if runner.retrying:
+        return "retrying"
     return "behind" if lag_events else "caught up"

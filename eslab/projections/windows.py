@@ -116,7 +116,8 @@ def require_fitting(store: ReadModels, window: Window, types: Sequence[str], *, 
         return
     with store.transaction() as transaction:
         found = transaction.execute(
-            f"select position, concat_ws(': ', \"column\", reason) {window.misfits(types)} order by all limit 1"
+            f"select position, concat_ws(': ', \"column\", reason) {window.misfits(types)} "
+            f"order by all limit 1"
         )
     if found:
         position, reason = found[0]

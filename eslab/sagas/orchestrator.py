@@ -11,6 +11,7 @@ from typing import Any, Final
 from eslab.clock import Scheduler
 from eslab.errors import DomainError, EslabError, LimitError, SagaError
 from eslab.events import NO_STREAM, Event, Metadata
+from eslab.messaging.envelope import handled, handling
 from eslab.sagas.definition import (
     SAGA_EVENTS,
     CompensationCompleted,
@@ -47,6 +48,8 @@ class Orchestrator:
         registry: the saga's own events are registered in it.
     """
 
+    name = "orchestrator"
+
     def __init__(self, store: EventStore, registry: EventRegistry) -> None:
         self._store = store
         self._registry = registry
@@ -81,7 +84,7 @@ class Orchestrator:
             input=dict(input),
         )
         event_id = uuid.uuid5(_NAMESPACE, f"{stream_id}\0started")
-        metadata = Metadata(correlation_id=stream_id)
+        metadata = Metadata(correlation_id=stream_id, traceparent=handled().traceparent)
         result = self._store.append(
             stream_id,
             [encode(started, event_id=event_id, metadata=metadata)],
@@ -140,6 +143,14 @@ class Orchestrator:
         if failure is not None:
             raise failure
         return bool(unfinished)
+
+    def due_in(self) -> float | None:
+        """Return None: it has work only when something is appended."""
+        return None
+
+    def note(self) -> float | None:
+        """Return None: it never stands still."""
+        return None
 
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule the unfinished sagas on a virtual clock, where each attempt costs its time."""
@@ -226,7 +237,8 @@ class Orchestrator:
         if function is None:
             raise SagaError(f"step {step.name!r} of {saga!r} has no compensation")
         try:
-            result = function(context)
+            with handling(self._metadata(saga.stream_id(saga_id))):
+                result = function(context)
             _check_result(result, f"the result of step {step.name!r}")
         except Exception as error:
             return _failed(step, action, error)
@@ -236,10 +248,16 @@ class Orchestrator:
 
     def _record(self, saga: Saga, saga_id: str, event: Event, version: int) -> int:
         stream_id = saga.stream_id(saga_id)
-        metadata = Metadata(correlation_id=stream_id)
         return self._store.append(
-            stream_id, [encode(event, metadata=metadata)], expected_version=version
+            stream_id,
+            [encode(event, metadata=self._metadata(stream_id))],
+            expected_version=version,
         ).version
+
+    def _metadata(self, stream_id: str) -> Metadata:
+        """Return what a saga's events, and what its steps send, inherit from its first event."""
+        (first,) = self._store.read(stream_id, limit=1)
+        return Metadata(correlation_id=stream_id, traceparent=first.metadata.traceparent)
 
 
 def _check_result(result: Any, what: str) -> None:

@@ -11,8 +11,10 @@ SYSTEM_TABLES: Final = frozenset(
     {
         "checkpoint_log",
         "checkpoints",
+        "dead_letters",
         "event_log",
         "events",
+        "inbox",
         "snapshots",
         "store_info",
         "streams",

@@ -29,7 +29,7 @@ from eslab.events import (
 from eslab.garbage import garbage_kept
 from eslab.progress import progress_bar
 from eslab.schema import AnyEvent
-from eslab.store.bell import Bell
+from eslab.store.bell import Bells
 from eslab.store.decision import Decision
 from eslab.store.port import BATCH, AppendResult, Direction, ImportReport, StreamAppend
 from eslab.store.requests import AppendRequest
@@ -54,7 +54,7 @@ class StoreAdapter(ABC):
         self.ids = ids
         self._closed = False
         self._listeners: tuple[Callable[[], None], ...] = ()
-        self._bells: tuple[Bell, ...] = ()
+        self._bells = Bells()
         self._listening = threading.Lock()
 
     # What an adapter provides.
@@ -323,24 +323,17 @@ class StoreAdapter(ABC):
         """Wait until there is an event behind `after`; see `eslab.store.EventStore.wait`."""
         _check_number(after, "after")
         deadline = None if timeout is None else time.monotonic() + timeout
-        bell = Bell()
-        with self._listening:
-            self._bells = (*self._bells, bell)
-        try:
+        with self._bells.listening() as bell:
             while (head := self.head()) <= after:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     break
                 bell.wait(left)
             return head
-        finally:
-            with self._listening:
-                self._bells = tuple(held for held in self._bells if held is not bell)
 
     def _tell(self) -> None:
         # Outside of all locks: a listener may append, or wait for a thread that does.
-        for bell in self._bells:
-            bell.ring()
+        self._bells.ring()
         for callback in self._listeners:
             callback()
 
@@ -354,8 +347,7 @@ class StoreAdapter(ABC):
     def close(self) -> None:
         """Close the store; closing it again does nothing."""
         self._close()
-        for bell in self._bells:
-            bell.ring()
+        self._bells.ring()
 
     def __enter__(self) -> Self:
         return self

@@ -363,11 +363,19 @@ class Transaction(Protocol):
     """One transaction over the tables of a projection; it commits when its block ends."""
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows."""
+        """Run one statement and return its rows.
+
+        Raises:
+            InputError: a value, or a key that is there twice, does not fit a table.
+        """
         ...
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows, replacing those that have the same primary key."""
+        """Insert rows, replacing those that have the same primary key.
+
+        Raises:
+            InputError: a value does not fit its column.
+        """
         ...
 
 

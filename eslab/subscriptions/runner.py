@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -29,6 +30,10 @@ class Worker(Protocol):
         """Do some work that is due, here and now, and say whether there was any."""
         ...
 
+    def due_in(self) -> float | None:
+        """Return in how many seconds there is work, though nothing is appended; None: never."""
+        ...
+
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule the work that is due, unless it is scheduled already."""
         ...
@@ -42,17 +47,20 @@ class Runner:
     """Runs workers cooperatively, on the thread that asks for it.
 
     On a virtual clock the work is scheduled, takes the time that it costs, and moves the clock
-    along; on another clock it is done at once. A worker that fails rests until the next run, and
-    the others go on.
+    along; on another clock it is done at once, and what is to be tried again is waited for. A
+    worker that fails rests until the next run, and the others go on.
 
     Args:
         clock: a virtual one, or the machine's.
         workers: gives those that there are now.
+        seed: decides what comes first of work that is due at the same time.
     """
 
-    def __init__(self, clock: Clock, workers: Callable[[], Iterable[Worker]]) -> None:
+    def __init__(
+        self, clock: Clock, workers: Callable[[], Iterable[Worker]], *, seed: int | None = None
+    ) -> None:
         self._workers = workers
-        self._scheduler = Scheduler(clock) if isinstance(clock, VirtualClock) else None
+        self._scheduler = Scheduler(clock, seed=seed) if isinstance(clock, VirtualClock) else None
         self._running = threading.RLock()
         self._noticed = False
 
@@ -60,11 +68,14 @@ class Runner:
         """Take note, on any thread, that something was appended."""
         self._noticed = True
 
-    def run(self, until: datetime | None = None) -> None:
+    def run(
+        self, until: datetime | None = None, *, enough: Callable[[], bool] = lambda: False
+    ) -> None:
         """Work until nothing is left.
 
         Args:
             until: on a virtual clock, leave the work that is due later.
+            enough: asked after each piece of work, whether to leave the rest.
 
         Raises:
             EslabError: the first error of a worker; all other work was done.
@@ -75,26 +86,40 @@ class Runner:
                 for worker in self._workers():
                     turn.attempt(worker.begin, worker)
                 self._noticed = True
-                while self._noticed:
+                while self._noticed and not enough():
                     self._noticed = False
                     if self._scheduler is None:
-                        self._work(turn)
+                        self._work(turn, enough)
                     else:
-                        self._work_virtually(turn, self._scheduler, until)
+                        self._work_virtually(turn, self._scheduler, until, enough)
             except BaseException:
                 self._forget()
                 raise
             if turn.failure is not None:
                 raise turn.failure
 
-    def _work(self, turn: _Turn) -> None:
-        moved = [turn.attempt(worker.step, worker) for worker in turn.fit(self._workers())]
-        self._noticed = self._noticed or any(moved)
+    def _work(self, turn: _Turn, enough: Callable[[], bool]) -> None:
+        for worker in turn.fit(self._workers()):
+            if turn.attempt(worker.step, worker):
+                self._noticed = True
+            if enough():
+                return
+        if not self._noticed:
+            waits = [worker.due_in() for worker in turn.fit(self._workers())]
+            if known := [wait for wait in waits if wait is not None]:
+                time.sleep(min(known))
+                self._noticed = True
 
-    def _work_virtually(self, turn: _Turn, scheduler: Scheduler, until: datetime | None) -> None:
+    def _work_virtually(
+        self,
+        turn: _Turn,
+        scheduler: Scheduler,
+        until: datetime | None,
+        enough: Callable[[], bool],
+    ) -> None:
         for worker in turn.fit(self._workers()):
             turn.attempt(partial(worker.wake, scheduler), worker)
-        while not self._noticed and turn.attempt(partial(scheduler.step, until)):
+        while not (self._noticed or enough()) and turn.attempt(partial(scheduler.step, until)):
             pass
 
     def _forget(self) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from eslab.events import EventBatch, Query, RecordedEvent
 from eslab.store.port import EventStore
 
-__all__ = ["Batch", "Part", "Subscription"]
+__all__ = ["Batch", "BatchReport", "Mode", "Part", "Subscription"]
 
+Mode = Literal["live", "catch-up", "replay"]
 Part = Sequence[RecordedEvent] | EventBatch
 
 
@@ -60,13 +62,6 @@ class Batch:
             )
         ]
 
-    def first(self, count: int) -> Batch:
-        """Return the batch of its first events, which leads to just before the next one."""
-        if count >= len(self):
-            return self
-        kept = self.take(range(count))
-        return replace(kept, scanned=self.positions[count] - 1)
-
     def take(self, places: Iterable[int]) -> Batch:
         """Return the batch with only the events at these places, counted from 0."""
         wanted = frozenset(places)
@@ -87,6 +82,33 @@ class Batch:
 
     def __len__(self) -> int:
         return sum(map(len, self.parts)) if self.counted is None else self.counted
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes:
+        projection: whose batch.
+        after: the checkpoint that it began behind.
+        scanned: the checkpoint that it led to.
+        count: of its events.
+        started_at: when the work on it began.
+        committed_at: when it was committed; or when it failed.
+        mode: ``"live"``, ``"catch-up"`` or ``"replay"``.
+        attempt: which one it was, from 1.
+        error: why it failed; None if it was committed.
+    """
+
+    projection: str
+    after: int
+    scanned: int
+    count: int
+    started_at: datetime
+    committed_at: datetime
+    mode: Mode
+    attempt: int = 1
+    error: str | None = None
 
 
 class Subscription:

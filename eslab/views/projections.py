@@ -72,22 +72,26 @@ class ProjectionsView(View):
             "head",
             "behind",
             "events a second",
+            "dead letters",
             "error",
         ]
         rows = [
             (
                 status.projection,
-                status.status,
+                _said(status),
                 f"{status.checkpoint:,}",
                 f"{status.head:,}",
                 _behind(status),
                 "" if status.rate is None else f"{status.rate:,.0f}",
+                f"{status.dead_letters:,}",
                 status.error or "",
             )
             for status in self.statuses
         ]
         return html_table(
-            columns, rows, numbers=("checkpoint", "head", "behind", "events a second")
+            columns,
+            rows,
+            numbers=("checkpoint", "head", "behind", "events a second", "dead letters"),
         )
 
 
@@ -108,12 +112,18 @@ def projections_figure(statuses: Sequence[ProjectionStatus]) -> go.Figure:
         y=[plain(status.projection) for status in statuses],
         x=[status.lag_events for status in statuses],
         marker={"color": SERIES[0]},
-        text=[f"{_behind(status)} ({status.status})" for status in statuses],
+        text=[f"{_behind(status)} ({_said(status)})" for status in statuses],
         textposition="outside",
         cliponaxis=False,
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
     return figure
+
+
+def _said(status: ProjectionStatus) -> str:
+    if status.rebuild is None:
+        return status.status
+    return f"{status.status}, rebuilding: {status.rebuild:,}"
 
 
 def _behind(status: ProjectionStatus) -> str:

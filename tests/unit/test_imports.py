@@ -11,7 +11,16 @@ import pytest
 
 import eslab
 
-HEAVY = ("anywidget", "duckdb", "ipywidgets", "numpy", "pandas", "plotly", "pyarrow")
+HEAVY = (
+    "anywidget",
+    "duckdb",
+    "ipywidgets",
+    "numpy",
+    "opentelemetry",
+    "pandas",
+    "plotly",
+    "pyarrow",
+)
 
 
 def loaded_by(statement: str, *, path: Path | None = None) -> list[str]:

@@ -50,6 +50,7 @@ def test_a_copy_holds_too(tree: Path) -> None:
             "eslab.schema.codec -> eslab.testing",
         ),
         ("clock.py", "import ipywidgets", "eslab.clock -> ipywidgets"),
+        ("events.py", "import opentelemetry", "eslab.events -> opentelemetry"),
         ("store/port.py", "import duckdb", "eslab.store.port -> duckdb"),
         ("attic.py", "", "attic"),
     ],

@@ -36,6 +36,9 @@ class Counter:
         self.on_work()
         return True
 
+    def due_in(self) -> float | None:
+        return None
+
     def wake(self, scheduler: Scheduler) -> None:
         def work() -> None:
             self.scheduled = False

@@ -3,7 +3,8 @@
 Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
 the stream, and no index: the sequencer makes numbers and ids unique, and zone maps find positions;
 ``streams`` with the name of each; ``store_info``; ``checkpoints`` and ``checkpoint_log`` of the
-projections; ``snapshots`` of states; ``typed_tables`` and ``typing_errors`` of the event types.
+projections; ``dead_letters`` and ``inbox`` of deliveries; ``snapshots`` of states;
+``typed_tables`` and ``typing_errors`` of the event types.
 ``events`` is the view that a person queries. Read models are in the schema ``rm``, the tables of
 event types in ``ev``. All are on the search path.
 """
@@ -30,7 +31,7 @@ import pandas as pd  # noqa: F401
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
+from eslab.errors import InputError, QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
 from eslab.store.columns import LogColumns
@@ -48,7 +49,7 @@ __all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
 
 W = TypeVar("W", bound=Sized)
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 PAGE: Final = 20_000
 COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
@@ -60,6 +61,10 @@ _MEMORY: Final = """
 select sum(memory_usage_bytes)::bigint,
        (sum(memory_usage_bytes) filter (tag = 'BASE_TABLE'))::bigint
 from duckdb_memory()"""
+# What is raised for a value that a column cannot hold.
+_UNFIT: Final = (pa.ArrowException, OverflowError, UnicodeError, duckdb.DataError)
+# And for one of a statement; a key that is there twice is the last, where rows are merged.
+_UNFIT_ROWS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SCHEMA: Final = """
@@ -87,6 +92,15 @@ create view eslab.events as
     from eslab.event_log l join eslab.streams s using (stream_id);
 """
 
+_DELIVERY_SCHEMA: Final = """
+create table eslab.dead_letters(
+    consumer varchar not null, sequence varchar not null, position bigint not null,
+    reason varchar, attempts integer not null, parked_at timestamptz not null);
+create table eslab.inbox(
+    consumer varchar not null, message_id varchar not null, received_at timestamptz not null,
+    primary key (consumer, message_id));
+"""
+
 _HELD: Final = """
 select concat_ws('.', schema_name, table_name) from duckdb_tables() union
 select concat_ws('.', schema_name, view_name) from duckdb_views() where not internal union
@@ -100,7 +114,7 @@ _TO_FORMAT_2: Final = """
 alter table eslab.store_info add column journal bigint;
 alter table eslab.store_info add column copy boolean default false;
 """
-_CHANGES: Final = {1: _TO_FORMAT_2 + TYPED_SCHEMA, 2: SNAPSHOT_SCHEMA}
+_CHANGES: Final = {1: _TO_FORMAT_2 + TYPED_SCHEMA, 2: SNAPSHOT_SCHEMA, 3: _DELIVERY_SCHEMA}
 """What a file of each older format lacks."""
 
 _COLUMNS: Final = """
@@ -191,7 +205,9 @@ class Database:
                     f"choose another file"
                 )
             with commit(self._connection):
-                self._connection.execute(_SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA)
+                self._connection.execute(
+                    _SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
+                )
                 self._connection.execute(
                     "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
                 )
@@ -613,19 +629,34 @@ class DuckDBTransaction:
         self._cursor = cursor
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows."""
-        with driver_errors("a statement of a projection failed"):
-            return self._cursor.execute(statement, parameters or None).fetchall()
+        """Run one statement and return its rows.
+
+        Raises:
+            InputError: a value, or a key that is there twice, does not fit a table.
+        """
+        failed = "a statement of a projection failed"
+        with driver_errors(failed):
+            try:
+                return self._cursor.execute(statement, parameters or None).fetchall()
+            except _UNFIT_ROWS as error:
+                raise InputError(f"{failed}: {_first_line(error)}") from error
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows, replacing those that have the same primary key."""
+        """Insert rows, replacing those that have the same primary key.
+
+        Raises:
+            InputError: a value does not fit its column.
+        """
         if not rows:
             return
-        odd_values = pa.ArrowException, OverflowError, UnicodeError
-        with driver_errors(f"rows of {table} cannot be stored", *odd_values):
-            arrow = pa.Table.from_pylist(list(rows))
-            with lent(self._cursor, "put_rows", arrow):
-                self._cursor.execute(f"insert or replace into {table} by name from put_rows")
+        failed = f"rows of {table} cannot be stored"
+        with driver_errors(failed):
+            try:
+                arrow = pa.Table.from_pylist(list(rows))
+                with lent(self._cursor, "put_rows", arrow):
+                    self._cursor.execute(f"insert or replace into {table} by name from put_rows")
+            except _UNFIT as error:
+                raise InputError(f"{failed}: {_first_line(error)}") from error
 
 
 def sniff(path: Path) -> None:

@@ -44,6 +44,7 @@ from eslab.events import EventBatch
 from eslab.schema import EventRegistry
 from eslab.schema.naming import table_name
 from eslab.store.adapter import StoreAdapter
+from eslab.store.bell import Bells
 from eslab.store.columns import LogColumns
 from eslab.store.decision import Decision, decide, new
 from eslab.store.duckdb.accepted import Accepted, Committed, Flushed
@@ -793,6 +794,7 @@ class DuckDBStore(StoreAdapter):
         """Make the store unusable in a process that was forked, and touch nothing of it."""
         self._forked = True
         self._listening = threading.Lock()
+        self._bells = Bells()
         self._database.leave_to_parent()
         self.snapshots.leave_to_parent()
         if self._journal is not None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from eslab.aggregates import Definition, Repository
+from eslab.messaging import handled
 from eslab.sagas import Saga, Step, StepContext
 from eslab.simulation.scenarios.orders.participants import Account, Shipment, Stock
 
@@ -32,7 +33,7 @@ def order_fulfilment(
     def change(cls: Definition[Any], id: str, method: str, *args: Any, **options: Any) -> None:
         participant = repository.find(cls, id)
         getattr(participant, method)(*args, **options)
-        repository.save(participant)
+        repository.save(participant, metadata=handled())
 
     def reserve(step: StepContext) -> None:
         change(Stock, step.input["article"], "reserve", step.saga_id, step.input["quantity"])

@@ -1,6 +1,7 @@
 """A workflow: a schema is executed with an input; pending, running, completed.
 
-An aggregate: read `events`, then `workflow` with its rules and its fold.
+An aggregate: read `events`, then `workflow` with its rules and its fold. `metrics` counts and
+measures them in a read model; `instruments` does it with OpenTelemetry.
 """
 
 from eslab.simulation.scenarios.workflow.commands import (
@@ -13,14 +14,24 @@ from eslab.simulation.scenarios.workflow.events import (
     WorkflowCreated,
     WorkflowStarted,
 )
+from eslab.simulation.scenarios.workflow.instruments import measure_workflows
+from eslab.simulation.scenarios.workflow.metrics import (
+    SchemaMetrics,
+    WorkflowInFlight,
+    WorkflowMetrics,
+)
 from eslab.simulation.scenarios.workflow.workflow import Workflow
 
 __all__ = [
     "CompleteWorkflow",
     "CreateWorkflow",
+    "SchemaMetrics",
     "StartWorkflow",
     "Workflow",
     "WorkflowCompleted",
     "WorkflowCreated",
+    "WorkflowInFlight",
+    "WorkflowMetrics",
     "WorkflowStarted",
+    "measure_workflows",
 ]

@@ -1,0 +1,140 @@
+"""How far a read model has come: its checkpoint, which moves with its rows, and the log of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from eslab.errors import ProjectionError
+from eslab.projections.base import AnyProjection, Table
+from eslab.store.port import Transaction
+from eslab.subscriptions import BatchReport
+
+__all__ = ["REBUILD", "Checkpoint"]
+
+REBUILD: Final = "~rebuild"
+"""Behind the name of a read model that is made anew beside the one that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The checkpoint of a read model, and its tables; every method works in a transaction.
+
+    It is moved by compare-and-set: of two that apply the same batch one fails, as a whole.
+
+    Attributes:
+        name: of the read model.
+        fingerprint: of what makes its rows.
+        tables: what each of its tables is called in SQL, by the names of the projection.
+    """
+
+    name: str
+    fingerprint: str
+    tables: Mapping[str, str]
+
+    @classmethod
+    def of(cls, projection: AnyProjection, tables: Iterable[str], suffix: str = "") -> Checkpoint:
+        """Return the checkpoint of a projection; with a suffix, of what is made beside it."""
+        names = {name: f'rm."{name}{suffix}"' if suffix else f"rm.{name}" for name in tables}
+        return cls(f"{projection.name}{suffix}", projection.fingerprint(), names)
+
+    def prepare(self, transaction: Transaction, shapes: Mapping[str, Table]) -> bool:
+        """Make the read model if there is none, or another projection made it; say whether."""
+        held = transaction.execute(
+            "select fingerprint from eslab.checkpoints where projection = ?", [self.name]
+        )
+        if held == [(self.fingerprint,)]:
+            return False
+        self.drop(transaction)
+        for name, table in self.tables.items():
+            transaction.execute(shapes[name].definition(table))
+        transaction.execute(
+            "insert into eslab.checkpoints values (?, 0, ?)", [self.name, self.fingerprint]
+        )
+        return True
+
+    def drop(self, transaction: Transaction) -> None:
+        """Remove the read model, and what is known of it."""
+        for table in self.tables.values():
+            transaction.execute(f"drop table if exists {table}")
+        for known in ("checkpoints", "checkpoint_log"):
+            transaction.execute(f"delete from eslab.{known} where projection = ?", [self.name])
+        transaction.execute("delete from eslab.dead_letters where consumer = ?", [self.name])
+
+    def position(self, transaction: Transaction) -> int:
+        """Return the last position that the read model holds.
+
+        Raises:
+            ProjectionError: it is there no longer.
+        """
+        found = transaction.execute(
+            "select position from eslab.checkpoints where projection = ? and fingerprint = ?",
+            [self.name, self.fingerprint],
+        )
+        if not found:
+            raise ProjectionError(
+                f"the read model of {self.name!r} was made anew by another definition of it, or "
+                f"removed: project that one"
+            )
+        ((position,),) = found
+        return int(position)
+
+    def highest(self, transaction: Transaction) -> int:
+        """Return the highest position that the read model ever held."""
+        ((position,),) = transaction.execute(
+            "select coalesce(max(to_position), 0) from eslab.checkpoint_log where projection = ?",
+            [self.name],
+        )
+        return int(position)
+
+    def move(self, transaction: Transaction, report: BatchReport) -> None:
+        """Move it over a batch, in the transaction that has changed the rows.
+
+        Raises:
+            ProjectionError: it is no longer where the batch begins.
+        """
+        self._set(transaction, report.after, report.scanned)
+        self.log(transaction, report)
+
+    def log(self, transaction: Transaction, report: BatchReport) -> None:
+        """Note that it was moved; or, if it stays where it is, that somebody works on it."""
+        transaction.execute(
+            "insert into eslab.checkpoint_log values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                self.name,
+                report.after,
+                report.scanned,
+                report.count,
+                report.started_at,
+                report.committed_at,
+                report.mode,
+            ],
+        )
+
+    def take_over(self, transaction: Transaction, other: Checkpoint, *, at: datetime) -> None:
+        """Put another read model of the same projection in the place of this one.
+
+        Raises:
+            ProjectionError: one of them is there no longer.
+        """
+        origin, target = self.position(transaction), other.position(transaction)
+        self._set(transaction, origin, target)
+        for name, table in self.tables.items():
+            transaction.execute(f"drop table {table}")
+            transaction.execute(f"alter table {other.tables[name]} rename to {name}")
+        transaction.execute("delete from eslab.checkpoints where projection = ?", [other.name])
+        self.log(transaction, BatchReport(self.name, origin, target, 0, at, at, "replay"))
+
+    def _set(self, transaction: Transaction, origin: int, target: int) -> None:
+        moved = transaction.execute(
+            "update eslab.checkpoints set position = ? where projection = ? and position = ? "
+            "and fingerprint = ? returning position",
+            [target, self.name, origin, self.fingerprint],
+        )
+        if not moved:
+            raise ProjectionError(
+                f"the checkpoint of {self.name!r} is no longer {origin}: another runner moved it; "
+                f"this batch was not applied"
+            )

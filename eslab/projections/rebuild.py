@@ -1,0 +1,110 @@
+"""A read model made anew beside the one that is read, which then takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eslab.clock import Scheduler
+from eslab.errors import InputError
+from eslab.projections.checkpoints import REBUILD, Checkpoint
+from eslab.projections.runner import Observer, ProjectionRunner
+from eslab.subscriptions import Batch, ErrorPolicy
+from eslab.subscriptions.subscription import Mode
+from eslab.words import counted
+
+__all__ = ["Rebuild"]
+
+
+class Rebuild(ProjectionRunner):
+    """Makes the read model of a projection anew, in tables of its own, and swaps them in.
+
+    Meanwhile the one that is read stays as it is, or goes on. What was begun by a process that
+    ended is taken up where it was.
+
+    Args:
+        live: the projection's own runner.
+        until: the position at which the new read model ends and takes the place of the old one,
+            though that may be further on; by default it goes on until it is as far as that.
+        on_error: what is done about an event that cannot be handled.
+        observers: are told of every batch.
+
+    Raises:
+        InputError: there is no such position.
+    """
+
+    def __init__(
+        self,
+        live: ProjectionRunner,
+        *,
+        until: int | None = None,
+        on_error: ErrorPolicy | str = "stop",
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        head = live.store.head()
+        if until is not None and (
+            isinstance(until, bool) or not isinstance(until, int) or not 0 <= until <= head
+        ):
+            raise InputError(f"a position is a number from 0 to {head:,}, not {until!r}")
+        self.done = False
+        self._live = live
+        self._until = until
+        self._target = head if until is None else until
+        if until is not None:  # one that was begun may be further on
+            with live.store.transaction() as transaction:
+                shapes = live.projection.tables_of(live.store, live.registry)
+                Checkpoint.of(live.projection, shapes, REBUILD).drop(transaction)
+        super().__init__(
+            live.store, live.projection, live.registry, observers=observers, suffix=REBUILD
+        )
+        self._policy = ErrorPolicy.of(on_error)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is something to do."""
+        return not self.done and super().active
+
+    def step(self) -> bool:
+        """Apply one batch, or take the place of the old read model, and say whether it did.
+
+        Raises:
+            ProjectionError: it stopped; the old read model is as it was.
+        """
+        with self.lock:
+            self._finish()
+            return super().step()
+
+    def wake(self, scheduler: Scheduler) -> None:
+        """Schedule the next batch on a virtual clock, unless all is done."""
+        with self.lock:
+            self._finish()
+        super().wake(scheduler)
+
+    def _finish(self) -> None:
+        if not self.active or self.checkpoint < self._target:
+            return
+        live = self._live
+        with live.lock:  # it does not move now
+            if self._until is None:
+                while self.active and self.checkpoint < live.checkpoint and super().step():
+                    pass
+                if self.checkpoint < live.checkpoint:
+                    return
+            live.replaced_by(self)
+            self.done = True
+
+    def discard(self) -> None:
+        """Remove what was made so far."""
+        with self.store.transaction() as transaction:
+            self._checkpoint.drop(transaction)
+
+    def _read(self, until: int | None = None) -> Batch | None:
+        if self._until is not None:
+            until = self._until if until is None else min(until, self._until)
+        return super()._read(until)
+
+    def _mode(self, batch: Batch) -> Mode:  # noqa: ARG002 - all of it was there before
+        return "replay"
+
+    def __repr__(self) -> str:
+        state = "done" if self.done else f"{counted(self.checkpoint, 'event')} of {self._target:,}"
+        return f"<Rebuild of {self.projection.name}: {state}>"

@@ -1,0 +1,534 @@
+"""What becomes of an event that its consumer cannot handle: tried again, parked, or a full stop.
+
+Dead letters keep the order of each *sequence*, after Axon's sequenced dead letter queue: behind an
+event that is parked, later ones of its stream are parked too, and other streams go on. What a
+person does about them is an event first, and then a change of the table ``dead_letters``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from eslab.errors import EslabError, InputError
+from eslab.events import Event, RecordedEvent
+from eslab.schema import encode
+from eslab.store.port import EventStore, ReadModels, Transaction
+from eslab.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "DeadLetter",
+    "DeadLetterDiscarded",
+    "DeadLetterRetried",
+    "DeadLetters",
+    "ErrorPolicy",
+    "Inbox",
+    "Parked",
+    "Redelivery",
+    "Retry",
+]
+
+Answer = Literal["retry", "dead-letter", "stop"]
+
+ANSWERS: Final = ("retry", "dead-letter", "stop")
+LIMIT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often what failed is tried again, and how long to wait before each try.
+
+    The wait grows by a factor, up to the longest; a part of it is left to chance, so that those
+    that failed together are not tried again together. Chance is a hash of what failed: the same
+    run waits as long again.
+
+    Attributes:
+        limit: how often it is tried again, at most.
+        first: how long to wait before it is tried again for the first time.
+        factor: by which the wait grows from one time to the next.
+        longest: how long to wait, at most.
+        jitter: which part of a wait is left to chance, from 0 to 1.
+
+    Example:
+        >>> retry = Retry(limit=3, first=timedelta(seconds=1), jitter=0)
+        >>> [retry.wait("orders 42", tries).seconds for tries in (1, 2, 3)]
+        [1, 2, 4]
+        >>> retry.wait("orders 42", 4) is None
+        True
+    """
+
+    limit: int = 5
+    first: timedelta = timedelta(milliseconds=100)
+    factor: float = 2.0
+    longest: timedelta = timedelta(seconds=30)
+    jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 0:
+            raise InputError(f"limit is how often it is tried again, from 0, not {self.limit!r}")
+        if not timedelta(0) <= self.first <= self.longest or self.factor < 1:
+            raise InputError(
+                f"a wait begins at 0 or more and grows by a factor of 1 or more, up to the longest "
+                f"one: found {self!r}"
+            )
+        if not 0 <= self.jitter <= 1:
+            raise InputError(f"jitter is a part, from 0 to 1, not {self.jitter!r}")
+
+    def wait(self, what: str, tries: int) -> timedelta | None:
+        """Return how long to wait until the next try; None if it is not tried again.
+
+        Args:
+            what: names what failed.
+            tries: how often it was tried.
+        """
+        if tries > self.limit:
+            return None
+        seconds, longest = self.first.total_seconds(), self.longest.total_seconds()
+        for _ in range(tries - 1):  # a power of them all may be too large for a number
+            seconds = min(seconds * self.factor, longest)
+        chance = int.from_bytes(hashlib.blake2b(f"{what} {tries}".encode(), digest_size=7).digest())
+        return timedelta(seconds=seconds * (1 - self.jitter * chance / 2**56))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPolicy:
+    """What is done about an event that cannot be handled.
+
+    Attributes:
+        first: ``"retry"``, ``"dead-letter"``: it is parked and its consumer goes on, or ``"stop"``:
+            its consumer stops.
+        then: what is done when it was tried again in vain: ``"dead-letter"`` or ``"stop"``.
+        retry: how often it is tried again.
+        classify: says for an error which of the three it is; None leaves it to `first`.
+        limit: how many letters there may be; when there are so many, the consumer waits until
+            somebody retries or discards some.
+
+    Example:
+        >>> def broken(error: Exception) -> str | None:
+        ...     return "stop" if isinstance(error, TypeError) else None
+        >>> policy = ErrorPolicy("retry", then="dead-letter", classify=broken)
+        >>> policy.answer(ValueError(), 1), policy.answer(ValueError(), 6)
+        ('retry', 'dead-letter')
+        >>> policy.answer(TypeError(), 1)
+        'stop'
+    """
+
+    first: Answer = "stop"
+    then: Literal["dead-letter", "stop"] = "stop"
+    retry: Retry = Retry()
+    classify: Callable[[Exception], str | None] | None = None
+    limit: int = LIMIT
+
+    def __post_init__(self) -> None:
+        if self.first not in ANSWERS or self.then not in ANSWERS[1:]:
+            raise InputError(
+                f"on an error: 'retry', 'dead-letter' or 'stop', and then 'dead-letter' or 'stop'; "
+                f"found {self.first!r} and then {self.then!r}"
+            )
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
+            raise InputError(f"limit is how many letters there may be, from 1, not {self.limit!r}")
+
+    @classmethod
+    def of(cls, policy: ErrorPolicy | str) -> ErrorPolicy:
+        """Return the policy that somebody named by its first answer.
+
+        Raises:
+            InputError: it is none.
+        """
+        if isinstance(policy, cls):
+            return policy
+        if policy not in ANSWERS:
+            raise InputError(
+                f"an error policy is 'retry', 'dead-letter', 'stop', or an ErrorPolicy(...); "
+                f"found {policy!r:.200}"
+            )
+        return cls(policy)  # type: ignore[arg-type]
+
+    def answer(self, error: Exception, tries: int) -> Answer:
+        """Say what is done about an error.
+
+        Args:
+            error: what the handler raised.
+            tries: how often the event was tried.
+
+        Raises:
+            InputError: `classify` gave no answer that there is.
+        """
+        answer = (None if self.classify is None else self.classify(error)) or self.first
+        if answer not in ANSWERS:
+            raise InputError(
+                f"classify() gives 'retry', 'dead-letter', 'stop' or None; for {error!r:.200} it "
+                f"gave {answer!r:.200}"
+            )
+        return self.then if answer == "retry" and tries > self.retry.limit else answer  # type: ignore[return-value]
+
+
+class DeadLetterRetried(Event):
+    """Somebody has an event tried again that was parked."""
+
+    consumer: str
+    event_id: uuid.UUID
+    event_position: int
+    attempt: int
+
+
+class DeadLetterDiscarded(Event):
+    """Somebody decided that an event is never handled by a consumer."""
+
+    consumer: str
+    event_id: uuid.UUID
+    event_position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that is parked.
+
+    Attributes:
+        consumer: who could not handle it.
+        sequence: its stream, in which nothing is handled before it.
+        position: of the event.
+        reason: why it was parked; None if only because it is behind one that was.
+        attempts: how often it was tried.
+        parked_at: when.
+    """
+
+    consumer: str
+    sequence: str
+    position: int
+    reason: str | None
+    attempts: int
+    parked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An event that is to be parked: see `DeadLetter`."""
+
+    sequence: str
+    position: int
+    reason: str | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivery:
+    """What came of a retry.
+
+    Attributes:
+        handled: the positions of the events that were handled.
+        failed: why others were not, by their positions; those behind them were not tried.
+    """
+
+    handled: tuple[int, ...]
+    failed: dict[int, str]
+
+    def __bool__(self) -> bool:
+        """Whether all were handled."""
+        return not self.failed
+
+    def __repr__(self) -> str:
+        failed = "".join(f"; @{position}: {why}" for position, why in self.failed.items())
+        return f"<Redelivery: {counted(len(self.handled), 'event')} handled{failed}>"
+
+
+class LetterStore(EventStore, ReadModels, Protocol):
+    """A store that keeps tables beside its log."""
+
+
+Redeliver = Callable[[Transaction, RecordedEvent], None]
+
+
+class DeadLetters:
+    """The events that a consumer could not handle, by sequence, and what to do about them.
+
+    Args:
+        store: the log, and the place of the table.
+        consumer: whose.
+        redeliver: handles an event in a transaction, or raises an `EslabError`.
+        owner: whose decisions count; by default the consumer's own.
+        lock: held while one is handled; the consumer's own.
+
+    Example:
+        >>> import eslab
+        >>> with eslab.Lab(seed=7) as lab:
+        ...     letters = DeadLetters(lab.store, "orders", redeliver=lambda *_: None)
+        ...     _ = lab.store.append("order-1", [eslab.NewEvent("OrderPlaced", {})])
+        ...     with lab.store.transaction() as transaction:
+        ...         letters.park(transaction, [Parked("order-1", 1, "ValueError: no", 1)])
+        ...     letters, letters.retry(), letters
+        (<DeadLetters of orders: 1>, <Redelivery: 1 event handled>, <DeadLetters of orders: none>)
+    """
+
+    def __init__(
+        self,
+        store: LetterStore,
+        consumer: str,
+        *,
+        redeliver: Redeliver,
+        owner: str | None = None,
+        lock: threading.RLock | None = None,
+    ) -> None:
+        self.consumer = consumer
+        self._store = store
+        self._redeliver = redeliver
+        self._lock = lock or threading.RLock()
+        self._stream = f"dead_letter-{owner or consumer}"
+        self._sequences: Counter[str] | None = None
+        self._discarded: set[int] = set()
+
+    # For the consumer.
+
+    @property
+    def sequences(self) -> Counter[str]:
+        """How many letters there are of each sequence."""
+        if self._sequences is None:
+            self._load()
+        assert self._sequences is not None
+        return self._sequences
+
+    @property
+    def discarded(self) -> set[int]:
+        """The positions of the events that somebody decided are never handled."""
+        if self._sequences is None:
+            self._load()
+        return self._discarded
+
+    def _load(self) -> None:
+        read = self._store.read(self._stream)
+        discarded = {
+            event.data["event_position"]
+            for event in read
+            if event.type == DeadLetterDiscarded.event_type
+        }
+        sequences: Counter[str] = Counter()
+        gone = []
+        for letter in self._kept():
+            if letter.position in discarded:
+                gone.append(letter.position)  # it was recorded, and then something went wrong
+            else:
+                sequences[letter.sequence] += 1
+        if gone:
+            with self._store.transaction() as transaction:
+                for position in gone:
+                    self._remove(transaction, position)
+        self._discarded, self._sequences = discarded, sequences
+
+    def forget(self) -> None:
+        """Read again what there is: it may have been changed elsewhere, or rolled back."""
+        self._sequences = None
+
+    def park(self, transaction: Transaction, parked: Sequence[Parked]) -> None:
+        """Park events in a transaction, with the checkpoint that leads over them."""
+        now = self._store.clock.now()
+        for each in parked:
+            transaction.execute(
+                "insert into eslab.dead_letters values (?, ?, ?, ?, ?, ?)",
+                [self.consumer, each.sequence, each.position, each.reason, each.attempts, now],
+            )
+
+    def take_over(self, transaction: Transaction, consumer: str) -> None:
+        """Have the letters of another consumer, in place of one's own."""
+        transaction.execute("delete from eslab.dead_letters where consumer = ?", [self.consumer])
+        transaction.execute(
+            "update eslab.dead_letters set consumer = ? where consumer = ?",
+            [self.consumer, consumer],
+        )
+
+    # For people.
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        """Yield the letters in the order of position."""
+        if self._sequences is None:
+            self._load()
+        return iter(self._kept())
+
+    def _kept(self) -> list[DeadLetter]:
+        found = self._store.sql(
+            "select consumer, sequence, position, reason, attempts, parked_at from dead_letters "
+            "where consumer = ? order by position",
+            [self.consumer],
+        )
+        return [DeadLetter(*row) for row in found.fetchall()]
+
+    def __len__(self) -> int:
+        return self.sequences.total()
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The letters with their events, as a frame: the ones of a sequence behind each other."""
+        return self._store.sql(
+            "select sequence, position, type, data, reason, attempts, parked_at, recorded_at "
+            "from dead_letters join events using (position) where consumer = ? "
+            "order by min(position) over (partition by sequence), position",
+            [self.consumer],
+        ).df()
+
+    def retry(self, *, sequence: str | None = None, position: int | None = None) -> Redelivery:
+        """Have letters handled: all, those of a sequence, or one, which is the first of its own.
+
+        They are handled in their order; behind one that fails again those of its sequence wait on.
+
+        Args:
+            sequence: only the letters of this stream.
+            position: only the letter of the event at this position.
+
+        Raises:
+            InputError: there is no such letter, or another one of its sequence is before it.
+        """
+        with self._lock:
+            handled: list[int] = []
+            failed: dict[int, str] = {}
+            stuck: set[str] = set()
+            for letter in self._chosen(sequence, position):
+                if letter.sequence in stuck:
+                    continue
+                reason = self._handle(letter)
+                if reason is None:
+                    handled.append(letter.position)
+                else:
+                    failed[letter.position] = reason
+                    stuck.add(letter.sequence)
+            return Redelivery(tuple(handled), failed)
+
+    def discard(self, position: int, *, reason: str) -> None:
+        """Decide that an event is never handled, not by a rebuild either.
+
+        Letters behind it wait on, until somebody retries them.
+
+        Args:
+            position: of the event.
+            reason: why, for whoever asks later.
+
+        Raises:
+            InputError: there is no such letter, or no reason.
+        """
+        if not isinstance(reason, str) or not reason.strip():
+            raise InputError(
+                f"say for whoever asks later why the event at {position} is discarded: reason='...'"
+            )
+        with self._lock:
+            (letter,) = self._chosen(None, position, anywhere=True)
+            event = self._event(letter)
+            self._record(
+                DeadLetterDiscarded(
+                    consumer=self.consumer,
+                    event_id=event.event_id,
+                    event_position=position,
+                    reason=reason,
+                ),
+                "discarded",
+            )
+            self.forget()
+            self._load()
+
+    def _chosen(
+        self, sequence: str | None, position: int | None, *, anywhere: bool = False
+    ) -> list[DeadLetter]:
+        letters = list(self)
+        chosen = [
+            letter
+            for letter in letters
+            if sequence in (None, letter.sequence) and position in (None, letter.position)
+        ]
+        if not chosen and (sequence is not None or position is not None):
+            what = f"of {sequence!r}" if position is None else f"at position {position!r}"
+            held = ", ".join(f"@{letter.position} {letter.sequence}" for letter in letters[:5])
+            raise InputError(f"{self.consumer} has no dead letter {what} (it has {held or 'none'})")
+        if position is not None and not anywhere:
+            (first, *_) = [each for each in letters if each.sequence == chosen[0].sequence]
+            if first is not chosen[0]:
+                raise InputError(
+                    f"the event at {position} waits behind the one at {first.position} of "
+                    f"{first.sequence!r}: retry that one first, or sequence={first.sequence!r}"
+                )
+        return chosen
+
+    def _handle(self, letter: DeadLetter) -> str | None:
+        """Handle the event of a letter; return why that failed, or None."""
+        event = self._event(letter)
+        self._record(
+            DeadLetterRetried(
+                consumer=self.consumer,
+                event_id=event.event_id,
+                event_position=event.position,
+                attempt=letter.attempts + 1,
+            ),
+            f"retried {letter.attempts + 1}",
+        )
+        try:
+            with self._store.transaction() as transaction:
+                self._redeliver(transaction, event)
+                self._remove(transaction, letter.position)
+        except EslabError as error:
+            reason = getattr(error, "reason", None) or f"{type(error).__name__}: {error}"
+            with self._store.transaction() as transaction:
+                transaction.execute(
+                    "update eslab.dead_letters set reason = ?, attempts = attempts + 1 "
+                    "where consumer = ? and position = ?",
+                    [reason, self.consumer, letter.position],
+                )
+            return str(reason)
+        finally:
+            self.forget()
+        return None
+
+    def _event(self, letter: DeadLetter) -> RecordedEvent:
+        (event,) = self._store.read_all(after=letter.position - 1, until=letter.position)
+        return event
+
+    def _remove(self, transaction: Transaction, position: int) -> None:
+        transaction.execute(
+            "delete from eslab.dead_letters where consumer = ? and position = ?",
+            [self.consumer, position],
+        )
+
+    def _record(self, event: DeadLetterRetried | DeadLetterDiscarded, what: str) -> None:
+        name = f"{self._stream} {event.event_position} {what}"
+        id = uuid.uuid5(event.event_id, name)
+        if self._store.find(id) is None:
+            self._store.append(self._stream, [encode(event, event_id=id)])
+
+    def __repr__(self) -> str:
+        return f"<DeadLetters of {self.consumer}: {len(self) or 'none'}>"
+
+
+class Inbox:
+    """The messages that a consumer has seen, so that each counts once, though it comes twice.
+
+    For consumers whose effects are rows beside it: both are committed in one transaction.
+
+    Args:
+        consumer: whose.
+
+    Example:
+        >>> import eslab
+        >>> with eslab.Lab(seed=7) as lab:
+        ...     inbox = Inbox("mail")
+        ...     for _ in range(2):
+        ...         with lab.store.transaction() as transaction:
+        ...             inbox.receive(transaction, "message 1", at=lab.clock.now())
+        True
+        False
+    """
+
+    def __init__(self, consumer: str) -> None:
+        self.consumer = consumer
+
+    def receive(self, transaction: Transaction, message_id: str, *, at: datetime) -> bool:
+        """Note a message, and say whether it is new."""
+        new = transaction.execute(
+            "insert into eslab.inbox values (?, ?, ?) on conflict do nothing returning message_id",
+            [self.consumer, message_id, at],
+        )
+        return bool(new)
