@@ -119,9 +119,8 @@ def states(
         every: after every event, and not only the last state of each stream.
 
     Returns:
-        A row for each stream, in the order of their ids; or one for each event, in the order of
-        stream and version: ``stream_id``, ``version`` and ``position`` of the last event in it, and
-        the columns of the state.
+        A row for each stream, or for each event: ``stream_id``, ``version`` and ``position`` of
+        the last event in it, and the columns of the state; in the order of position.
 
     Raises:
         ProjectionError: the fold's query cannot be used, or an event does not fit its class.
@@ -148,7 +147,7 @@ def _at(fold: StreamFold, rows: str, casts: Mapping[str, str]) -> str:
     )
     return (
         f"select stream_id, max(version) as version, max(position) as position{columns} "
-        f"from ({rows}) group by stream_id order by stream_id"
+        f"from ({rows}) group by stream_id order by position"
     )
 
 
@@ -160,7 +159,7 @@ def _every(fold: StreamFold, rows: str, casts: Mapping[str, str]) -> str:
     return (
         f"select stream_id, version, position{columns} from ({rows}) window so_far as "
         f"(partition by stream_id order by version rows unbounded preceding) "
-        f"order by stream_id, version"
+        f"order by position"
     )
 
 
