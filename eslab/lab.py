@@ -516,8 +516,10 @@ class Lab:
         See `eslab.projections.fold`.
         """
         if not isinstance(projection, Projection):
-            raise InputError(f"fold() takes a projection in Python, such as Orders(), and as_of() one in SQL too: "
-                f"{projection!r:.200}")
+            raise InputError(
+                f"fold() takes a projection in Python, such as Orders(), and as_of() one in SQL "
+                f"too: {projection!r:.200}"
+            )
         return fold(
             self.store, projection, self.registry, streams=streams, as_of=as_of, progress=progress
         )
