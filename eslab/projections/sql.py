@@ -8,11 +8,10 @@ over all events up to the end of the batch, into a shadow table that takes the p
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from eslab.errors import EventFailedError, InputError, ProjectionError, QueryError, SchemaError
+from eslab.errors import EventFailedError, InputError, ProjectionError, SchemaError
 from eslab.events import Event
 from eslab.projections.base import (
     AnyProjection,
@@ -23,31 +22,16 @@ from eslab.projections.base import (
     require_filters,
     require_table_name,
 )
-from eslab.projections.query import FITTING, parsed_query
-from eslab.projections.windows import Window, over_empty, texts
+from eslab.projections.plan import MERGED, RECOMPUTE, SqlPlan, sql_plan
+from eslab.projections.windows import Window, texts
 from eslab.schema import EventRegistry, canonical_json, snake_case
 from eslab.schema.code import decoding_code
 from eslab.schema.json_schema import json_schema
-from eslab.schema.naming import quoted, table_name
 from eslab.schema.upcasting import upcasters_text
 from eslab.store.port import Transaction
 from eslab.subscriptions import Batch, ErrorPolicy
 
-__all__ = ["MERGED", "SqlPlan", "SqlProjection"]
-
-RECOMPUTE: Final = "recompute"
-
-MERGED: Final[Mapping[str, str]] = {
-    "sum": "coalesce({old} + {new}, {old}, {new})",
-    "count": "coalesce({old} + {new}, {old}, {new})",
-    "min": "least({old}, {new})",
-    "max": "greatest({old}, {new})",
-    "first": "coalesce({old}, {new})",
-    "last": "coalesce({new}, {old})",
-}
-"""What each rule makes of the value that is held and that of a batch; NULL is none, as in SQL."""
-
-_INEXACT: Final = frozenset({"DOUBLE", "FLOAT"})
+__all__ = ["SqlProjection"]
 
 
 class SqlProjection(AnyProjection):
@@ -163,7 +147,7 @@ class SqlProjection(AnyProjection):
         for event in self.event_classes.values():
             registry.register(event)
         if self._plan is None:
-            self._plan = _plan(self, store)
+            self._plan = sql_plan(self, store)
         return self._plan
 
     def window(self, *, after: int = 0, until: int | None = None) -> Window:
@@ -173,49 +157,6 @@ class SqlProjection(AnyProjection):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {', '.join(sorted(self.event_classes))}>"
-
-
-@dataclass(frozen=True, slots=True)
-class SqlPlan:
-    """A query that was checked, and what it makes.
-
-    Attributes:
-        query: its text.
-        tables: those that it reads.
-        types: the types of events whose tables these are.
-        table: the shape of the read model.
-        rules: by which results are merged; None, if they are not.
-    """
-
-    query: str
-    tables: tuple[str, ...]
-    types: tuple[str, ...]
-    table: Table
-    rules: Mapping[str, str] | None
-
-    def result(self, window: Window) -> str:
-        """Return the query for the rows that the events of a part of the log make."""
-        columns = [
-            f"{quoted(name)}::{kind} as {quoted(name)}" for name, kind in self.table.columns.items()
-        ]
-        return window.over(self.query, self.tables, columns)
-
-    def merge_into(self, table: str, window: Window) -> str:
-        """Return the statement that merges what happened in a window into a table."""
-        assert self.rules is not None
-        names = [quoted(name) for name in self.table.columns]
-        same = " and ".join(f"held.{name} = made.{name}" for name in map(quoted, self.table.key))
-        merged = ", ".join(
-            f"{quoted(column)} = "
-            + MERGED[rule].format(old=f"held.{quoted(column)}", new=f"made.{quoted(column)}")
-            for column, rule in self.rules.items()
-        )
-        matched = f"when matched then update set {merged} " if merged else ""
-        return (
-            f"merge into {table} as held using ({self.result(window)}) as made on {same} {matched}"
-            f"when not matched then insert ({', '.join(names)}) "
-            f"values ({', '.join(f'made.{name}' for name in names)})"
-        )
 
 
 class SqlApplier:
@@ -237,21 +178,19 @@ class SqlApplier:
         self._table = table
 
     def read(self, after: int, *, until: int | None = None) -> Batch | None:
-        """Return the batch behind a checkpoint, counted; None when there is nothing behind it.
-
-        It ends before the first event that does not fit its class, unless that is the next one.
-        """
+        """Return the batch behind a checkpoint, counted; None when there is nothing behind it."""
         if self._store.head() <= after:
             return None
         head = self._store.refresh(self._plan.types)
         last = min(head if until is None else min(until, head), after + self._projection.batch)
         if last <= after:
             return None
+        window = self._projection.window(after=after, until=last)
         with self._store.transaction() as transaction:
-            count, misfit = self._counted(transaction, after, last)
-            if misfit is not None:
-                last = misfit - 1 if misfit > after + 1 else misfit
-                count, _ = self._counted(transaction, after, last)
+            ((count,),) = transaction.execute(
+                f"select count(*) from eslab.event_log where type in ({texts(window.types)}) "
+                f"and {window.wanted()}"
+            )
         return Batch([], after, last, head, counted=count)
 
     def apply(self, transaction: Transaction, batch: Batch) -> None:
@@ -289,15 +228,6 @@ class SqlApplier:
         transaction.execute(f"insert into {shadow} {rows}")
         transaction.execute(f"drop table {self._table}")
         transaction.execute(f"alter table {shadow} rename to {name}")
-
-    def _counted(self, transaction: Transaction, after: int, until: int) -> tuple[int, int | None]:
-        """Return how many events of a part are wanted, and the first that does not fit."""
-        window = self._projection.window(after=after, until=until)
-        ((count, misfit),) = transaction.execute(
-            f"select (select count(*) from eslab.event_log where type in ({texts(window.types)}) "
-            f"and {window.wanted()}), (select min(position) {window.misfits(self._plan.types)})"
-        )
-        return count, misfit
 
     def _require_typed(self, transaction: Transaction, batch: Batch) -> None:
         """Check that each event of a batch is a row of its table."""
@@ -393,71 +323,3 @@ def _event_classes(cls: type[SqlProjection], where: str) -> dict[str, type[Event
             f"{events!r}"
         )
     return {event.event_type: event for event in listed}
-
-
-def _plan(projection: SqlProjection, store: ProjectionStore) -> SqlPlan:
-    where, classes = type(projection).__qualname__, projection.event_classes
-    types = {table_name(type_name): type_name for type_name in classes}
-    own = frozenset({"events", *types})
-    parsed = parsed_query(
-        store,
-        projection.query,
-        where=where,
-        own=own,
-        otherwise="; or leave merge out, and it is computed anew as a whole",
-    )
-    tables = tuple(sorted(parsed.tables))
-    empty = over_empty(projection.query, tables, classes.values())
-    try:
-        found = store.sql(f"select column_name, column_type from (describe {empty})").fetchall()
-    except QueryError as error:
-        raise ProjectionError(f"{where}: its query cannot be run: {error}") from error
-    columns = {
-        name: "BIGINT" if kind == "HUGEINT" and name not in projection.key_columns else kind
-        for name, kind in found
-    }
-    _require_columns(where, columns, projection)
-    if projection.rules is not None:
-        parsed.require_mergeable(list(columns), projection.rules)
-        _require_exact_sums(where, columns, projection.rules)
-    read = tuple(types[name] for name in tables if name in types)
-    table = Table(columns, projection.key_columns)
-    return SqlPlan(projection.query, tables, read, table, projection.rules)
-
-
-def _require_columns(where: str, columns: Mapping[str, str], projection: SqlProjection) -> None:
-    """Check that the query gives the key, and exactly the columns that have rules."""
-    listed = ", ".join(columns)
-    key, rules = projection.key_columns, projection.rules
-    odd: Sequence[str] = [
-        name for name in columns if not name.isidentifier() or name.lower() != name
-    ]
-    if odd:
-        raise ProjectionError(
-            f"{where}: these cannot be columns of a read model: {', '.join(odd)}; name them in "
-            f"small letters: {odd[0]} as ..."
-        )
-    if missing := [name for name in key if name not in columns]:
-        raise ProjectionError(
-            f"{where}: its query gives no {missing[0]!r}, which is in the key; it gives: {listed}"
-        )
-    if rules is None:
-        return
-    if unknown := [name for name in rules if name not in columns]:
-        raise ProjectionError(
-            f"{where}: its query gives no {unknown[0]!r}, which has a rule; it gives: {listed}"
-        )
-    if missing := [name for name in columns if name not in rules and name not in key]:
-        raise ProjectionError(
-            f"{where}: {missing[0]!r} has no rule, and is not in the key: "
-            f"merge = {{{missing[0]!r}: ...}}, one of {', '.join([*FITTING, RECOMPUTE])}"
-        )
-
-
-def _require_exact_sums(where: str, columns: Mapping[str, str], rules: Mapping[str, str]) -> None:
-    floats = [name for name, rule in rules.items() if rule == "sum" and columns[name] in _INEXACT]
-    if floats:
-        raise ProjectionError(
-            f"{where}: {floats[0]!r} is a sum of floats, whose last digits depend on the order in "
-            f"which they are added: sum decimals or integers, sum(value::decimal(18, 6))"
-        )

@@ -21,7 +21,7 @@ from eslab import (
     SqlProjection,
 )
 from eslab.errors import EventFailedError
-from eslab.projections import sql
+from eslab.projections import plan
 
 
 class Paid(Event):
@@ -137,7 +137,7 @@ def test_a_rule_that_merges_wrongly_is_found_by_comparing_it_with_the_query_reco
         lab.append("order-1", [Paid(customer="Ann", amount=n) for n in (1, 7, 9, 3)])
         small = type("Everything", (Everything,), {"batch": 2})()
         assert lab.compare(small, Recomputed(), progress=False)
-        monkeypatch.setattr(sql, "MERGED", {**sql.MERGED, "max": sql.MERGED["min"]})
+        monkeypatch.setattr(plan, "MERGED", {**plan.MERGED, "max": plan.MERGED["min"]})
         found = lab.compare(small, Recomputed(), progress=False)
         assert (found.equal, found.position) == (False, 3)
         assert found.differences[["key", "column", "left", "right"]].values.tolist() == [
