@@ -164,7 +164,8 @@ class ParsedQuery:
         kind = source["type"]
         if kind == "BASE_TABLE":
             name = source["table_name"].lower()
-            return self._rows_of(ctes[name], ctes) if name in ctes else True
+            outside = {other: node for other, node in ctes.items() if other != name}
+            return self._rows_of(ctes[name], outside) if name in ctes else True
         if kind == "SUBQUERY":
             return self._rows_of(source["subquery"]["node"], ctes)
         if kind == "JOIN":

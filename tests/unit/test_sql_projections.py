@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from eslab import (
 )
 from eslab.errors import EventFailedError
 from eslab.projections import plan
+from eslab.subscriptions import Batch
 
 
 class Paid(Event):
@@ -345,3 +347,55 @@ def test_its_table_cannot_have_the_name_of_an_event_type(filled: Lab) -> None:
     clash = type("Noisy", (Everything,), {"name": "paid"})()
     with pytest.raises(RegistrationError, match="the table 'paid'"):
         filled.project(clash)
+
+
+def test_a_rebuild_and_a_reset_make_the_same_rows(filled: Lab) -> None:
+    filled.project(Everything(), Recomputed())
+    filled.run()
+    filled.append("order-2", [Refunded(customer="Ann", amount=4)])
+    filled.run()
+    expected = held(filled, "everything")
+    for name in ("everything", "recomputed"):
+        filled.rebuild(name, progress=False)
+        assert held(filled, name) == expected
+        filled.reset(name, to=1, progress=False)
+        assert filled.sql(f"select sum(entries) from {name}").scalar() == 1
+    filled.run()
+    assert held(filled, "everything") == held(filled, "recomputed") == expected
+
+
+def test_beside_appends_and_readers_on_threads_each_event_counts_once() -> None:
+    with Lab() as lab:
+        lab.project(Everything(), Recomputed())
+        lab.start()
+
+        def append(number: int) -> None:
+            for amount in range(25):
+                lab.append(f"order-{number}", [Paid(customer="Ann", amount=amount)])
+
+        threads = [threading.Thread(target=append, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            pair = lab.sql("select l.total, r.total from everything l, recomputed r").fetchall()
+            assert len(pair) <= 1
+        for thread in threads:
+            thread.join()
+        lab.stop()
+        lab.run()
+        assert held(lab, "everything") == held(lab, "recomputed")
+        assert lab.sql("select total, entries from everything").fetchall() == [(1_200, 100)]
+
+
+def test_what_was_not_read_is_never_applied_as_if_there_was_nothing(filled: Lab) -> None:
+    filled.project(Everything())
+    filled.run()
+    projection = Everything()
+    applier = projection.applier(filled.store, filled.registry, {"everything": "rm.everything"})
+    filled.append("order-2", [Paid(customer="Ann", amount=5)])
+    unread = Batch([], 2, 3, 3, counted=1)  # and so its event is in no table yet
+    with (
+        pytest.raises(ProjectionError, match="reach position 2, and the batch 3"),
+        filled.store.transaction() as transaction,
+    ):
+        applier.apply(transaction, unread)
