@@ -10,7 +10,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -1016,11 +1016,13 @@ def _duration(by: timedelta | str) -> timedelta:
         return by
     import pandas as pd
 
-    try:
-        duration: timedelta = pd.Timedelta(by).to_pytimedelta()
-    except (ValueError, TypeError):
-        raise InputError(f"a duration is a timedelta or text such as '5 min', not {by!r}") from None
-    return duration
+    found: object = None
+    if isinstance(by, str):
+        with suppress(ValueError):
+            found = pd.Timedelta(by)
+    if not isinstance(found, pd.Timedelta):
+        raise InputError(f"a duration is a timedelta or text such as '5 min', not {by!r}")
+    return found.to_pytimedelta()
 
 
 def _player_widget(player: StreamPlayer) -> Any:

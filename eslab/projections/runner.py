@@ -78,7 +78,8 @@ class ProjectionRunner:
             store, self.name, redeliver=self._redeliver, owner=projection.name, lock=self.lock
         )
         self._scheduled = False
-        self._position: int | None = None  # not known after a rollback
+        self._position = 0
+        self._sure = False  # not while a batch is applied, and after one that failed
         self._replayed = 0  # what was applied once, before a reset
         self._tries = 0
         self._again_at: datetime | None = None
@@ -94,17 +95,19 @@ class ProjectionRunner:
         with self.store.transaction() as transaction:
             position = self._checkpoint.position(transaction)
             self._replayed = self._checkpoint.highest(transaction)
-        self._position = position
+        self._position, self._sure = position, True
 
     # How it is.
 
     @property
     def checkpoint(self) -> int:
-        """The last position that the read model holds."""
-        if self._position is None:
-            with self.lock:
+        """The last position that the read model holds, as far as is known."""
+        # Whoever holds the lock applies a batch, and that may take long.
+        if not self._sure and self.lock.acquire(blocking=False):
+            try:
                 self._remember()
-        assert self._position is not None
+            finally:
+                self.lock.release()
         return self._position
 
     @property
@@ -225,7 +228,7 @@ class ProjectionRunner:
 
     def _commit(self, batch: Batch, since: datetime, *parked: Parked) -> None:
         """Apply a batch, but for what is parked, with it or behind a letter, or was discarded."""
-        self._position = None  # not known again until the commit has returned
+        self._sure = False  # until the commit has returned
         kept, behind = self._sorted(batch, [letter.position for letter in parked])
         room = self._policy.limit - len(self.letters) - len(parked)
         if len(behind) > room:
@@ -240,7 +243,7 @@ class ProjectionRunner:
             self._checkpoint.move(transaction, report)
         if parked or behind:
             self.letters.forget()
-        self._position = batch.scanned
+        self._position, self._sure = batch.scanned, True
         self._tries, self._again_at, self._noted_at = 0, None, None
         self._tell(report)
 
@@ -315,7 +318,7 @@ class ProjectionRunner:
             self._checkpoint.position(transaction)  # nobody else makes this read model
             self._applier.apply(transaction, batch)
         finally:
-            self._position = None
+            self._sure = False
 
     def _reported(self, batch: Batch, since: datetime, error: str | None = None) -> BatchReport:
         return BatchReport(
@@ -350,7 +353,7 @@ class ProjectionRunner:
         if other.projection is not self.projection:
             raise InputError(f"{other.name} is the read model of another projection")
         with self.lock:
-            self._position = None
+            self._sure = False
             now = self.store.clock.now()
             with self.store.transaction() as transaction:
                 self._checkpoint.take_over(transaction, other._checkpoint, at=now)

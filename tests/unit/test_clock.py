@@ -110,6 +110,33 @@ def test_work_runs_by_due_time_and_then_in_the_order_of_scheduling(delays: list[
     assert ran == sorted((delay, number) for number, delay in enumerate(delays))
 
 
+def ran_with(seed: int | None, delays: list[int]) -> list[tuple[int, int]]:
+    scheduler = Scheduler(VirtualClock(), seed=seed)
+    ran: list[tuple[int, int]] = []
+    for number, delay in enumerate(delays):
+        work = lambda delay=delay, number=number: ran.append((delay, number))  # noqa: E731
+        scheduler.after(timedelta(seconds=delay), work)
+    while scheduler.step():
+        pass
+    return ran
+
+
+@given(st.lists(st.integers(0, 3)), st.integers())
+def test_a_seed_decides_what_comes_first_at_equal_times_and_nothing_else(
+    delays: list[int], seed: int
+) -> None:
+    ran = ran_with(seed, delays)
+    assert [delay for delay, _ in ran] == sorted(delays)
+    assert sorted(number for _, number in ran) == list(range(len(delays)))
+    assert ran_with(seed, delays) == ran
+
+
+def test_every_order_of_equal_times_is_that_of_some_seed() -> None:
+    orders = {tuple(number for _, number in ran_with(seed, [1, 1, 1])) for seed in range(100)}
+    assert len(orders) == 6
+    assert ran_with(None, [1, 1, 1]) == [(1, 0), (1, 1), (1, 2)]
+
+
 def test_work_that_is_due_later_waits() -> None:
     clock = VirtualClock()
     scheduler = Scheduler(clock)

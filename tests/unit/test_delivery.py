@@ -368,9 +368,14 @@ def test_whatever_is_parked_and_retried_each_stream_is_handled_in_its_order(
 
 def test_a_message_counts_once_though_it_comes_twice(lab: Lab) -> None:
     inbox = Inbox("mail")
-    with pytest.raises(ZeroDivisionError), lab.store.transaction() as transaction:
-        assert inbox.receive(transaction, "m-1", at=lab.clock.now())
-        raise ZeroDivisionError
+
+    def receive_in_vain() -> None:
+        with lab.store.transaction() as transaction:
+            assert inbox.receive(transaction, "m-1", at=lab.clock.now())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        receive_in_vain()
     for new in (True, False):
         with lab.store.transaction() as transaction:
             assert inbox.receive(transaction, "m-1", at=lab.clock.now()) is new
@@ -397,9 +402,7 @@ def test_a_policy_that_cannot_be_meant_is_refused(name: str) -> None:
 
 
 def test_a_projection_with_a_policy_that_there_is_not_is_refused() -> None:
-    with pytest.raises(
-        ProjectionError, match="on_error: an error policy is 'retry', 'dead-letter'"
-    ):
+    with pytest.raises(ProjectionError, match="on_error: an error policy is 'retry'"):
 
         class Wrong(Texts):
             on_error = "ignore"

@@ -21,6 +21,7 @@ class Counter:
         self.runs = 0
         self.fails = fails
         self.scheduled = False
+        self.due: float | None = None
         self.on_work: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
@@ -37,7 +38,7 @@ class Counter:
         return True
 
     def due_in(self) -> float | None:
-        return None
+        return self.due
 
     def wake(self, scheduler: Scheduler) -> None:
         def work() -> None:
@@ -109,6 +110,33 @@ def test_until_leaves_what_is_due_later() -> None:
     assert worker.done == 2
     runner.run()
     assert worker.done == 5
+
+
+def test_enough_is_enough_and_the_rest_is_for_later(clock: Clock) -> None:
+    one, two = Counter(5), Counter(5)
+    runner = Runner(clock, lambda: [one, two])
+    runner.run(enough=lambda: one.done + two.done >= 3)
+    assert one.done + two.done == 3
+    runner.run(enough=lambda: True)
+    assert one.done + two.done == 3
+    runner.run()
+    assert (one.done, two.done) == (5, 5)
+
+
+def test_on_the_machines_clock_work_that_is_due_soon_is_waited_for() -> None:
+    worker = Counter(1)
+    worker.due = 0.01
+    waited = []
+
+    def step() -> bool:
+        waited.append(worker.due)
+        if len(waited) == 3:
+            worker.due = None
+        return False
+
+    worker.step = step  # type: ignore[method-assign]
+    Runner(SystemClock(), lambda: [worker]).run()
+    assert waited == [0.01] * 3
 
 
 def test_a_run_inside_a_run_is_the_same_run_going_on(clock: Clock) -> None:

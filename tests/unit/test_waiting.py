@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from eslab import (
     Aggregate,
     Command,
     ConsistencyToken,
+    Cost,
     EslabError,
     Event,
     InputError,
@@ -141,6 +143,66 @@ def test_who_was_stopped_says_why_and_the_others_are_waited_for(lab: Lab) -> Non
     assert "too much" in repr(answer)
     with pytest.raises(StaleReadError, match="too much"):
         lab.query(GetTotal(), at_least=token)
+
+
+def test_dead_letters_of_before_make_an_answer_a_degraded_one(lab: Lab) -> None:
+    class Parking(Picky):
+        name = "parking"
+        on_error = "dead-letter"
+
+    lab.project(Parking())
+    early = pay(lab, 1)
+    late = pay(lab, 11)
+    assert lab.wait(early)
+    answer = lab.wait(late)
+    assert (answer.state, dict(answer.letters), bool(answer)) == ("degraded", {"parking": 1}, False)
+    assert repr(answer) == "<Readiness: degraded, parking has 1 dead letter>"
+    assert lab.wait(late, "totals")
+    with pytest.raises(StaleReadError, match="parking has 1 dead letter"):
+        lab.query(GetTotal(), at_least=late)
+    assert lab.wait(early)  # whatever is parked was recorded later
+    lab.dead_letters("parking").discard(late.position, reason="too much")
+    assert lab.wait(late)
+
+
+def test_nobody_waits_longer_than_asked() -> None:
+    class Slow(Totals):
+        name = "slow"
+        batch = 1
+        cost = Cost(batch=timedelta(minutes=1))
+
+    with Lab(seed=7) as lab:
+        lab.register(Account)
+        lab.project(Slow())
+        tokens = [pay(lab, 1) for _ in range(10)]
+        before = lab.clock.now()
+        answer = lab.wait(tokens[-1], timeout="5 min")
+        assert (answer.state, dict(answer.by)) == ("stale", {"slow": 6})
+        assert lab.clock.now() - before <= timedelta(minutes=5)
+        assert lab.wait(tokens[5])  # only as far as that
+        assert lab.projections.df["checkpoint"].tolist() == [6]
+        with pytest.raises(StaleReadError, match="slow by 3"):
+            lab.query(GetTotal(), at_least=tokens[-1], timeout=timedelta(minutes=2))
+        assert lab.wait(tokens[-1])
+    for bad in ("soon", 3):
+        with Lab(seed=7) as lab:
+            lab.register(Account)
+            with pytest.raises(InputError, match="a duration is"):
+                lab.wait(pay(lab, 1), timeout=bad)  # type: ignore[arg-type]
+
+
+def test_on_the_machines_clock_nobody_waits_longer_than_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter(range(1_000))
+    with Lab() as lab:
+        lab.register(Account)
+        lab.project(Totals())
+        tokens = [pay(lab, 1) for _ in range(20)]
+        monkeypatch.setattr("eslab.subscriptions.engine.time.monotonic", lambda: next(times))
+        answer = lab.wait(tokens[-1], timeout="6 s")
+        assert (answer.state, 0 < answer.by["totals"] < 20) == ("stale", True)
+        assert lab.wait(tokens[-1])
 
 
 def test_without_a_projection_there_is_nothing_to_wait_for() -> None:
