@@ -517,7 +517,7 @@ class Lab:
         """
         if not isinstance(projection, Projection):
             raise InputError(
-                f"fold() takes a projection in Python, such as Orders(), and as_of() one in SQL "
+                f"fold() takes a projection, such as Orders(), in Python; as_of() takes one in SQL "
                 f"too: {projection!r:.200}"
             )
         return fold(
