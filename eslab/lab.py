@@ -496,11 +496,26 @@ class Lab:
         for projection in projections:
             if not isinstance(projection, AnyProjection):
                 raise InputError(f"project() takes projections, such as Orders(): {projection!r}")
-            runner = ProjectionRunner(
-                self.store, projection, self.registry, observers=self._observers
-            )
-            self._projections[projection.name] = runner
-            self._engine.add(runner)
+            with self._retired(projection.name):
+                runner = ProjectionRunner(
+                    self.store, projection, self.registry, observers=self._observers
+                )
+                self._projections[projection.name] = runner
+                self._engine.add(runner)
+
+    @contextmanager
+    def _retired(self, projection: str) -> Iterator[None]:
+        """Keep the earlier projection of a name from working, while another takes its place."""
+        earlier = self._projections.get(projection)
+        # One that is stuck in a handler is not waited for: what it does is rolled back.
+        held = earlier is not None and earlier.lock.acquire(timeout=1)
+        try:
+            yield
+            if earlier is not None:
+                earlier.paused = True
+        finally:
+            if earlier is not None and held:
+                earlier.lock.release()
 
     def fold(
         self,

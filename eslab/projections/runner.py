@@ -135,6 +135,7 @@ class ProjectionRunner:
 
     def begin(self) -> None:
         """Take note that a run begins."""
+        self.note()
 
     def forget(self) -> None:
         """Take note that nothing is scheduled any more."""

@@ -499,6 +499,10 @@ class DeadLetters:
         if self._store.find(id) is None:
             self._store.append(self._stream, [encode(event, event_id=id)])
 
+    def _repr_html_(self) -> str:
+        """Return a table of the letters, for a notebook."""
+        return self.df.to_html(index=False) if len(self) else f"<p>{self!r}</p>"
+
     def __repr__(self) -> str:
         return f"<DeadLetters of {self.consumer}: {len(self) or 'none'}>"
 

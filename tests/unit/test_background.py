@@ -293,3 +293,27 @@ def test_a_stuck_handler_does_not_keep_a_lab_from_being_closed(
         if thread.name == "eslab-gated":
             thread.join(30)
     assert workers() == []
+
+
+def test_a_cell_that_projects_may_be_run_again_and_again_meanwhile(lab: Lab) -> None:
+    lab.start()
+    stop = threading.Event()
+    paid = []
+
+    def append() -> None:
+        while not stop.wait(0.001):
+            pay(lab)
+            paid.append(1)
+
+    appending = threading.Thread(target=append)
+    appending.start()
+    try:
+        for _ in range(40):
+            lab.project(Totals())
+            lab.run()
+    finally:
+        stop.set()
+        appending.join()
+    lab.run()
+    assert total(lab) == len(paid) > 0
+    assert workers() == ["eslab-orchestrator", "eslab-relay", "eslab-totals"]
