@@ -423,7 +423,7 @@ class Lab:
         runners = [self._projection(name) for name in projections or self._projections]
 
         def enough() -> bool:
-            return not any(each.active and each.checkpoint < token.position for each in runners)
+            return not any(each.active and each.position < token.position for each in runners)
 
         if not enough():
             self._require_current()
@@ -698,7 +698,7 @@ class Lab:
         """Draw the progress of projections, if there is much to do."""
         head = self.store.head()
         names = {runner.name for runner in runners}
-        left = sum(max(0, head - runner.checkpoint) for runner in runners)
+        left = sum(max(0, head - runner.position) for runner in runners)
         shown = progress and left >= LONG
         with progress_bar(total=left, description=description, progress=shown) as bar:
 

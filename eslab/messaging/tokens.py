@@ -67,9 +67,9 @@ class Readiness:
     def of(cls, runners: Iterable[ProjectionRunner], position: int) -> Readiness:
         """Say whether projections have come to a position, and what keeps them from it."""
         by = {
-            runner.name: position - runner.checkpoint
+            runner.name: position - runner.position
             for runner in runners
-            if runner.checkpoint < position
+            if runner.position < position
         }
         causes = {
             runner.name: runner.error

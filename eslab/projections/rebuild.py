@@ -80,14 +80,14 @@ class Rebuild(ProjectionRunner):
         super().wake(scheduler)
 
     def _finish(self) -> None:
-        if not self.active or self.checkpoint < self._target:
+        if not self.active or self.position < self._target:
             return
         live = self._live
         with live.lock:  # it does not move now
             if self._until is None:
-                while self.active and self.checkpoint < live.checkpoint and super().step():
+                while self.active and self.position < live.position and super().step():
                     pass
-                if self.checkpoint < live.checkpoint:
+                if self.position < live.position:
                     return
             live.replaced_by(self)
             self.done = True
@@ -106,5 +106,5 @@ class Rebuild(ProjectionRunner):
         return "replay"
 
     def __repr__(self) -> str:
-        state = "done" if self.done else f"{counted(self.checkpoint, 'event')} of {self._target:,}"
+        state = "done" if self.done else f"{counted(self.position, 'event')} of {self._target:,}"
         return f"<Rebuild of {self.projection.name}: {state}>"

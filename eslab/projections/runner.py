@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,6 +23,7 @@ from eslab.store.port import Transaction
 from eslab.subscriptions import Batch, BatchReport, DeadLetters, ErrorPolicy, Retry
 from eslab.subscriptions.delivery import Parked
 from eslab.subscriptions.subscription import Mode
+from eslab.subscriptions.turnstile import Turnstile
 
 __all__ = ["HEARTBEAT", "ProjectionRunner"]
 
@@ -70,7 +70,7 @@ class ProjectionRunner:
         self.name = checkpoint.name
         self.error: ProjectionError | None = None
         self.paused = False
-        self.lock = threading.RLock()
+        self.lock = Turnstile()
         self._policy = ErrorPolicy.of(projection.on_error)
         self._observers = observers
         self._applier = projection.applier(store, registry, checkpoint.tables)
@@ -100,10 +100,10 @@ class ProjectionRunner:
     # How it is.
 
     @property
-    def checkpoint(self) -> int:
+    def position(self) -> int:
         """The last position that the read model holds, as far as is known."""
         # Whoever holds the lock applies a batch, and that may take long.
-        if not self._sure and self.lock.acquire(blocking=False):
+        if not self._sure and self.lock.acquire(timeout=0):
             try:
                 self._remember()
             finally:
@@ -175,7 +175,7 @@ class ProjectionRunner:
         def commit(batch: Batch, since: datetime) -> None:
             self._scheduled = False
             with self.lock:
-                if self.active and self.checkpoint == batch.after:
+                if self.active and self.position == batch.after:
                     self._apply(batch, since)
             self.wake(scheduler)
 
@@ -195,7 +195,7 @@ class ProjectionRunner:
             if not stands or self.paused:
                 return None
             if self._noted_at is None or now - self._noted_at >= HEARTBEAT:
-                at = self.checkpoint
+                at = self.position
                 with self.store.transaction() as transaction:
                     beat = BatchReport(self.name, at, at, 0, now, now, "live")
                     self._checkpoint.log(transaction, beat)
@@ -204,7 +204,7 @@ class ProjectionRunner:
 
     def _read(self, until: int | None = None) -> Batch | None:
         """Return the next batch: of what was applied once, or of what was not, never of both."""
-        after = self.checkpoint
+        after = self.position
         if after < self._replayed:
             until = self._replayed if until is None else min(until, self._replayed)
         return self._applier.read(after, until=until)

@@ -56,6 +56,7 @@ class Orchestrator:
         self._sagas: dict[str, Saga] = {}
         self._open: dict[str, tuple[str, str]] = {}
         self._scanned = 0
+        self.position = 0
         self._scheduled: set[str] = set()
         self._resting: set[str] = set()
         for event in SAGA_EVENTS:
@@ -135,6 +136,8 @@ class Orchestrator:
         """
         failure: EslabError | None = None
         unfinished = self.unfinished()
+        if not unfinished:
+            self.position = self._scanned
         for saga, saga_id in unfinished:
             try:
                 self.run(saga, saga_id)

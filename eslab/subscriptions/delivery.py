@@ -8,7 +8,6 @@ person does about them is an event first, and then a change of the table ``dead_
 from __future__ import annotations
 
 import hashlib
-import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from eslab.errors import EslabError, InputError
 from eslab.events import Event, RecordedEvent
 from eslab.schema import encode
 from eslab.store.port import EventStore, ReadModels, Transaction
+from eslab.subscriptions.turnstile import Turnstile
 from eslab.words import counted
 
 if TYPE_CHECKING:
@@ -266,8 +266,12 @@ class DeadLetters:
         ...     _ = lab.store.append("order-1", [eslab.NewEvent("OrderPlaced", {})])
         ...     with lab.store.transaction() as transaction:
         ...         letters.park(transaction, [Parked("order-1", 1, "ValueError: no", 1)])
-        ...     letters, letters.retry(), letters
-        (<DeadLetters of orders: 1>, <Redelivery: 1 event handled>, <DeadLetters of orders: none>)
+        ...     letters
+        ...     letters.retry()
+        ...     letters
+        <DeadLetters of orders: 1>
+        <Redelivery: 1 event handled>
+        <DeadLetters of orders: none>
     """
 
     def __init__(
@@ -277,12 +281,12 @@ class DeadLetters:
         *,
         redeliver: Redeliver,
         owner: str | None = None,
-        lock: threading.RLock | None = None,
+        lock: Turnstile | None = None,
     ) -> None:
         self.consumer = consumer
         self._store = store
         self._redeliver = redeliver
-        self._lock = lock or threading.RLock()
+        self._lock = lock or Turnstile()
         self._stream = f"dead_letter-{owner or consumer}"
         self._sequences: Counter[str] | None = None
         self._discarded: set[int] = set()

@@ -66,7 +66,7 @@ class Engine:
         if self._threads is None:
             self._runner.run(until)
         else:
-            self._threads.wait_until(self._threads.settled)
+            self._threads.settle()
             self._threads.require_healthy()
 
     def run_until(self, enough: Callable[[], bool], limit: timedelta | None) -> None:

@@ -22,6 +22,11 @@ class BackgroundWorker(Worker, Protocol):
 
     name: str
 
+    @property
+    def position(self) -> int:
+        """The last position that it has dealt with."""
+        ...
+
     def note(self) -> float | None:
         """Note that it is there, though it does not get on.
 
@@ -46,6 +51,7 @@ class WorkerThreads:
         self._head = head
         self._threads: dict[str, _WorkerThread] = {}
         self._moved = Bells()
+        self._caused = 0  # the last position that one of the threads appended
 
     def start(self, workers: Iterable[BackgroundWorker]) -> None:
         """Give each a thread; one of the same name is let go."""
@@ -58,6 +64,8 @@ class WorkerThreads:
 
     def notice(self) -> None:
         """Wake all of them: there may be work."""
+        if isinstance(threading.current_thread(), _WorkerThread):
+            self._caused = self._head()
         for thread in tuple(self._threads.values()):
             thread.wake()
 
@@ -77,10 +85,16 @@ class WorkerThreads:
                 bell.wait(left)
             return True
 
-    def settled(self) -> bool:
-        """Say whether all have done what there is to do, up to the head of the log."""
+    def settle(self) -> None:
+        """Wait until all have done what there is to do now, and what follows from it.
+
+        What others append meanwhile is not waited for.
+        """
         head = self._head()
-        return all(thread.settled(head) for thread in tuple(self._threads.values()))
+        called = [(thread, thread.called) for thread in tuple(self._threads.values())]
+        self.wait_until(
+            lambda: all(thread.settled(call, max(head, self._caused)) for thread, call in called)
+        )
 
     def require_healthy(self) -> None:
         """Raise what a worker raised since this was last asked, if anything."""
@@ -110,8 +124,9 @@ class _WorkerThread(threading.Thread):
         self._head = head
         self._moved = moved
         self._leaving = False
-        self._called = 0  # how often it was woken
-        self._rested = (-1, -1)  # which call, and which head, it had nothing to do after
+        self.called = 0  # how often it was woken
+        self._answered = -1  # the last of these that it has looked after
+        self._rested_at = -1  # the last head of the log at which it found nothing to do
         self._failure: BaseException | None = None
 
     def leave(self) -> None:
@@ -121,12 +136,13 @@ class _WorkerThread(threading.Thread):
 
     def wake(self) -> None:
         """Let it look whether there is work."""
-        self._called += 1
+        self.called += 1
         self._bell.ring()
 
-    def settled(self, head: int) -> bool:
-        """Say whether it found nothing to do at this head of the log, or later, or has ended."""
-        return self._rested >= (self._called, head) or not self.is_alive()
+    def settled(self, called: int, head: int) -> bool:
+        """Say whether it answered a call, and did all up to a head of the log; or has ended."""
+        done = self._rested_at >= head or self._worker.position >= head
+        return (done and self._answered >= called) or not self.is_alive()
 
     def take_failure(self) -> BaseException | None:
         """Return what its worker raised, once."""
@@ -147,7 +163,7 @@ class _WorkerThread(threading.Thread):
             self._moved.ring()
 
     def _turn(self) -> None:
-        now = self._called, self._head()
+        call, head = self.called, self._head()
         try:
             self._worker.begin()
             moved = self._worker.step()
@@ -156,12 +172,13 @@ class _WorkerThread(threading.Thread):
         except EslabError as error:
             self._failure = error
             moved = False
+        self._answered = call
         due = self._worker.due_in()
         if moved or due == 0:
             self._moved.ring()
             return
         if due is None:
-            self._rested = now
+            self._rested_at = head
             self._moved.ring()
         waits = [wait for wait in (due, self._worker.note()) if wait is not None]
         self._bell.wait(min(waits, default=None))

@@ -721,7 +721,7 @@ def test_two_runners_of_one_projection_never_count_twice() -> None:
     with Lab(seed=7) as lab:
         fill(lab)
         one, two = (ProjectionRunner(lab.store, Totals(), lab.registry) for _ in range(2))
-        assert two.checkpoint == 0
+        assert two.position == 0
         assert one.step()
         with pytest.raises(ProjectionError, match="another runner"):
             two.step()
