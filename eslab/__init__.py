@@ -53,7 +53,7 @@ from eslab.events import (
 )
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
-from eslab.projections import Cost, Projection, Row, Rows, on
+from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
 from eslab.sagas import Saga, Step, StepContext
 from eslab.schema import compatibility, upcasts
 from eslab.store import (
@@ -115,6 +115,7 @@ __all__ = [
     "Saga",
     "SagaError",
     "SchemaError",
+    "SqlProjection",
     "StaleReadError",
     "Step",
     "StepContext",
@@ -125,6 +126,7 @@ __all__ = [
     "StoreOpenError",
     "StoreReadOnlyError",
     "StreamAppend",
+    "StreamFold",
     "StreamNotFoundError",
     "SystemClock",
     "UnknownEventTypeError",

@@ -286,7 +286,7 @@ class EventFailedError(ProjectionError):
         self.reason = f"{type(error).__name__}: {error}"
         super().__init__(
             f"projection {projection!r} stopped at {shown}: {self.reason}; its read model holds "
-            f"what was before that event. Mend the handler, and define and project it again"
+            f"what was before that event. Mend what failed, and define and project it again"
         )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from eslab.aggregates import (
     Aggregate,
@@ -68,13 +68,19 @@ from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
 from eslab.projections import (
     AnyProjection,
+    Comparison,
     Cost,
     Folded,
+    Past,
+    PastReadModel,
     Projection,
     ProjectionRunner,
     Rebuild,
+    StreamFold,
+    compare,
     fold,
     projection_status,
+    states,
 )
 from eslab.projections.runner import Observer
 from eslab.replay import replay
@@ -500,7 +506,7 @@ class Lab:
 
     # The read side.
 
-    def project(self, *projections: Projection) -> None:
+    def project(self, *projections: AnyProjection) -> None:
         """Keep read models up to date with these projections from now on.
 
         One of the same name takes the place of the earlier one; it goes on from its checkpoint,
@@ -544,10 +550,97 @@ class Lab:
         See `eslab.projections.fold`.
         """
         if not isinstance(projection, Projection):
-            raise InputError(f"fold() takes a projection, such as Orders(): {projection!r:.200}")
+            raise InputError(
+                f"fold() takes a projection, such as Orders(), in Python; as_of() takes one in SQL "
+                f"too: {projection!r:.200}"
+            )
         return fold(
             self.store, projection, self.registry, streams=streams, as_of=as_of, progress=progress
         )
+
+    def compare(
+        self,
+        left: AnyProjection,
+        right: AnyProjection,
+        *,
+        until: int | None = None,
+        batch: int = 50_000,
+        progress: bool = True,
+    ) -> Comparison:
+        """Fold all events by two projections, and find where their rows begin to differ.
+
+        In Python or in SQL, kept up to date by this lab or not; what is kept up to date is left
+        alone. See `eslab.projections.compare`.
+        """
+        return compare(
+            self.store, left, right, self.registry, until=until, batch=batch, progress=progress
+        )
+
+    @overload
+    def as_of(
+        self,
+        *,
+        position: int | None = None,
+        recorded: datetime | None = None,
+        occurred: datetime | None = None,
+        read_model: None = None,
+    ) -> Past: ...
+
+    @overload
+    def as_of(
+        self,
+        *,
+        position: int | None = None,
+        recorded: datetime | None = None,
+        occurred: datetime | None = None,
+        read_model: str | AnyProjection,
+    ) -> PastReadModel: ...
+
+    def as_of(
+        self,
+        *,
+        position: int | None = None,
+        recorded: datetime | None = None,
+        occurred: datetime | None = None,
+        read_model: str | AnyProjection | None = None,
+    ) -> Past | PastReadModel:
+        """Return a read model as it was, or all that can be asked of another time.
+
+        One of position, recorded and occurred says when; see `eslab.AsOf`.
+
+        Args:
+            position: what was recorded up to and with this position.
+            recorded: what was recorded by then.
+            occurred: what had happened by then, whenever it was recorded.
+            read_model: a projection, or the name of one of this lab.
+
+        Raises:
+            InputError: not exactly one time is given, or there is no such projection.
+            ProjectionError: an event cannot be applied.
+
+        Example:
+            >>> from eslab.interop.flights import DelayByAirportHour, import_week
+            >>> with Lab(seed=7) as lab:
+            ...     _ = import_week(lab.store, progress=False)
+            ...     len(lab.as_of(position=1_000, read_model=DelayByAirportHour()).df)
+            12
+        """
+        when = AsOf(position=position, recorded=recorded, occurred=occurred)
+        past = Past(
+            self.store,
+            self.repository,
+            self.registry,
+            lambda name: self._projection(name).projection,
+            when,
+        )
+        return past if read_model is None else past.read_model(read_model)
+
+    def states(self, fold: StreamFold, *, as_of: AsOf | None = None, every: bool = False) -> Result:
+        """Return the state of every stream, now or at another time, or after every event.
+
+        See `eslab.projections.states`.
+        """
+        return states(self.store, fold, self.registry, as_of=as_of, every=every)
 
     def pause(self, projection: str) -> None:
         """Stop a projection after its current batch, until it is resumed."""

@@ -1,6 +1,7 @@
 """The read side: projections keep read models, and lag says how far behind they are."""
 
 from eslab.projections.base import AnyProjection, Cost
+from eslab.projections.comparison import Comparison, compare
 from eslab.projections.folding import Folded, fold
 from eslab.projections.lag import ProjectionLag, lag_history, projection_lag
 from eslab.projections.latency import latencies, visibility
@@ -9,14 +10,20 @@ from eslab.projections.projection import Projection, on
 from eslab.projections.rebuild import Rebuild
 from eslab.projections.rows import Row, Rows
 from eslab.projections.runner import ProjectionRunner
+from eslab.projections.sql import SqlProjection
+from eslab.projections.states import StreamFold, states
 from eslab.projections.status import ProjectionStatus, projection_status
+from eslab.projections.timetravel import Past, PastReadModel, read_model_as_of
 from eslab.projections.verdict import Sample, Verdict, judge
 
 __all__ = [
     "AnyProjection",
+    "Comparison",
     "Cost",
     "Folded",
     "LagMeasures",
+    "Past",
+    "PastReadModel",
     "Projection",
     "ProjectionLag",
     "ProjectionRunner",
@@ -25,7 +32,10 @@ __all__ = [
     "Row",
     "Rows",
     "Sample",
+    "SqlProjection",
+    "StreamFold",
     "Verdict",
+    "compare",
     "fold",
     "judge",
     "lag_history",
@@ -34,5 +44,7 @@ __all__ = [
     "on",
     "projection_lag",
     "projection_status",
+    "read_model_as_of",
+    "states",
     "visibility",
 ]

@@ -115,10 +115,17 @@ class AnyProjection(ABC):
     on_error: ClassVar[ErrorPolicy | str] = "stop"
     event_classes: ClassVar[dict[str, type[Event]]]
 
-    @classmethod
     @abstractmethod
-    def tables_of(cls) -> dict[str, Table]:
-        """Return the shapes of its tables, by their names."""
+    def tables_of(self, store: ProjectionStore, registry: EventRegistry) -> dict[str, Table]:
+        """Return the shapes of its tables, by their names.
+
+        Args:
+            store: knows the columns of a query.
+            registry: its events are registered in it.
+
+        Raises:
+            ProjectionError: there can be no such tables.
+        """
 
     @classmethod
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -35,9 +35,8 @@ class Checkpoint:
     tables: Mapping[str, str]
 
     @classmethod
-    def of(cls, projection: AnyProjection, suffix: str = "") -> Checkpoint:
+    def of(cls, projection: AnyProjection, tables: Iterable[str], suffix: str = "") -> Checkpoint:
         """Return the checkpoint of a projection; with a suffix, of what is made beside it."""
-        tables = projection.tables_of()
         names = {name: f'rm."{name}{suffix}"' if suffix else f"rm.{name}" for name in tables}
         return cls(f"{projection.name}{suffix}", projection.fingerprint(), names)
 

@@ -135,10 +135,15 @@ class Projection(AnyProjection):
             parts += [type_name, code_text(handler.method), *upcasters]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
-    @classmethod
-    def tables_of(cls) -> dict[str, Table]:
+    def tables_of(
+        self,
+        store: ProjectionStore,  # noqa: ARG002 - those in SQL ask it
+        registry: EventRegistry,  # noqa: ARG002
+    ) -> dict[str, Table]:
         """Return the shapes of its tables, by their names."""
-        return {table: Table(columns_of(row), row.key_fields) for table, row in cls.rows_of.items()}
+        return {
+            table: Table(columns_of(row), row.key_fields) for table, row in self.rows_of.items()
+        }
 
     def applier(
         self, store: ProjectionStore, registry: EventRegistry, tables: Mapping[str, str]

@@ -51,7 +51,8 @@ class Rebuild(ProjectionRunner):
         self._target = head if until is None else until
         if until is not None:  # one that was begun may be further on
             with live.store.transaction() as transaction:
-                Checkpoint.of(live.projection, REBUILD).drop(transaction)
+                shapes = live.projection.tables_of(live.store, live.registry)
+                Checkpoint.of(live.projection, shapes, REBUILD).drop(transaction)
         super().__init__(
             live.store, live.projection, live.registry, observers=observers, suffix=REBUILD
         )

@@ -58,11 +58,12 @@ class ProjectionRunner:
         observers: Iterable[Observer] = (),
         suffix: str = "",
     ) -> None:
-        for table in projection.tables_of():
+        shapes = projection.tables_of(store, registry)
+        for table in shapes:
             registry.claim_table(table, f"the projection {projection.name!r}")
         for event in projection.event_classes.values():
             registry.register(event)
-        self._checkpoint = checkpoint = Checkpoint.of(projection, suffix)
+        self._checkpoint = checkpoint = Checkpoint.of(projection, shapes, suffix)
         self.store = store
         self.registry = registry
         self.projection = projection
@@ -84,7 +85,7 @@ class ProjectionRunner:
         self._again_at: datetime | None = None
         self._noted_at: datetime | None = None
         with store.transaction() as transaction:
-            checkpoint.prepare(transaction, projection.tables_of())
+            checkpoint.prepare(transaction, shapes)
         self._remember()
 
     def _remember(self) -> None:
@@ -218,7 +219,7 @@ class ProjectionRunner:
             else:
                 self._answer(error, since)
         except BatchFailedError:
-            before = self._read(until=batch.positions[len(batch) // 2] - 1)
+            before = self._read(until=(batch.after + batch.scanned) // 2)
             assert before is not None
             self._apply(before, since)
         except StoreClosedError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-__all__ = ["SYSTEM_TABLES", "qualified_name", "quoted", "snake_case", "table_name"]
+__all__ = ["SYSTEM_TABLES", "literal", "qualified_name", "quoted", "snake_case", "table_name"]
 
 SYSTEM_TABLES: Final = frozenset(
     {
@@ -63,3 +63,13 @@ def quoted(name: str) -> str:
         '"a""b"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return text as it stands in SQL.
+
+    Example:
+        >>> literal("it's")
+        "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"

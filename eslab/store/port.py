@@ -363,7 +363,11 @@ class Transaction(Protocol):
     """One transaction over the tables of a projection; it commits when its block ends."""
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows."""
+        """Run one statement and return its rows.
+
+        Raises:
+            InputError: a value, or a key that is there twice, does not fit a table.
+        """
         ...
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -380,6 +384,16 @@ class ReadModels(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Give a transaction; it commits when its block ends, and an exception rolls it back."""
+        ...
+
+    def refresh(self, types: Iterable[str]) -> int:
+        """Bring the tables of event types up to the head of the log, and return that.
+
+        What is read of them in a transaction that begins later is complete up to there.
+
+        Args:
+            types: the names of types whose classes are registered.
+        """
         ...
 
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Result:

@@ -25,12 +25,15 @@ class Batch:
         after: the checkpoint that the batch begins behind.
         scanned: the checkpoint that the batch leads to, also over events that are not wanted.
         head: the last position of the log when it was read.
+        counted: how many events it has, where they were counted and not read: it has no parts
+            then, and is one piece.
     """
 
     parts: Sequence[Part]
     after: int
     scanned: int
     head: int
+    counted: int | None = None
 
     @property
     def events(self) -> list[RecordedEvent]:
@@ -78,7 +81,7 @@ class Batch:
         return replace(self, parts=parts)
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(map(len, self.parts)) if self.counted is None else self.counted
 
 
 @dataclass(frozen=True, slots=True)

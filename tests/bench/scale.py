@@ -1,4 +1,4 @@
-"""What a large file costs: importing it, opening it, reading one stream of it, and memory.
+"""What a large file costs: importing it, opening it, its read side, one stream of it, and memory.
 
 Each part runs in a process of its own, so that its memory is its own.
 """
@@ -11,14 +11,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from uuid import UUID
 
 import numpy as np
 
-from eslab import NewEvent, open_store
+from eslab import AsOf, Event, Lab, NewEvent, SqlProjection, StreamFold, open_store
 from eslab.store.duckdb import DuckDBStore
 from eslab.store.duckdb.hot import Heads
 
@@ -53,7 +54,7 @@ class Fact:
 def measure(place: Path, *, events: int) -> list[Fact]:
     """Import `events` events with given ids, ten a stream, and look at what that made."""
     facts = []
-    for part in ("heads", "bulk", "reading"):
+    for part in ("heads", "bulk", "read_side", "reading"):
         code = f"import sys, scale; scale.{part}(sys.argv[1], int(sys.argv[2]))"
         finished = subprocess.run(
             [sys.executable, "-c", code, str(place / f"{events}.duckdb"), str(events)],
@@ -120,6 +121,66 @@ def bulk(path: str, events: int) -> None:
     print(json.dumps(facts))
 
 
+class Counted(Event):
+    """What the file is full of."""
+
+    n: int
+
+
+COUNTER = StreamFold(
+    "select * from counted",
+    state={"total": "sum(n)", "events": "count(*)", "latest": "last(n)"},
+    events=(Counted,),
+)
+
+
+class Tens(SqlProjection):
+    """How often each last digit was counted."""
+
+    key = "digit"
+    query = "select n % 10 as digit, count(*) as count, sum(n) as total from counted group by all"
+    merge: ClassVar = {"count": "count", "total": "sum"}
+    events = (Counted,)
+
+
+def read_side(path: str, events: int) -> None:
+    """Fold all streams in SQL, project a few more events, and print what it took."""
+    millions = AsOf(position=min(events, 1_000_000))
+    with Lab(path) as lab:
+        lab.register(Counted)
+        typed = _seconds(lambda: lab.store.refresh(["Counted"]))
+        at = min(_seconds(lambda: lab.states(COUNTER, as_of=millions)) for _ in range(3))
+        every = min(
+            _seconds(lambda: lab.states(COUNTER, as_of=millions, every=True)) for _ in range(3)
+        )
+        lab.project(Tens())
+        first = _seconds(lab.run)
+        steps = {}
+        for size in (1, 10_000):
+            found = []
+            for number in range(5):
+                stream = f"more-{size}-{number}"
+                lab.store.import_events(((stream, Counted(n=n)) for n in range(size)), total=size)
+                found.append(_seconds(lab.run))
+            steps[size] = statistics.median(found) * 1e3
+    count = millions.position or 1
+    facts = [
+        ("typed columns built", typed / events * 1e6, "us an event", None),
+        (f"state of all streams at position {count:,}", at * 1e3, "ms", 200),
+        (f"state after every event, {count:,} of them", every / count * 1e6, "us an event", 1),
+        ("projection in SQL of all events", first / events * 1e6, "us an event", None),
+        ("projection in SQL of 1 more event", steps[1], "ms", 10),
+        ("projection in SQL of 10,000 more events", steps[10_000], "ms", 50),
+    ]
+    print(json.dumps(facts))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
 def _seconds_to_read(store: DuckDBStore, stream_id: str) -> float:
     begun = time.perf_counter()
     assert len(list(store.read(stream_id))) >= EVENTS_A_STREAM - 1
@@ -143,7 +204,8 @@ def reading(path: str, events: int) -> None:
     frame = store.sql(f"select * from events where position <= {min(events, 1_000_000)}").df()
     to_frame = time.perf_counter() - begun
     begun = time.perf_counter()
-    assert store.append("counter-1", [NewEvent("Counted", {}, UUID(int=7))]).position == events + 1
+    head = store.head()
+    assert store.append("counter-1", [NewEvent("Counted", {}, UUID(int=7))]).position == head + 1
     given = time.perf_counter() - begun
     facts = [
         (f"open, with {streams:,} streams", opened, "s", 2.0),

@@ -17,7 +17,7 @@ PICTURE = CHECKOUT / ".github" / "images" / "saga.svg"
 
 def test_the_code_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     names: dict[str, object] = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
@@ -29,6 +29,9 @@ def test_the_code_runs() -> None:
     assert lab.store.stream_version("order-3") == 1
     assert repr(lab.load(names["Order"], "3")) == "<Order 3 v1 paid=False>"  # type: ignore[arg-type]
     assert names["cents"] == 500
+    assert names["same"]
+    assert names["then"].values.tolist() == [["Ann", 30], ["Bob", 12]]  # type: ignore[attr-defined]
+    assert len(names["states"]) == 3  # type: ignore[arg-type]
     assert lab.sql("select created, mean_us from workflow_metrics").fetchall() == [(2, 1_500_000)]
     (second,) = lab.store.read("workflow-2")
     assert (second.metadata.traceparent or "").startswith("00-")

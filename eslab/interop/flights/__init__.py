@@ -9,6 +9,7 @@ from eslab.interop.flights.delays import (
     AirportHour,
     ArrivalsByDestination,
     DelayByAirportHour,
+    DelayByAirportHourSql,
     Destination,
 )
 from eslab.interop.flights.domain import (
@@ -34,6 +35,7 @@ __all__ = [
     "AirportHour",
     "ArrivalsByDestination",
     "DelayByAirportHour",
+    "DelayByAirportHourSql",
     "Destination",
     "Flight",
     "FlightArrived",

@@ -63,6 +63,8 @@ select sum(memory_usage_bytes)::bigint,
 from duckdb_memory()"""
 # What is raised for a value that a column cannot hold.
 _UNFIT: Final = (pa.ArrowException, OverflowError, UnicodeError, duckdb.DataError)
+# And for one of a statement; a key that is there twice is the last, where rows are merged.
+_UNFIT_ROWS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SCHEMA: Final = """
@@ -627,9 +629,17 @@ class DuckDBTransaction:
         self._cursor = cursor
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows."""
-        with driver_errors("a statement of a projection failed"):
-            return self._cursor.execute(statement, parameters or None).fetchall()
+        """Run one statement and return its rows.
+
+        Raises:
+            InputError: a value, or a key that is there twice, does not fit a table.
+        """
+        failed = "a statement of a projection failed"
+        with driver_errors(failed):
+            try:
+                return self._cursor.execute(statement, parameters or None).fetchall()
+            except _UNFIT_ROWS as error:
+                raise InputError(f"{failed}: {_first_line(error)}") from error
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Insert rows, replacing those that have the same primary key.

@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from eslab.schema.columns import Column, Json, Keyed, Many, Nested, Scalar
-from eslab.schema.naming import quoted
+from eslab.schema.naming import literal, quoted
 
-__all__ = ["literal", "proof", "structure", "value"]
+__all__ = ["proof", "structure", "value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +124,6 @@ def structure(column: Column) -> str:
         '"STRUCT("item" varchar, "price" double)"'
     """
     return literal(json.dumps(_wire(column), ensure_ascii=False))
-
-
-def literal(text: str) -> str:
-    """Return text as it stands in SQL.
-
-    Example:
-        >>> literal("it's")
-        "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _wire(column: Column) -> str:

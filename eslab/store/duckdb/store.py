@@ -42,6 +42,7 @@ from eslab.errors import (
 )
 from eslab.events import EventBatch
 from eslab.schema import EventRegistry
+from eslab.schema.naming import table_name
 from eslab.store.adapter import StoreAdapter
 from eslab.store.bell import Bells
 from eslab.store.columns import LogColumns
@@ -643,6 +644,16 @@ class DuckDBStore(StoreAdapter):
                 self._database.snapshot(cursor)
 
         return self._database.sql(query, parameters, begin=begin)
+
+    def refresh(self, types: Iterable[str]) -> int:
+        """Bring the tables of event types up to the head; see `eslab.store.port.ReadModels`."""
+        self._require_open()
+        failure = "the tables of the event types cannot be brought up to date"
+        with self._flushing:
+            self.flush()
+            with self._database.cursor() as cursor, driver_errors(failure):
+                self._typed.refresh(cursor, map(table_name, types), until=self._hot.flushed)
+            return self._hot.flushed
 
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
