@@ -40,6 +40,10 @@ class Handling:
         Raises:
             EventFailedError: one does not fit its class, or its handler failed.
         """
+        with garbage_kept():  # until the events are gone again: it would walk over all of them
+            self._handle(part, rows)
+
+    def _handle(self, part: Part, rows: Sequence[Rows[Any]]) -> None:
         handle = self._projection.handle
         events = self.decoded(part)
         left = iter(events)

@@ -82,6 +82,7 @@ class Rows(Generic[R]):
 
     def __init__(self, row: type[R], table: str, *, whole: bool = False) -> None:
         self._row: Any = row
+        self._fields = row.key_fields
         self._table = table
         self._whole = whole
         self._transaction: Transaction | None = None
@@ -102,6 +103,11 @@ class Rows(Generic[R]):
 
     def ensure(self, **key: Any) -> R:
         """Return the row with this key; a new one, of its defaults, if there is none."""
+        values = tuple(key.values())
+        held = self._held.get(values) if tuple(key) == self._fields else None
+        if held is not None:  # nearly always, and nothing is called
+            self._touched[values] = None
+            return held
         values = self._key(key)
         row = self._get(values)
         if row is None:
@@ -138,7 +144,7 @@ class Rows(Generic[R]):
             return self._held.setdefault(values, None)
 
     def _require_types(self, values: Key) -> None:
-        for name, value in zip(self._row.key_fields, values, strict=True):
+        for name, value in zip(self._fields, values, strict=True):
             kind = self._row.model_fields[name].annotation
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise ProjectionError(
@@ -147,17 +153,14 @@ class Rows(Generic[R]):
                 )
 
     def _key(self, key: dict[str, Any]) -> Key:
-        fields = self._row.key_fields
-        if tuple(key) == fields:
-            return tuple(key.values())
-        if key.keys() != set(fields):
+        if key.keys() != set(self._fields):
             raise ProjectionError(
-                f"{self._row.__qualname__} has the key {fields}, not {tuple(key)}"
+                f"{self._row.__qualname__} has the key {self._fields}, not {tuple(key)}"
             )
-        return tuple([key[name] for name in fields])
+        return tuple([key[name] for name in self._fields])
 
     def _key_of(self, row: R) -> Key:
-        return tuple([getattr(row, name) for name in self._row.key_fields])
+        return tuple([getattr(row, name) for name in self._fields])
 
     def _require_key(self, row: R | None, values: Key) -> None:
         # Another value, or "1" for 1, would make two rows of what is one in the table.
@@ -206,7 +209,7 @@ class Rows(Generic[R]):
     def _of_keys(self, statement: str, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
         """Run a statement for the rows of some keys."""
         kinds = columns_of(self._row)
-        fields = self._row.key_fields
+        fields = self._fields
         names = ", ".join(f'"{name}"' for name in fields)
         lists = ", ".join(
             f"unnest(?::{kinds[name].removesuffix(' not null')}[])" for name in fields
