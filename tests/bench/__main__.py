@@ -15,12 +15,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 
+import flights
 import ours
 import peers
 import scale
@@ -53,7 +55,6 @@ class Contest:
     peer: str
     theirs: Callable[[int, Path], Callable[[], object]]
     target: float | None
-    ours_count: int | None = None
 
 
 CONTESTS = [
@@ -106,42 +107,61 @@ CONTESTS = [
         ours.replay_frame, "eventsourcing POPO", peers.replay_popo, 10,
     ),
     Contest(
-        "projection with Python handlers", "event", 200_000,
-        ours.project, "eventsourcing POPO", peers.project_popo, 2,
+        "project a year of flights: Python handlers", "event", flights.EVENTS,
+        flights.python, "eventsourcing POPO", flights.peer, 2,
     ),
     Contest(
-        "projection in SQL over JSON", "event", 100_000,
-        ours.project_json, "eventsourcing POPO", peers.project_popo, 20, 1_000_000,
+        "the same in SQL over JSON", "event", flights.EVENTS,
+        flights.json, "eventsourcing POPO", flights.peer, 20,
     ),
     Contest(
-        "projection in SQL over typed columns, which are built", "event", 100_000,
-        ours.project_typed, "eventsourcing POPO", peers.project_popo, 200, 1_000_000,
+        "the same in SQL over typed columns, which are there", "event", flights.EVENTS,
+        flights.columns, "eventsourcing POPO", flights.peer, 200,
     ),
     Contest(
-        "the same, with building them", "event", 100_000,
-        ours.project_and_type, "eventsourcing POPO", peers.project_popo, None, 1_000_000,
+        "the same, and the typed columns are made", "event", flights.EVENTS,
+        flights.columns_and_tables, "eventsourcing POPO", flights.peer, None,
     ),
 ]  # fmt: skip
 
 
-def measure(contest: Contest, rounds: int) -> dict[str, object]:
-    """Run both sides in turn, and return their medians in microseconds a unit."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+def measure(contests: Sequence[Contest], rounds: int) -> list[dict[str, object]]:
+    """Run both sides in turn, and return their medians in microseconds a unit.
+
+    Args:
+        contests: with the same peer, which takes part once a round.
+        rounds: how many.
+    """
+    peer = contests[0]
+    ours_times: list[list[float]] = [[] for _ in contests]
+    theirs_times: list[float] = []
     for number in range(rounds + 1):
-        for side, prepare, count in (
-            ("ours", contest.ours, contest.ours_count or contest.count),
-            ("theirs", contest.theirs, contest.count),
-        ):
-            with folder() as place:
-                work = prepare(count, place)
-                gc.collect()  # of the side before: neither pays for the other's
-                start = time.perf_counter()
-                work()
-                spent = time.perf_counter() - start
-                ours.close_all()
-            if number:  # the first round warms up
-                times[side].append(spent / count * 1e6)
-    eslab, peer = statistics.median(times["ours"]), statistics.median(times["theirs"])
+        theirs = _timed(peer.theirs, peer.count)
+        found = [_timed(contest.ours, contest.count) for contest in contests]
+        if number:  # the first round warms up
+            theirs_times.append(theirs)
+            for times, time_of_it in zip(ours_times, found, strict=True):
+                times.append(time_of_it)
+    return [
+        _result(contest, times, theirs_times)
+        for contest, times in zip(contests, ours_times, strict=True)
+    ]
+
+
+def _timed(prepare: Callable[[int, Path], Callable[[], object]], count: int) -> float:
+    """Return how long a piece of work takes, in microseconds a unit."""
+    with folder() as place:
+        work = prepare(count, place)
+        gc.collect()  # of the side before: neither pays for the other's
+        start = time.perf_counter()
+        work()
+        spent = time.perf_counter() - start
+        ours.close_all()
+    return spent / count * 1e6
+
+
+def _result(contest: Contest, times: Sequence[float], theirs: Sequence[float]) -> dict[str, object]:
+    eslab, peer = statistics.median(times), statistics.median(theirs)
     return {
         "work": contest.work,
         "unit": contest.unit,
@@ -151,8 +171,14 @@ def measure(contest: Contest, rounds: int) -> dict[str, object]:
         "ratio": round(peer / eslab, 3),
         "target": contest.target,
         "reached": contest.target is None or peer / eslab >= contest.target,
-        "spread": [round(min(times["ours"]) / eslab, 2), round(max(times["ours"]) / eslab, 2)],
+        "spread": [round(min(times) / eslab, 2), round(max(times) / eslab, 2)],
     }
+
+
+def _groups() -> list[list[Contest]]:
+    """Return the contests, those together that follow each other and have the same peer."""
+    grouped = groupby(CONTESTS, key=lambda contest: (contest.theirs, contest.count))
+    return [list(contests) for _, contests in grouped]
 
 
 @contextmanager
@@ -171,12 +197,20 @@ def main() -> None:
     """Run every contest, print the table, and write ``bench.json``."""
     rounds = int(os.environ.get("ESLAB_BENCH_ROUNDS", ROUNDS))
     millions = float(os.environ.get("ESLAB_BENCH_MILLIONS", "10"))
-    results = [measure(contest, rounds) for contest in tqdm(CONTESTS, unit=" contests")]
+    results = [
+        result for group in tqdm(_groups(), unit=" contests") for result in measure(group, rounds)
+    ]
     sizes = sorted({1.0, millions})
     with folder() as place:
-        facts_at_scale = {
-            size: scale.measure(place, events=int(size * 1_000_000)) for size in sizes
+        at_scale = {
+            f"one file with {size:g} million events, each part in its own process": scale.measure(
+                place, scale.SYNTHETIC, events=int(size * 1_000_000)
+            )
+            for size in sizes
         }
+        at_scale["a year of flights in one file, each part in its own process"] = scale.measure(
+            place, scale.FLIGHTS_YEAR, events=flights.EVENTS
+        )
     table = Table(title=f"microseconds a unit, medians of {rounds} interleaved rounds")
     for name in ("work", "unit", "eslab", "peer", "of the peer", "ratio", "target", ""):
         table.add_column(name, justify="left" if name in ("work", "unit", "peer") else "right")
@@ -193,13 +227,13 @@ def main() -> None:
         )
     console = Console(width=150)
     console.print(table)
-    for size, found in facts_at_scale.items():
-        at_scale = Table(title=f"one file with {size:g} million events, in its own process")
+    for title, found in at_scale.items():
+        table = Table(title=title)
         for name in ("what", "found", "target", ""):
-            at_scale.add_column(name, justify="left" if name == "what" else "right")
+            table.add_column(name, justify="left" if name == "what" else "right")
         for fact in found:
-            at_scale.add_row(*fact.cells())
-        console.print(at_scale)
+            table.add_row(*fact.cells())
+        console.print(table)
     packages = ("duckdb", "eventsourcing", "pyarrow", "pydantic")
     facts = {
         "python": platform.python_version(),
@@ -207,10 +241,7 @@ def main() -> None:
         "versions": {name: version(name) for name in packages},
         "rounds": rounds,
         "results": results,
-        "scale": {
-            f"{size:g} million events": [asdict(fact) for fact in found]
-            for size, found in facts_at_scale.items()
-        },
+        "scale": {title: [asdict(fact) for fact in found] for title, found in at_scale.items()},
     }
     Path("bench.json").write_text(json.dumps(facts, indent=2) + "\n")
     sys.stderr.write("written to bench.json\n")

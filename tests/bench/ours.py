@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
 
 from eslab import (
     Aggregate,
@@ -15,13 +14,8 @@ from eslab import (
     Lab,
     MemoryStore,
     NewEvent,
-    Projection,
-    Row,
-    Rows,
-    SqlProjection,
     applies,
     handles,
-    on,
     open_store,
 )
 from eslab.aggregates import Repository
@@ -71,25 +65,6 @@ class Dog(Aggregate):
     def named(self, event: Named) -> None:
         """Take another name."""
         self.name = event.name
-
-
-class Count(Row, key=("name",)):
-    """How often a name was given."""
-
-    name: str
-    count: int = 0
-
-
-class Names(Projection):
-    """What both sides project."""
-
-    row = Count
-    batch = 20_000
-
-    @on
-    def named(self, event: Named, rows: Rows[Count]) -> None:
-        """Count a name."""
-        rows.ensure(name=event.name).count += 1
 
 
 def _save(store: EventStore, count: int) -> Work:
@@ -261,63 +236,5 @@ def replay_frame(count: int, place: Path) -> Work:
 
     def work() -> None:
         assert len(lab.sql("select * from events order by position").df()) == count
-
-    return work
-
-
-def project(count: int, place: Path) -> Work:
-    lab = _filled(count)
-    lab.project(Names())
-
-    def work() -> None:
-        lab.run()
-        assert lab.sql("select sum(count) from names").scalar() == count
-
-    return work
-
-
-class NamesOfJson(SqlProjection):
-    """The same in SQL, over the events as they are stored."""
-
-    key = "name"
-    query = "select data->>'$.name' as name, count(*) as count from events group by all"
-    merge: ClassVar = {"count": "count"}
-    events = (Named,)
-
-
-class NamesOfColumns(SqlProjection):
-    """The same in SQL, over the table of the event type."""
-
-    key = "name"
-    query = "select name, count(*) as count from named group by all"
-    merge: ClassVar = {"count": "count"}
-    events = (Named,)
-
-
-def project_json(count: int, place: Path) -> Work:
-    return _project_in_sql(_filled(count), NamesOfJson(), count)
-
-
-def project_typed(count: int, place: Path) -> Work:
-    lab = _filled(count)
-    lab.store.refresh(["Named"])
-    return _project_in_sql(lab, NamesOfColumns(), count)
-
-
-def project_and_type(count: int, place: Path) -> Work:
-    lab = _filled(count)
-
-    def work() -> None:
-        _project_in_sql(lab, NamesOfColumns(), count)()
-
-    return work
-
-
-def _project_in_sql(lab: Lab, projection: SqlProjection, count: int) -> Work:
-    lab.project(projection)
-
-    def work() -> None:
-        lab.run()
-        assert lab.sql(f"select sum(count) from {projection.name}").scalar() == count
 
     return work

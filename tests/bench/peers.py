@@ -16,8 +16,6 @@ from uuid import uuid4
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
-from eventsourcing.popo import POPOTrackingRecorder
-from eventsourcing.projection import ApplicationSubscription, Projection
 from ours import in_threads
 
 Work = Callable[[], object]
@@ -158,38 +156,5 @@ def replay_popo(count: int, place: Path) -> Work:
     def work() -> None:
         stored = app.recorder.select_notifications(start=None, limit=count)
         assert sum(1 for _ in map(app.mapper.to_domain_event, stored)) == count
-
-    return work
-
-
-class Names(POPOTrackingRecorder):
-    """What both sides project: how often a name was given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count: Counter[str] = Counter()
-
-
-class CountNames(Projection[Names]):
-    """Counts, and tracks how far it got, as the library's projections do."""
-
-    def process_event(self, domain_event: object, tracking: object) -> None:
-        """Count a name."""
-        with self.view._database_lock:
-            self.view._insert_tracking(tracking)
-            self.view.count[domain_event.name] += 1
-
-
-def project_popo(count: int, place: Path) -> Work:
-    app = _filled(count)
-    projection = CountNames(view=Names())
-
-    def work() -> None:
-        with ApplicationSubscription(app) as subscription:
-            for done, (domain_event, tracking) in enumerate(subscription, start=1):
-                projection.process_event(domain_event, tracking)
-                if done == count:
-                    break
-        assert projection.view.count.total() == count
 
     return work

@@ -11,15 +11,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 from uuid import UUID
 
 import numpy as np
+from flights import FLIGHTS, Airports, AirportsOfColumns
 
-from eslab import AsOf, Event, Lab, NewEvent, SqlProjection, StreamFold, open_store
+from eslab import AsOf, Lab, NewEvent, StreamFold, open_store
+from eslab.interop.flights import (
+    DelayByAirportHour,
+    FlightArrived,
+    FlightDeparted,
+    import_year,
+)
 from eslab.store.duckdb import DuckDBStore
 from eslab.store.duckdb.hot import Heads
 
@@ -51,10 +57,23 @@ class Fact:
         return self.what, f"{self.found:,.4g} {self.unit}", target, reached
 
 
-def measure(place: Path, *, events: int) -> list[Fact]:
-    """Import `events` events with given ids, ten a stream, and look at what that made."""
+SYNTHETIC = ("heads", "bulk", "reading")
+"""Parts about events with given ids, ten a stream."""
+
+FLIGHTS_YEAR = ("year", "states", "steps", "rebuild")
+"""Parts about a year of flights."""
+
+
+def measure(place: Path, parts: Sequence[str], *, events: int) -> list[Fact]:
+    """Make a file of so many events, and look at what that made.
+
+    Args:
+        place: where to make it.
+        parts: the functions of this module that do so, each in a process of its own.
+        events: how many.
+    """
     facts = []
-    for part in ("heads", "bulk", "read_side", "reading"):
+    for part in parts:
         code = f"import sys, scale; scale.{part}(sys.argv[1], int(sys.argv[2]))"
         finished = subprocess.run(
             [sys.executable, "-c", code, str(place / f"{events}.duckdb"), str(events)],
@@ -121,57 +140,79 @@ def bulk(path: str, events: int) -> None:
     print(json.dumps(facts))
 
 
-class Counted(Event):
-    """What the file is full of."""
-
-    n: int
-
-
-COUNTER = StreamFold(
-    "select * from counted",
-    state={"total": "sum(n)", "events": "count(*)", "latest": "last(n)"},
-    events=(Counted,),
+STATES = StreamFold(
+    "select position, stream_id, version, occurred_at, delay_minutes as delay from flight_departed "
+    "union all "
+    "select position, stream_id, version, occurred_at, delay_minutes from flight_arrived",
+    state={"events": "count(*)", "delay": "last(delay)", "most": "max(delay)"},
+    events=(FlightDeparted, FlightArrived),
 )
 
 
-class Tens(SqlProjection):
-    """How often each last digit was counted."""
-
-    key = "digit"
-    query = "select n % 10 as digit, count(*) as count, sum(n) as total from counted group by all"
-    merge: ClassVar = {"count": "count", "total": "sum"}
-    events = (Counted,)
-
-
-def read_side(path: str, events: int) -> None:
-    """Fold all streams in SQL, project a few more events, and print what it took."""
-    millions = AsOf(position=min(events, 1_000_000))
+def year(path: str, events: int) -> None:
+    """Import a year of flights, and make the tables of its types."""
     with Lab(path) as lab:
-        lab.register(Counted)
-        typed = _seconds(lambda: lab.store.refresh(["Counted"]))
-        at = min(_seconds(lambda: lab.states(COUNTER, as_of=millions)) for _ in range(3))
-        every = min(
-            _seconds(lambda: lab.states(COUNTER, as_of=millions, every=True)) for _ in range(3)
-        )
-        lab.project(Tens())
-        first = _seconds(lab.run)
-        steps = {}
-        for size in (1, 10_000):
-            found = []
-            for number in range(5):
-                stream = f"more-{size}-{number}"
-                lab.store.import_events(((stream, Counted(n=n)) for n in range(size)), total=size)
-                found.append(_seconds(lab.run))
-            steps[size] = statistics.median(found) * 1e3
-    count = millions.position or 1
+        import_year(lab.store, progress=False)
+        lab.register(*FLIGHTS)
+        begun = time.perf_counter()
+        lab.store.refresh([event.event_type for event in FLIGHTS])
+        typed = time.perf_counter() - begun
+        assert lab.store.head() == events
+    print(json.dumps([("typed columns built", typed / events * 1e6, "us an event", None)]))
+
+
+def states(path: str, events: int) -> None:
+    """Fold all streams in SQL, and print what it took."""
+    with Lab(path) as lab:
+        lab.register(*FLIGHTS)
+        at = AsOf(position=events)
+        last = [_seconds(lambda: lab.states(STATES, as_of=at)) for _ in range(5)]
+        every = [_seconds(lambda: lab.states(STATES, as_of=at, every=True)) for _ in range(5)]
+        count = len(lab.states(STATES, as_of=at, every=True))
     facts = [
-        ("typed columns built", typed / events * 1e6, "us an event", None),
-        (f"state of all streams at position {count:,}", at * 1e3, "ms", 200),
-        (f"state after every event, {count:,} of them", every / count * 1e6, "us an event", 1),
-        ("projection in SQL of all events", first / events * 1e6, "us an event", None),
-        ("projection in SQL of 1 more event", steps[1], "ms", 10),
-        ("projection in SQL of 10,000 more events", steps[10_000], "ms", 50),
+        (f"states of all streams at position {events:,}", statistics.median(last) * 1e3, "ms", 200),
+        (
+            f"states after every event, {count:,} of them",
+            statistics.median(every) / count * 1e6,
+            "us a state",
+            1,
+        ),
     ]
+    print(json.dumps(facts))
+
+
+def steps(path: str, events: int) -> None:
+    """Project a few more events, and print what it took."""
+    facts = []
+    with Lab(path) as lab:
+        lab.register(*FLIGHTS)
+        more = next(lab.typed_events(types=[FlightDeparted]))
+        for projection in (Airports(), AirportsOfColumns()):
+            lab.project(projection)
+            lab.run()
+            for size, target in ((1, 10), (10_000, 50)):
+                found = []
+                for number in range(9):
+                    stream = f"flight-more-{projection.name}-{size}-{number}"
+                    lab.append(stream, [more.event] * size)
+                    found.append(_seconds(lab.run))
+                what = f"{type(projection).__name__}: {size:,} more events"
+                facts.append((what, statistics.median(found) * 1e3, "ms", target))
+    print(json.dumps(facts))
+
+
+def rebuild(path: str, events: int) -> None:
+    """Rebuild read models, and print what memory the process took at most, all included."""
+    facts = []
+    with Lab(path) as lab:
+        lab.register(*FLIGHTS)
+        for projection in (Airports(), DelayByAirportHour(), AirportsOfColumns()):
+            lab.project(projection)
+            seconds = _seconds(lambda name=projection.name: lab.rebuild(name))
+            what = f"{type(projection).__name__}: a rebuild of {events:,} events"
+            facts.append((what, seconds, "s", None))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    facts.append(("memory at most, of the process and all three rebuilds", most, "MB", 1_000))
     print(json.dumps(facts))
 
 
