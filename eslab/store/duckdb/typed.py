@@ -154,7 +154,7 @@ class TypedTables:
     def refresh(
         self, cursor: duckdb.DuckDBPyConnection, tables: Iterable[str], *, until: int
     ) -> None:
-        """Bring tables up to a position of the log, each in a transaction of its own.
+        """Bring tables up to a position of the log.
 
         Args:
             cursor: has no transaction open.
@@ -166,8 +166,7 @@ class TypedTables:
         """
         classes = self.tables()
         with self._lock:
-            for name in sorted(tables):
-                _refresh(cursor, self._table(name, classes[name]), until)
+            _refresh(cursor, [self._table(name, classes[name]) for name in sorted(tables)], until)
 
     def _table(self, name: str, cls: type[Event]) -> _Table:
         made = self._made.get(name)
@@ -189,40 +188,97 @@ def _words(query: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", query.lower()))
 
 
-def _refresh(cursor: duckdb.DuckDBPyConnection, table: _Table, until: int) -> None:
-    held = cursor.execute(
-        "select type, fingerprint, position from eslab.typed_tables where name = ?", [table.name]
+def _refresh(cursor: duckdb.DuckDBPyConnection, tables: Sequence[_Table], until: int) -> None:
+    """Bring tables up to a position: each that is made anew by itself, all others together."""
+    rows = cursor.execute(
+        "select name, type, fingerprint, position from eslab.typed_tables "
+        "where name in (select unnest(?::varchar[]))",
+        [[table.name for table in tables]],
     ).fetchall()
-    type, fingerprint, after = held[0] if held else (table.cls.event_type, None, 0)
-    if fingerprint == table.fingerprint and after >= until:
-        return
-    with commit(cursor):
+    held = {name: (type, fingerprint, position) for name, type, fingerprint, position in rows}
+    behind = []
+    for table in tables:
+        type, fingerprint, position = held.get(table.name, (table.cls.event_type, None, 0))
         if fingerprint != table.fingerprint:
-            after = 0
-            cursor.execute(f"drop table if exists {table.sql}")
-            cursor.execute("delete from eslab.typing_errors where type = ?", [type])
-            cursor.execute(table.definition)
-        _fill(cursor, table, after, until)
-        reached = [table.cls.event_type, until, table.fingerprint, table.name]
-        cursor.execute(_REACHED_AGAIN if held else _REACHED, reached)
+            _make(cursor, table, type, until)
+        elif position < until:
+            behind.append((table, position))
+    if behind:
+        _catch_up(cursor, behind, until)
 
 
-_REACHED: Final = """
-insert into eslab.typed_tables(type, position, fingerprint, name) values (?, ?, ?, ?)"""
-# Half the time of an insert or replace, in what every query after an append waits for.
-_REACHED_AGAIN: Final = """
-update eslab.typed_tables set type = ?, position = ?, fingerprint = ? where name = ?"""
+def _make(cursor: duckdb.DuckDBPyConnection, table: _Table, type: str, until: int) -> None:
+    """Make a table anew, up to a position.
+
+    Args:
+        cursor: has no transaction open.
+        table: the table.
+        type: whose events were in the one of its name before.
+        until: the position.
+    """
+    with commit(cursor):
+        cursor.execute(f"drop table if exists {table.sql}")
+        cursor.execute("delete from eslab.typing_errors where type = ?", [type])
+        cursor.execute("delete from eslab.typed_tables where name = ?", [table.name])
+        cursor.execute(table.definition)
+        counts = _counted(cursor, [table.cls.event_type], 0, until)
+        _fill(cursor, table, 0, until, counts)
+        cursor.execute(
+            "insert into eslab.typed_tables values (?, ?, ?, ?)",
+            [table.name, table.cls.event_type, until, table.fingerprint],
+        )
 
 
-def _fill(cursor: duckdb.DuckDBPyConnection, table: _Table, after: int, until: int) -> None:
-    """Make a row of the table, or of typing_errors, of each event of its type in (after, until]."""
-    span = [table.cls.event_type, after, until]
-    ((events,),) = cursor.execute(
-        "select count(*) from eslab.event_log where type = ? and position > ? and position <= ?",
-        span,
-    ).fetchall()
+def _catch_up(
+    cursor: duckdb.DuckDBPyConnection, tables: Sequence[tuple[_Table, int]], until: int
+) -> None:
+    """Bring tables from their positions up to another one, all or none."""
+    with commit(cursor):
+        for after in sorted({position for _, position in tables}):  # mostly they are at the same
+            some = [table for table, position in tables if position == after]
+            counts = _counted(cursor, [table.cls.event_type for table in some], after, until)
+            for table in some:
+                _fill(cursor, table, after, until, counts)
+        cursor.execute(
+            "update eslab.typed_tables set position = ? "
+            "where name in (select unnest(?::varchar[]))",
+            [until, [table.name for table, _ in tables]],
+        )
+
+
+def _counted(
+    cursor: duckdb.DuckDBPyConnection, types: Sequence[str], after: int, until: int
+) -> dict[str, int]:
+    """Return how many events there are of types in (after, until]."""
+    return dict(
+        cursor.execute(
+            "select type, count(*) from eslab.event_log where position > ? and position <= ? "
+            "and type in (select unnest(?::varchar[])) group by type",
+            [after, until, types],
+        ).fetchall()
+    )
+
+
+def _fill(
+    cursor: duckdb.DuckDBPyConnection,
+    table: _Table,
+    after: int,
+    until: int,
+    counts: Mapping[str, int],
+) -> None:
+    """Make a row of the table, or of typing_errors, of each event of its type in (after, until].
+
+    Args:
+        cursor: has a transaction open.
+        table: the table.
+        after: the position that it has reached.
+        until: the position that it is to reach.
+        counts: how many events of a type there are between these.
+    """
+    events = counts.get(table.cls.event_type, 0)
     if events == 0:
         return
+    span = [table.cls.event_type, after, until]
     proven = 0
     if table.shape.exact:
         ((proven,),) = cursor.execute(
