@@ -13,6 +13,7 @@ from eslab.errors import (
     ConcurrencyError,
     DomainError,
     EslabError,
+    EventFailedError,
     HandlerError,
     HandlerNotFoundError,
     IdempotencyError,
@@ -65,6 +66,7 @@ from eslab.store import (
     open_store,
     restore_store,
 )
+from eslab.subscriptions import ErrorPolicy, Retry
 
 __version__ = "0.1.0"
 
@@ -86,8 +88,10 @@ __all__ = [
     "Decider",
     "DomainError",
     "Entity",
+    "ErrorPolicy",
     "EslabError",
     "Event",
+    "EventFailedError",
     "EventStore",
     "HandlerError",
     "HandlerNotFoundError",
@@ -110,6 +114,7 @@ __all__ = [
     "ReadQuery",
     "RecordedEvent",
     "RegistrationError",
+    "Retry",
     "Row",
     "Rows",
     "Saga",

@@ -17,7 +17,7 @@ PICTURE = CHECKOUT / ".github" / "images" / "saga.svg"
 
 def test_the_code_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     names: dict[str, object] = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
@@ -26,6 +26,7 @@ def test_the_code_runs() -> None:
     # What its comments promise.
     assert lab.sql("from customers order by customer").fetchall() == [("Ann", 35), ("Bob", 12)]
     assert str(lab.events(category="order")) == "EventsView(3 events, 1 type, 3 streams)"
+    assert lab.sql("from careful order by customer").fetchall() == [("Ann", 35), ("Bob", 12)]
     assert lab.store.stream_version("order-3") == 1
     assert repr(lab.load(names["Order"], "3")) == "<Order 3 v1 paid=False>"  # type: ignore[arg-type]
     assert names["cents"] == 500
