@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any
+from typing import Any, ClassVar
 
-from eslab import Event, Lab, Projection, Row, Rows, on
+from eslab import Event, Lab, Projection, Row, Rows, SqlProjection, on
 from eslab.projections import AnyProjection
 
 
@@ -90,22 +90,16 @@ class Steps(Projection):
         steps.delete(key=event.key, number=row.events - 10)
 
 
-class Sizes(Projection):
-    """Events of both kinds, in large batches."""
+class Sums(SqlProjection):
+    """The rows of `Totals`, in SQL."""
 
-    row = Total
-    batch = 1_000
-
-    @on
-    def counted(self, event: Counted, rows: Rows[Total]) -> None:
-        rows.ensure(key="counted").total += event.by
-
-    @on
-    def other(self, _: Other, rows: Rows[Total]) -> None:
-        rows.ensure(key="other").events += 1
+    key = "key"
+    query = 'select key, sum("by") as total, count(*) as events from counted group by key'
+    merge: ClassVar = {"total": "sum", "events": "count"}
+    events = (Counted,)
 
 
-KINDS: tuple[type[AnyProjection], ...] = (Totals, Few, Parking, Steps, Sizes)
+KINDS: tuple[type[AnyProjection], ...] = (Totals, Few, Parking, Steps, Sums)
 
 
 LOCK = threading.Lock()

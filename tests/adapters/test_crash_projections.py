@@ -13,8 +13,8 @@ import projecting
 import pytest
 from soak import scaled
 
-from eslab import Lab
-from eslab.projections import AnyProjection, Projection
+from eslab import Lab, MemoryStore, NewEvent
+from eslab.projections import Projection
 from eslab.projections.folding import fold
 
 PROGRAM = Path(projecting.__file__)
@@ -32,7 +32,7 @@ def live_and_die(path: Path, seed: int) -> list[str]:
         assert child.stdout is not None
         assert child.stderr is not None
         try:
-            lines = [child.stdout.readline() for _ in range(chance.choice([1, 20, 150, 400]))]
+            lines = [child.stdout.readline() for _ in range(chance.choice([1, 20, 100, 250]))]
             time.sleep(chance.uniform(0, 0.02))
         finally:
             child.kill()
@@ -42,19 +42,19 @@ def live_and_die(path: Path, seed: int) -> list[str]:
     return [line.split()[0] for line in lines if line.endswith("\n")]
 
 
-def differences(lab: Lab, projection: AnyProjection) -> list[str]:
+def differences(lab: Lab, name: str) -> list[str]:
     """Compare a read model with the fold of the events up to its checkpoint, from scratch."""
-    assert isinstance(projection, Projection)
-    name = projection.name
+    (kind,) = [kind for kind in projecting.KINDS if kind.name == name]
+    fresh = (kind if issubclass(kind, Projection) else projecting.Totals)()
+    tables = lab._projection(name).projection.tables_of(lab.store, lab.registry)
     position = lab.sql("select position from checkpoints where projection = ?", [name]).scalar()
     parked = {letter.position for letter in lab.dead_letters(name)}
-    rows = projection.rows_of
-    held = [sorted(lab.sql(f"from rm.{table}").fetchall(), key=repr) for table in rows]
-    fresh = type(projection)()
-    folded = fold_without(lab, fresh, position, parked)
+    held = [sorted(lab.sql(f"from rm.{table}").fetchall(), key=repr) for table in tables]
     return [
         f"{table}: {left} is not {right}"
-        for table, left, right in zip(rows, held, folded, strict=True)
+        for table, left, right in zip(
+            tables, held, fold_without(lab, fresh, position, parked), strict=True
+        )
         if left != right
     ]
 
@@ -63,8 +63,6 @@ def fold_without(
     lab: Lab, projection: Projection, position: int, parked: set[int]
 ) -> list[list[tuple[object, ...]]]:
     """Fold what a projection wants up to a position, but for some events."""
-    from eslab import MemoryStore, NewEvent
-
     store = MemoryStore()
     wanted = lab.store.read_all(
         until=position, types=projection.event_classes, category=projection.category
@@ -81,8 +79,8 @@ def fold_without(
 
 def check(lab: Lab) -> None:
     assert lab.store.verify().ok
-    for runner in lab._projections.values():
-        assert differences(lab, runner.projection) == [], runner.name
+    for kind in projecting.KINDS:
+        assert differences(lab, kind.name) == []
 
 
 @pytest.mark.soak
@@ -104,9 +102,9 @@ def test_five_projections_survive_any_number_of_kills(tmp_path: Path) -> None:
         head = lab.store.head()
         assert set(lab.projections.df["checkpoint"]) == {head}
         assert said.count("appended") > 100
-        assert said.count("rebuilding") > 10
+        assert said.count("rebuilding") > 3
         assert len(lab.dead_letters("parking")) > 0
         # The comparison can fail: a single event that was applied twice is found.
         with lab.store.transaction() as transaction:
             transaction.execute("update rm.totals set events = events + 1 where key = 'a'")
-        assert len(differences(lab, lab._projections["totals"].projection)) == 1
+        assert len(differences(lab, "totals")) == 1
