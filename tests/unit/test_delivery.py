@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soak import scaled
 
 from eslab import Event, InputError, Lab, Projection, ProjectionError, Row, Rows, StoreError, on
 from eslab.store.duckdb.store import DuckDBTransaction
@@ -316,7 +317,8 @@ def test_what_is_no_events_fault_is_tried_again_and_parks_nothing(
     assert held(lab) == {"a": "123"}
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=scaled(30, 1_000), deadline=None)
 @given(
     st.lists(st.sampled_from(["a1", "a2", "b1", "b2", "c1", "c2", "c3"]), max_size=12),
     st.sets(st.sampled_from("123")),

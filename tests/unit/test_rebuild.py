@@ -7,13 +7,14 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soak import scaled
 
-from eslab import Event, InputError, Lab, Projection, ProjectionError, Row, Rows, on
+from eslab import Event, InputError, Lab, Projection, ProjectionError, Row, Rows, SqlProjection, on
 from eslab.projections import Rebuild
 from eslab.store.duckdb.store import DuckDBTransaction
 from eslab.subscriptions import BatchReport
@@ -46,6 +47,16 @@ class Totals(Projection):
             raise ValueError("planted")
         row = rows.ensure(key=event.key)
         row.total, row.events, row.last = row.total + event.by, row.events + 1, event.by
+
+
+class TotalsInSql(SqlProjection):
+    name = "totals"
+    key = "key"
+    query = """
+        select key, sum("by") as total, count(*) as events, arg_max("by", position) as last
+        from counted group by key"""
+    merge: ClassVar = {"total": "sum", "events": "count", "last": "last"}
+    events = (Counted,)
 
 
 Held = list[tuple[Any, ...]]
@@ -274,12 +285,23 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(STEPS, max_size=12), st.integers(1, 4), st.booleans(), st.booleans())
+@pytest.mark.soak
+@settings(max_examples=scaled(40, 1_000), deadline=None)
+@given(
+    st.lists(STEPS, max_size=12),
+    st.integers(1, 4),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([Totals, TotalsInSql]),
+)
 def test_any_interleaving_gives_the_fold_from_scratch(
-    steps: list[tuple[str, Any]], size: int, after: bool, virtual: bool
+    steps: list[tuple[str, Any]],
+    size: int,
+    after: bool,
+    virtual: bool,
+    kind: type[Totals | TotalsInSql],
 ) -> None:
-    class Sized(Totals):
+    class Sized(kind):  # type: ignore[valid-type, misc]
         name = "totals"
         batch = size
 
