@@ -23,10 +23,11 @@ from eslab.projections.base import (
     require_table_name,
 )
 from eslab.projections.plan import MERGED, RECOMPUTE, SqlPlan, sql_plan
-from eslab.projections.windows import Window, texts
+from eslab.projections.windows import Window
 from eslab.schema import EventRegistry, canonical_json, snake_case
 from eslab.schema.code import decoding_code
 from eslab.schema.json_schema import json_schema
+from eslab.schema.naming import texts
 from eslab.schema.upcasting import upcasters_text
 from eslab.store.port import Transaction
 from eslab.subscriptions import Batch, ErrorPolicy
@@ -89,7 +90,7 @@ class SqlProjection(AnyProjection):
     query: ClassVar[str]
     merge: ClassVar[Mapping[str, str] | str] = RECOMPUTE
     events: ClassVar[tuple[type[Event], ...]]
-    batch: ClassVar[int] = 1_000_000
+    batch: ClassVar[int] = 10_000_000
 
     key_columns: ClassVar[tuple[str, ...]]
     rules: ClassVar[Mapping[str, str] | None]
@@ -187,10 +188,7 @@ class SqlApplier:
             return None
         window = self._projection.window(after=after, until=last)
         with self._store.transaction() as transaction:
-            ((count,),) = transaction.execute(
-                f"select count(*) from eslab.event_log where type in ({texts(window.types)}) "
-                f"and {window.wanted()}"
-            )
+            ((count,),) = transaction.execute(self._plan.count(window))
         return Batch([], after, last, head, counted=count)
 
     def apply(self, transaction: Transaction, batch: Batch) -> None:

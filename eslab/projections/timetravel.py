@@ -19,9 +19,9 @@ from eslab.projections.folding import fold
 from eslab.projections.projection import Projection
 from eslab.projections.sql import SqlProjection
 from eslab.projections.states import StreamFold, states
-from eslab.projections.windows import Window, require_fitting, texts
+from eslab.projections.windows import Window, require_fitting
 from eslab.schema import EventRegistry
-from eslab.schema.naming import quoted
+from eslab.schema.naming import quoted, texts
 from eslab.store.port import Transaction
 from eslab.store.result import Result
 from eslab.words import counted

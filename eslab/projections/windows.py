@@ -9,11 +9,11 @@ from datetime import datetime
 from eslab.errors import ProjectionError
 from eslab.events import Event
 from eslab.schema.columns import BASE_COLUMNS, event_columns
-from eslab.schema.naming import literal, quoted, table_name
+from eslab.schema.naming import literal, quoted, table_name, texts
 from eslab.schema.shapes import event_shape
 from eslab.store.port import ReadModels
 
-__all__ = ["Window", "empty_table", "over_empty", "require_fitting", "texts"]
+__all__ = ["Window", "empty_table", "over_empty", "require_fitting"]
 
 _EVENTS_COLUMNS = {
     "position": "bigint",
@@ -140,11 +140,6 @@ def empty_table(event: type[Event]) -> dict[str, str]:
     shape, names = event_shape(event), event_columns(event)
     own = {names[field]: column.sql for field, column in shape.fields.items()}
     return {**BASE_COLUMNS, **own}
-
-
-def texts(values: Iterable[str]) -> str:
-    """Return texts as a list in SQL."""
-    return ", ".join(map(literal, values))
 
 
 def _no_rows(columns: Mapping[str, str]) -> str:

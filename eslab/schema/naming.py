@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["SYSTEM_TABLES", "literal", "qualified_name", "quoted", "snake_case", "table_name"]
+__all__ = [
+    "SYSTEM_TABLES",
+    "literal",
+    "qualified_name",
+    "quoted",
+    "snake_case",
+    "table_name",
+    "texts",
+]
 
 SYSTEM_TABLES: Final = frozenset(
     {
@@ -73,3 +82,13 @@ def literal(text: str) -> str:
         "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def texts(values: Iterable[str]) -> str:
+    """Return texts as a list in SQL.
+
+    Example:
+        >>> texts(["a", "b"])
+        "'a', 'b'"
+    """
+    return ", ".join(map(literal, values))

@@ -32,7 +32,7 @@ from eslab.schema import EventRegistry
 from eslab.schema.code import decoding_code
 from eslab.schema.columns import BASE_COLUMNS, Column, Nested, event_columns
 from eslab.schema.json_schema import json_schema
-from eslab.schema.naming import literal, quoted, table_name
+from eslab.schema.naming import literal, quoted, table_name, texts
 from eslab.schema.shapes import event_shape
 from eslab.schema.upcasting import upcasters_text
 from eslab.store.duckdb.cursors import commit, lent
@@ -193,7 +193,7 @@ def _refresh(cursor: duckdb.DuckDBPyConnection, tables: Sequence[_Table], until:
     # Names as part of the text: DuckDB plans that in a third of the time of a list of values.
     rows = cursor.execute(
         "select name, type, fingerprint, position from eslab.typed_tables "
-        f"where name in ({_texts(table.name for table in tables)})"
+        f"where name in ({texts(table.name for table in tables)})"
     ).fetchall()
     held = {name: (type, fingerprint, position) for name, type, fingerprint, position in rows}
     behind = []
@@ -241,7 +241,7 @@ def _catch_up(
                 _fill(cursor, table, after, until, counts)
         cursor.execute(
             f"update eslab.typed_tables set position = {until} "
-            f"where name in ({_texts(table.name for table, _ in tables)})"
+            f"where name in ({texts(table.name for table, _ in tables)})"
         )
 
 
@@ -252,13 +252,9 @@ def _counted(
     return dict(
         cursor.execute(
             f"select type, count(*) from eslab.event_log where position > {after} "
-            f"and position <= {until} and type in ({_texts(types)}) group by type"
+            f"and position <= {until} and type in ({texts(types)}) group by type"
         ).fetchall()
     )
-
-
-def _texts(names: Iterable[str]) -> str:
-    return ", ".join(map(literal, names))
 
 
 def _fill(
