@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from eslab.aggregates import (
     Aggregate,
@@ -119,9 +119,6 @@ __all__ = ["Lab"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=Sourced)
-
-LONG: Final = 50_000
-"""Positions behind which projections are, so that their progress is worth a bar."""
 
 _labs: weakref.WeakValueDictionary[str, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
@@ -714,12 +711,11 @@ class Lab:
     def _shown(
         self, runners: Iterable[ProjectionRunner], description: str, *, progress: bool
     ) -> Iterator[None]:
-        """Draw the progress of projections, if there is much to do."""
+        """Draw the progress of projections."""
         head = self.store.head()
         names = {runner.name for runner in runners}
         left = sum(max(0, head - runner.position) for runner in runners)
-        shown = progress and left >= LONG
-        with progress_bar(total=left, description=description, progress=shown) as bar:
+        with progress_bar(total=left, description=description, progress=progress) as bar:
 
             def observe(report: BatchReport) -> None:
                 if report.projection in names and report.error is None:
@@ -829,8 +825,7 @@ class Lab:
         `start` gave everybody threads, it is waited for these.
 
         Args:
-            progress: draw a progress bar on stderr, if that is a terminal or a notebook, and the
-                projections have much to do.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
 
         Raises:
             EslabError: the first error of a projection or a saga; everything else was done.

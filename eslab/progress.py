@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import Final
 
 from tqdm.auto import tqdm
 
 __all__ = ["progress_bar"]
+
+DELAY: Final = 1.0
+"""Seconds of work after which there is a bar."""
 
 # With a lock that is written in C: its own may stay taken after Ctrl-C; see `eslab.store.bell`.
 _Bar = type("_Bar", (tqdm,), {"_lock": threading.RLock()})
@@ -15,6 +19,9 @@ _Bar = type("_Bar", (tqdm,), {"_lock": threading.RLock()})
 
 def progress_bar(*, total: int | None, description: str, progress: bool) -> tqdm:  # type: ignore[type-arg]
     """Return a bar of events on stderr, which is drawn if that is a terminal or a notebook.
+
+    It shows what was done, how much a second, and how long the rest takes; not at all of work that
+    is done within a second.
 
     Args:
         total: how many events there are, if that is known.
@@ -26,6 +33,7 @@ def progress_bar(*, total: int | None, description: str, progress: bool) -> tqdm
         desc=description,
         unit=" events",
         unit_scale=True,
+        delay=DELAY,
         disable=None if progress else True,
         file=sys.stderr,
     )
