@@ -32,6 +32,9 @@ MERGED: Final[Mapping[str, str]] = {
 
 _INEXACT: Final = frozenset({"DOUBLE", "FLOAT"})
 
+_NO_KEYS: Final = ("STRUCT", "MAP", "UNION", "VARIANT", "INTERVAL")
+"""Types of which DuckDB keeps no index; nor does it of lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class SqlPlan:
@@ -39,6 +42,7 @@ class SqlPlan:
 
     Attributes:
         query: its text.
+        nothing: it, as it is over tables without a row.
         tables: those that it reads.
         types: the types of events whose tables these are.
         table: the shape of the read model.
@@ -46,6 +50,7 @@ class SqlPlan:
     """
 
     query: str
+    nothing: str
     tables: tuple[str, ...]
     types: tuple[str, ...]
     table: Table
@@ -121,7 +126,7 @@ def sql_plan(projection: SqlProjection, store: ReadModels) -> SqlPlan:
         _require_exact_sums(where, columns, projection.rules)
     read = tuple(types[name] for name in tables if name in types)
     table = Table(columns, projection.key_columns)
-    return SqlPlan(projection.query, tables, read, table, projection.rules)
+    return SqlPlan(projection.query, empty, tables, read, table, projection.rules)
 
 
 def _require_columns(where: str, columns: Mapping[str, str], projection: SqlProjection) -> None:
@@ -139,6 +144,13 @@ def _require_columns(where: str, columns: Mapping[str, str], projection: SqlProj
     if missing := [name for name in key if name not in columns]:
         raise ProjectionError(
             f"{where}: its query gives no {missing[0]!r}, which is in the key; it gives: {listed}"
+        )
+    if odd := [
+        name for name in key if columns[name].endswith("]") or columns[name].startswith(_NO_KEYS)
+    ]:
+        raise ProjectionError(
+            f"{where}: {odd[0]!r} is a {columns[odd[0]]}, and that cannot be in the key: take its "
+            f"parts, or its text, {odd[0]}::varchar as ..."
         )
     if rules is None:
         return

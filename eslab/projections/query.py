@@ -9,18 +9,27 @@ events of earlier batches too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from eslab.errors import ProjectionError, QueryError
+from eslab.projections.nodes import (
+    Node,
+    bare,
+    calls,
+    ctes,
+    is_position,
+    place_of_position,
+    walk,
+)
 from eslab.store.port import ReadModels
 
 __all__ = ["FITTING", "ParsedQuery", "parsed_query"]
 
 FITTING: Final[Mapping[str, frozenset[str]]] = {
-    "sum": frozenset({"sum", "count", "count_star", "count_if"}),
-    "count": frozenset({"count", "count_star", "count_if"}),
+    "sum": frozenset({"sum", "count", "count_star", "count_if", "countif"}),
+    "count": frozenset({"count", "count_star", "count_if", "countif"}),
     "min": frozenset({"min", "bool_and"}),
     "max": frozenset({"max", "bool_or"}),
     "first": frozenset({"arg_min", "min_by"}),
@@ -44,15 +53,18 @@ _UNORDERED: Final = frozenset(
     {
         *("any_value", "arbitrary", "array_agg", "first", "group_concat", "last", "list"),
         *("listagg", "string_agg"),
+        *("row_number", "lag", "lead", "first_value", "last_value", "nth_value", "ntile"),
     }
 )
 
+# A macro, such as geomean(), is what it stands for.
 _KINDS_SQL: Final = """
-select distinct function_name, function_type = 'aggregate', stability <> 'CONSISTENT'
-from duckdb_functions() where list_contains(?, function_name)
+select distinct function_name, function_type = 'aggregate',
+       coalesce(stability <> 'CONSISTENT', false),
+       json_serialize_sql('select ' || macro_definition)
+from duckdb_functions()
+where list_contains(?, function_name) and function_type in ('aggregate', 'scalar', 'macro')
 """
-
-Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,33 +106,46 @@ class ParsedQuery:
         for clause in ("having", "qualify", "sample"):
             if node[clause] is not None:
                 raise self._not(f"{clause} looks at results that are not complete")
-        if any(item["class"] == "STAR" for item in node["select_list"]):
+        if any(part.get("class") == "STAR" for part in walk(node["select_list"])):
             raise self._not("it selects *: name its columns")
+        if any(part.get("class") == "COLLATE" for part in walk(node)):
+            raise self._not("a collation is not that of the read model: take lower(...), say")
         items = dict(zip(columns, node["select_list"], strict=True))
-        self._require_grouped_by_key(items, rules)
+        key = {column: item for column, item in items.items() if column not in rules}
+        self._require_rows(list(key.values()), otherwise="its key is an aggregate")
+        self._require_grouped_by_key(items, key)
         for column, rule in rules.items():
             self._require_fit(column, rule, items[column])
-        self._require_rows([*node["select_list"], node["where_clause"]], inside=True)
-        if not self._from(node["from_table"], _ctes(node)):
+        self._require_rows([*node["select_list"], node["where_clause"]], aggregates=True)
+        if not self._from(node["from_table"], ctes(node)):
             raise self._not("it reads no events: name one of their tables")
 
-    def require_rows(self) -> None:
-        """Check that it takes events one by one, and gives rows of each alone.
+    def require_folds_of_rows(self, columns: Sequence[str]) -> None:
+        """Check that it takes rows of one event each, and that each column folds them by one call.
+
+        Args:
+            columns: what its columns are called.
 
         Raises:
             ProjectionError: it does not.
         """
-        if not self._rows_of(self.node, {}):
+        items = self.node["select_list"]
+        if len(items) != len(columns):
+            raise self._not(f"{', '.join(columns)} are more columns than they are rules")
+        for column, item in zip(columns, items, strict=True):
+            if not _is_one_call(item):
+                raise self._not(f"{column!r} is more than one rule over one value")
+            self._require_rows(item["arguments"])
+        if not self._rows_of(self.node["from_table"]["subquery"]["node"], {}):
             raise self._not("it reads no events: name one of their tables")
 
-    def _require_grouped_by_key(self, items: Mapping[str, Node], rules: Mapping[str, str]) -> None:
-        key = {column: _bare(item) for column, item in items.items() if column not in rules}
+    def _require_grouped_by_key(self, items: Mapping[str, Node], key: Mapping[str, Node]) -> None:
         for group in self.node["group_expressions"]:
             place = group["literal"]["text"] if group["class"] == "CONSTANT" else ""
             if place.isdigit():
                 known = list(items)[int(place) - 1] in key
             else:
-                known = _bare(group) in key.values() or _same_column(group, items)
+                known = bare(group) in map(bare, key.values()) or _same_column(group, items)
             if not known:
                 raise self._not(
                     f"it is grouped by more than its key ({', '.join(key)}), so that a key would "
@@ -140,47 +165,65 @@ class ParsedQuery:
         order = item["arguments"][-1]["expression"] if item["arguments"] else {}
         if item["distinct"] and rule in ("sum", "count"):
             raise self._not(f"{column!r} is distinct, which counts again in each batch")
-        if rule in _ORDERED and order.get("column_names", [""])[-1] != "position":
+        if rule in _ORDERED and not self._is_position(order):
             raise self._not(
                 f"{column!r} has the rule {rule!r}: order it by position, "
-                f"{name}(value, position), because batches are in that order"
+                f"{name}(value, position), because batches are in that order; and where a select "
+                f"inside gives that, it is the column of the events as it is, in the same place on "
+                f"both sides of a union all"
             )
         if len(item["arguments"]) > 1 + (rule in _ORDERED):
             raise self._not(f"{column!r} is a list of several values: {name}(value, number)")
 
-    def _require_rows(self, parts: Any, *, inside: bool = False) -> None:
-        """Check that expressions see one row each; those of the grouping select may aggregate."""
-        for found in _walk(parts):
+    def _is_position(self, order: Node) -> bool:
+        source = self.node["from_table"]
+        place = place_of_position(source, ctes(self.node))
+        return place is not None and is_position(order, source)
+
+    def _require_rows(
+        self, parts: Any, *, aggregates: bool = False, otherwise: str = "it groups what was grouped"
+    ) -> None:
+        """Check that expressions see one row each.
+
+        Args:
+            parts: the expressions.
+            aggregates: whether they may be of groups: in the select that groups.
+            otherwise: what to say if they are, and may not.
+        """
+        for found in walk(parts):
             kind = found.get("class")
             if kind == "WINDOW":
                 raise self._not("a window looks at other rows")
             if kind == "SUBQUERY":
                 raise self._not("a subquery in an expression looks at other rows")
-            if kind == "FUNCTION" and not inside and found["function_name"] in self.aggregates:
-                raise self._not("it groups what was grouped")
+            if kind == "FUNCTION" and not aggregates and found["function_name"] in self.aggregates:
+                raise self._not(otherwise)
 
-    def _from(self, source: Node, ctes: Mapping[str, Node]) -> bool:
+    def _from(self, source: Node, named: Mapping[str, Node]) -> bool:
         """Check what rows come from, and say whether that is events (or the same every time)."""
         kind = source["type"]
         if kind == "BASE_TABLE":
             name = source["table_name"].lower()
-            outside = {other: node for other, node in ctes.items() if other != name}
-            return self._rows_of(ctes[name], outside) if name in ctes else True
+            outside = {other: node for other, node in named.items() if other != name}
+            return self._rows_of(named[name], outside) if name in named else True
         if kind == "SUBQUERY":
-            return self._rows_of(source["subquery"]["node"], ctes)
+            return self._rows_of(source["subquery"]["node"], named)
         if kind == "JOIN":
-            return self._joined(source, ctes)
+            return self._joined(source, named)
         if kind in ("TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY"):
+            self._require_rows([source.get("function"), source.get("values")])
             return False
         raise self._not(f"it takes rows from a {kind.lower()}")
 
-    def _joined(self, join: Node, ctes: Mapping[str, Node]) -> bool:
-        left, right = self._from(join["left"], ctes), self._from(join["right"], ctes)
+    def _joined(self, join: Node, named: Mapping[str, Node]) -> bool:
+        left, right = self._from(join["left"], named), self._from(join["right"], named)
+        self._require_rows(join["condition"])
         if left and right:
             raise self._not(
                 "it joins events with events, which may be of two batches: take both by union all"
             )
-        kept = {"INNER": True, "LEFT": left, "RIGHT": right}.get(join["join_type"], False)
+        kept = {"INNER": True, "RIGHT": right}.get(join["join_type"], False)
+        kept = kept or (left and join["join_type"] in ("LEFT", "SEMI", "ANTI"))
         if (left or right) and (join["ref_type"] in ("ASOF", "POSITIONAL") or not kept):
             raise self._not(
                 f"a {join['join_type'].lower()} join makes rows of no event: join events with what "
@@ -188,12 +231,13 @@ class ParsedQuery:
             )
         return left or right
 
-    def _rows_of(self, node: Node, ctes: Mapping[str, Node]) -> bool:
+    def _rows_of(self, node: Node, named: Mapping[str, Node]) -> bool:
         """Check that a select inside gives rows of events, one by one; say whether of events."""
-        inner = {**ctes, **_ctes(node)}
+        inner = {**named, **ctes(node)}
         if node["type"] == "SET_OPERATION_NODE":
             sides = {self._rows_of(child, inner) for child in node["children"]}
-            if node["setop_type"] != "UNION" or not node["setop_all"] or node["modifiers"]:
+            union = node["setop_type"] in ("UNION", "UNION_BY_NAME") and node["setop_all"]
+            if not union or node["modifiers"]:
                 raise self._not("of the set operations only union all takes events row by row")
             if len(sides) > 1:
                 raise self._not("it adds rows that are of no event, and would in every batch")
@@ -243,13 +287,15 @@ def parsed_query(
 
 
 def _tables(node: Node, where: str, own: frozenset[str]) -> frozenset[str]:
-    named = {name for found in _walk(node) if "cte_map" in found for name in _ctes(found)}
-    if taken := sorted(named & own):
+    named = [name for found in walk(node) if "cte_map" in found for name in ctes(found)]
+    if len(set(named)) < len(named):
+        raise ProjectionError(f"{where}: two selects of its query have one name: give each its own")
+    if taken := sorted(own.intersection(named)):
         raise ProjectionError(
             f"{where}: its query calls something {taken[0]!r}, which is a table of events: give it "
             f"another name"
         )
-    found = [part for part in _walk(node) if part.get("type") == "BASE_TABLE"]
+    found = [part for part in walk(node) if part.get("type") == "BASE_TABLE"]
     for part in found:
         name = part["table_name"].lower()
         if part["schema_name"] or part["catalog_name"]:
@@ -270,36 +316,81 @@ def _tables(node: Node, where: str, own: frozenset[str]) -> frozenset[str]:
 
 def _require_repeatable(store: ReadModels, node: Node, where: str) -> frozenset[str]:
     """Check that a query gives the same every time; return the aggregates that it uses."""
-    calls = [part for part in _walk(node) if part.get("class") in ("FUNCTION", "WINDOW")]
-    names = sorted({call["function_name"] for call in calls})
-    kinds = store.sql(_KINDS_SQL, [names]).fetchall()
-    varying = {name for name, _, varies in kinds if varies} | (_CLOCKS & set(names))
-    for part in _walk(node):
+    for part in walk(node):
         if part.get("class") == "PARAMETER":
             raise ProjectionError(f"{where}: its query has a parameter, and nobody to give it")
-        if part.get("class") == "COLUMN_REF" and len(part["column_names"]) == 1:
-            varying |= _CLOCKS & {part["column_names"][0].lower()}
         if part.get("type") == "TABLE_FUNCTION":
             function = part["function"]["function_name"]
             if function not in _TABLE_FUNCTIONS:
                 raise ProjectionError(
                     f"{where}: its query reads {function}(...), and may read events alone"
                 )
-        if part.get("sample") is not None:
-            varying.add("a sample")
+    functions = _functions(store, _names(node))
+    varying = functions.varying & _names(node)
+    varying |= {"a sample" for part in walk(node) if part.get("sample") is not None}
+    varying |= {"limit without order by" for part in walk(node) if _cuts_at_random(part)}
+    varying |= {"age of one time" for call in calls(node) if _is_age_of_today(call)}
     if varying:
         raise ProjectionError(
             f"{where}: its query uses {', '.join(sorted(varying))}, which gives something else "
             f"each time: a rebuild would make other rows; take what is in the events, such as "
             f"occurred_at"
         )
-    for call in calls:
-        if call["function_name"] in _UNORDERED and not _ordered(call):
+    for call in calls(node):
+        if call["function_name"] in functions.unordered and not _ordered(call):
             raise ProjectionError(
                 f"{where}: {call['function_name']}() takes rows in no order: give it one, "
                 f"{call['function_name']}(... order by position), or arg_max(..., position)"
             )
-    return frozenset(name for name, aggregate, _ in kinds if aggregate)
+    return functions.aggregates
+
+
+@dataclass(frozen=True, slots=True)
+class _Functions:
+    """What is known of functions; a macro is what it calls."""
+
+    aggregates: frozenset[str]
+    varying: frozenset[str]
+    unordered: frozenset[str]
+
+
+def _functions(store: ReadModels, names: Collection[str]) -> _Functions:
+    aggregates, varying, unordered = set(), set(_CLOCKS), set(_UNORDERED)
+    called: dict[str, frozenset[str]] = {}
+    new = sorted(names)
+    while new:
+        called |= dict.fromkeys(new, frozenset())
+        for name, aggregate, varies, definition in store.sql(_KINDS_SQL, [new]).fetchall():
+            aggregates |= {name} if aggregate else set()
+            varying |= {name} if varies else set()
+            if definition is not None:
+                called[name] |= _names(json.loads(definition))
+        new = sorted(frozenset().union(*called.values()) - called.keys())
+    return _Functions(*(_and_callers(each, called) for each in (aggregates, varying, unordered)))
+
+
+def _and_callers(functions: set[str], called: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return functions, and the macros that call one of them, or one that does."""
+    found = set(functions)
+    while callers := {name for name, inner in called.items() if inner & found} - found:
+        found |= callers
+    return frozenset(found)
+
+
+def _names(part: Any) -> frozenset[str]:
+    """Return the functions that a query calls, and the clocks that it reads like columns."""
+    columns = (found["column_names"] for found in walk(part) if found.get("class") == "COLUMN_REF")
+    clocks = {names[0].lower() for names in columns if len(names) == 1} & _CLOCKS
+    return frozenset(call["function_name"] for call in calls(part)) | clocks
+
+
+def _cuts_at_random(part: Node) -> bool:
+    kinds = [modifier["type"] for modifier in part.get("modifiers", ())]
+    return "LIMIT_MODIFIER" in kinds and "ORDER_MODIFIER" not in kinds
+
+
+def _is_age_of_today(call: Node) -> bool:
+    return bool(call["function_name"] == "age" and len(call["arguments"]) == 1)
 
 
 def _same_column(group: Node, items: Mapping[str, Node]) -> bool:
@@ -314,33 +405,16 @@ def _same_column(group: Node, items: Mapping[str, Node]) -> bool:
     return item.get("class") == "COLUMN_REF" and item["column_names"][-1] == name
 
 
+def _is_one_call(item: Node) -> bool:
+    """Say whether a column is one aggregate of one value, or of all rows, and nothing more."""
+    if item["class"] != "FUNCTION" or item["is_operator"]:
+        return False
+    name, values = item["function_name"], len(item["arguments"])
+    wanted = 0 if name == "count_star" else 2 if name in ("arg_min", "arg_max") else 1
+    return values == wanted and not (item["filter"] or item["order_bys"]["orders"])
+
+
 def _ordered(call: Node) -> bool:
     if call["class"] == "WINDOW":
         return bool(call["orders"] or call["arg_orders"])
     return bool(call["order_bys"]["orders"])
-
-
-def _ctes(node: Node) -> dict[str, Node]:
-    entries = node["cte_map"]["map"]
-    return {entry["key"].lower(): entry["value"]["query_node"] for entry in entries}
-
-
-def _bare(expression: Any) -> Any:
-    """Return an expression without its alias and its place in the text."""
-    if isinstance(expression, dict):
-        return {
-            name: _bare(part)
-            for name, part in expression.items()
-            if name not in ("alias", "query_location", "query_location_length")
-        }
-    return [_bare(part) for part in expression] if isinstance(expression, list) else expression
-
-
-def _walk(part: Any) -> Iterator[Node]:
-    """Yield all objects in a parsed query."""
-    if isinstance(part, dict):
-        yield part
-        part = list(part.values())
-    if isinstance(part, list):
-        for inner in part:
-            yield from _walk(inner)

@@ -15,7 +15,7 @@ from eslab.errors import ProjectionError, QueryError
 from eslab.events import AsOf, Event
 from eslab.projections.base import ProjectionStore
 from eslab.projections.query import parsed_query
-from eslab.projections.windows import Window, over_empty, require_fitting
+from eslab.projections.windows import Window, fitting, over_empty
 from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted, table_name
 from eslab.store.result import Result
@@ -93,6 +93,8 @@ class StreamFold:
             )
         for column, rule in self.state.items():
             _parts(column, rule)
+        if len({column.lower() for column in self.state}) < len(self.state):
+            raise ProjectionError(f"SQL does not tell capitals: {', '.join(self.state)}")
         if (
             not isinstance(self.events, tuple)
             or not self.events
@@ -129,13 +131,14 @@ def states(
         registry.register(event)
     types = {table_name(event.event_type): event.event_type for event in fold.events}
     own = frozenset({"events", *types})
-    parsed = parsed_query(store, fold.rows, where="a StreamFold", own=own)
-    parsed.require_rows()
+    folds = (_called(column, rule).grouped for column, rule in fold.state.items())
+    asked = f"select {', '.join(folds)} from (\n{fold.rows}\n)"
+    parsed = parsed_query(store, asked, where="a StreamFold", own=own)
+    parsed.require_folds_of_rows(list(fold.state))
     tables = tuple(sorted(parsed.tables))
     casts = _casts(store, fold, tables)
-    window = _window(store, fold, as_of)
     typed = [types[name] for name in tables if name in types]
-    require_fitting(store, window, typed, where="a StreamFold")
+    window = fitting(store, _window(store, fold, as_of), typed, where="a StreamFold")
     rows = window.over(fold.rows, tables)
     return store.sql(_every(fold, rows, casts) if every else _at(fold, rows, casts))
 
@@ -174,7 +177,7 @@ def _parts(column: str, rule: Any) -> tuple[_Rule, str]:
         raise ProjectionError(
             f"{column!r} is one of {', '.join(f'{name}(...)' for name in _RULES)}, not {rule!r}"
         )
-    if column in PLACE or not column.isidentifier():
+    if column.lower() in PLACE or not column.isidentifier():
         raise ProjectionError(f"{column!r} cannot be a column of a state: give it another name")
     return _RULES[call[1].lower()], call[2].strip()
 
