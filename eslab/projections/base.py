@@ -22,6 +22,7 @@ __all__ = [
     "Cost",
     "ProjectionStore",
     "Table",
+    "beside",
     "require_filters",
     "require_table_name",
 ]
@@ -59,6 +60,16 @@ class Table(NamedTuple):
         return f"create table {name} ({', '.join(columns)})"
 
 
+def beside(table: str, suffix: str) -> str:
+    """Return what a table that is made beside another one is called, both as they stand in SQL.
+
+    Example:
+        >>> beside('rm."orders"', "~shadow")
+        'rm."orders~shadow"'
+    """
+    return f'{table[:-1]}{suffix}"'
+
+
 class ProjectionStore(EventStore, ReadModels, Protocol):
     """A store that keeps read models beside its log."""
 
@@ -69,6 +80,10 @@ class BatchFailedError(ProjectionError):
 
 class Applier(Protocol):
     """Reads the events that a projection wants, and applies them to the tables of a read model."""
+
+    def begin(self, transaction: Transaction) -> None:
+        """Make the rows that there are before the first event, in tables that are empty."""
+        ...
 
     def read(self, after: int, *, until: int | None = None) -> Batch | None:
         """Return the batch behind a checkpoint; None when there is nothing behind it.

@@ -9,6 +9,7 @@ from typing import Final
 
 from eslab.errors import ProjectionError
 from eslab.projections.base import AnyProjection, Table
+from eslab.schema.naming import quoted
 from eslab.store.port import Transaction
 from eslab.subscriptions import BatchReport
 
@@ -37,7 +38,7 @@ class Checkpoint:
     @classmethod
     def of(cls, projection: AnyProjection, tables: Iterable[str], suffix: str = "") -> Checkpoint:
         """Return the checkpoint of a projection; with a suffix, of what is made beside it."""
-        names = {name: f'rm."{name}{suffix}"' if suffix else f"rm.{name}" for name in tables}
+        names = {name: f"rm.{quoted(name + suffix)}" for name in tables}
         return cls(f"{projection.name}{suffix}", projection.fingerprint(), names)
 
     def prepare(self, transaction: Transaction, shapes: Mapping[str, Table]) -> bool:
@@ -123,7 +124,7 @@ class Checkpoint:
         self._set(transaction, origin, target)
         for name, table in self.tables.items():
             transaction.execute(f"drop table {table}")
-            transaction.execute(f"alter table {other.tables[name]} rename to {name}")
+            transaction.execute(f"alter table {other.tables[name]} rename to {quoted(name)}")
         transaction.execute("delete from eslab.checkpoints where projection = ?", [other.name])
         self.log(transaction, BatchReport(self.name, origin, target, 0, at, at, "replay"))
 

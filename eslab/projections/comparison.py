@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eslab.errors import InputError
 from eslab.events import RecordedEvent
 from eslab.progress import progress_bar
-from eslab.projections.base import AnyProjection, ProjectionStore, Table
+from eslab.projections.base import AnyProjection, ProjectionStore, Table, beside
 from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted
 from eslab.store.port import Transaction
@@ -149,7 +149,9 @@ class _Side:
         for event in projection.event_classes.values():
             registry.register(event)
         # Others may compare at the same time, and two tables of one name would be in conflict.
-        self.names = {table: f'rm."{table}~{name}~{next(_numbers)}"' for table in self.shapes}
+        self.names = {
+            table: f"rm.{quoted(f'{table}~{name}~{next(_numbers)}')}" for table in self.shapes
+        }
         self._applier = projection.applier(store, registry, self.names)
 
     def bring_up(self, until: int) -> None:
@@ -159,6 +161,7 @@ class _Side:
     def begin(self, transaction: Transaction) -> None:
         for table, shape in self.shapes.items():
             transaction.execute(shape.definition(self.names[table]))
+        self._applier.begin(transaction)
         self.keep(transaction)
 
     def keep(self, transaction: Transaction) -> None:
@@ -183,8 +186,8 @@ class _Side:
             after = batch.scanned
 
 
-def _kept(name: str) -> str:
-    return f'{name[:-1]}~kept"'
+def _kept(table: str) -> str:
+    return beside(table, "~kept")
 
 
 @dataclass(frozen=True, slots=True)

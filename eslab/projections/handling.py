@@ -119,6 +119,9 @@ class RowsApplier:
             columns=not projection.wants_recorded,
         )
 
+    def begin(self, transaction: Transaction) -> None:
+        """Make the rows that there are before the first event: none."""
+
     def read(self, after: int, *, until: int | None = None) -> Batch | None:
         """Return the batch behind a checkpoint; None when there is nothing behind it."""
         return self._subscription.read(after, until=until)

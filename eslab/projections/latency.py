@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from eslab.projections.base import AnyProjection
+from eslab.projections.checkpoints import REBUILD
 from eslab.projections.lag import wanted_parameters, wanted_sql
 from eslab.store.port import ReadModels
 
@@ -46,7 +47,7 @@ order by position
 _LATENCY_SQL: Final = """
 with rows as (
     select *, row_number() over (order by committed_at, rowid) as number
-    from eslab.checkpoint_log where projection in ($name, $name || '~rebuild')),
+    from eslab.checkpoint_log where projection in ($name, $name || '{rebuild}')),
 begun as (
     select *, to_position < from_position
               or from_position < lag(to_position, 1, 0)
@@ -130,4 +131,4 @@ def visibility_sql(projection: AnyProjection) -> str:
 
 def latency_sql(projection: AnyProjection) -> str:
     """Return the query for the latency of a projection, by mode."""
-    return _LATENCY_SQL.format(wanted=wanted_sql(projection))
+    return _LATENCY_SQL.format(wanted=wanted_sql(projection), rebuild=REBUILD)

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from eslab.errors import InputError
 from eslab.projections.base import AnyProjection
+from eslab.projections.checkpoints import REBUILD
 from eslab.projections.lag import ProjectionLag, wanted_parameters, wanted_sql
 from eslab.projections.verdict import WINDOW, Sample, Verdict, judge
 from eslab.store.port import ReadModels
@@ -64,7 +65,7 @@ applied as (
 select checkpoint, head,
        (select list((kind, epoch_us(time), checkpoint, lag_events, lag_us) order by number)
         from samples),
-       exists (from eslab.checkpoints where projection = $name || '~rebuild'),
+       exists (from eslab.checkpoints where projection = $name || '{rebuild}'),
        (select coalesce(max(greatest(from_position, to_position)), 0) from log),
        (select count(*) from log where committed_at > $start),
        (select coalesce(sum(count), 0) from log where committed_at > $start),
@@ -131,7 +132,7 @@ def measure_lag(
     if window <= timedelta(0):
         raise InputError(f"a window is longer than 0, not {window}")
     parameters = {**wanted_parameters(projection), "at": at, "start": at - window}
-    result = store.sql(_CUT_SQL.format(wanted=wanted_sql(projection)), parameters)
+    result = store.sql(_CUT_SQL.format(wanted=wanted_sql(projection), rebuild=REBUILD), parameters)
     (row,) = result.fetchall()
     checkpoint, head, found, rebuilding, highest, rows, applied, spent, appended, latency = row
     samples = [_sample(*each.values()) for each in found]

@@ -85,7 +85,8 @@ class ProjectionRunner:
         self._again_at: datetime | None = None
         self._noted_at: datetime | None = None
         with store.transaction() as transaction:
-            checkpoint.prepare(transaction, shapes)
+            if checkpoint.prepare(transaction, shapes):
+                self._applier.begin(transaction)
         self._remember()
 
     def _remember(self) -> None:

@@ -19,6 +19,7 @@ from eslab.projections.base import (
     BatchFailedError,
     ProjectionStore,
     Table,
+    beside,
     require_filters,
     require_table_name,
 )
@@ -178,6 +179,16 @@ class SqlApplier:
         self._store = store
         self._table = table
 
+    def begin(self, transaction: Transaction) -> None:
+        """Make the rows that the query gives of no event: a ``count(*)`` of all is 0, say."""
+        try:
+            transaction.execute(f"insert into {self._table} {self._plan.nothing}")
+        except InputError as error:
+            raise ProjectionError(
+                f"{type(self._projection).__qualname__}: what its query makes of no event cannot "
+                f"be stored: {error}; a key is never NULL: group by it"
+            ) from error
+
     def read(self, after: int, *, until: int | None = None) -> Batch | None:
         """Return the batch behind a checkpoint, counted; None when there is nothing behind it."""
         if self._store.head() <= after:
@@ -218,14 +229,12 @@ class SqlApplier:
 
     def _recompute(self, transaction: Transaction, until: int) -> None:
         """Make the table anew, beside the old one, and let it take its place."""
-        schema, _, name = self._table.partition(".")
-        bare = name.strip('"')  # of a rebuild it is quoted already
-        shadow = f'{schema}."{bare}~shadow"'
+        shadow = beside(self._table, "~shadow")
         transaction.execute(self._plan.table.definition(shadow))
         rows = self._plan.result(self._projection.window(until=until))
         transaction.execute(f"insert into {shadow} {rows}")
         transaction.execute(f"drop table {self._table}")
-        transaction.execute(f"alter table {shadow} rename to {name}")
+        transaction.execute(f"alter table {shadow} rename to {self._table.removeprefix('rm.')}")
 
     def _require_typed(self, transaction: Transaction, batch: Batch) -> None:
         """Check that each event of a batch is a row of its table."""
@@ -252,7 +261,9 @@ class SqlApplier:
     def _failed(self, batch: Batch, error: InputError) -> ProjectionError:
         """Return the error for rows that cannot be stored; smaller batches say of which event."""
         key = ", ".join(self._plan.table.key)
-        reason = f"{error}; a key ({key}) is never NULL, and is of one row"
+        reason = (
+            f"{error}; a value fits its column, and a key ({key}) is never NULL, and of one row"
+        )
         if batch.scanned - batch.after > 1:
             return BatchFailedError(f"projection {self._projection.name!r}: {reason}")
         return self._event_failed(batch.scanned, InputError(reason))

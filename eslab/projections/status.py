@@ -19,7 +19,8 @@ RATES_SQL: Final = f"""
 select projection, sum(count) as events,
        sum(epoch_us(committed_at) - epoch_us(started_at)) as microseconds
 from (
-    select *, row_number() over (partition by projection order by to_position desc) as number
+    select *, row_number()
+              over (partition by projection order by committed_at desc, rowid desc) as number
     from checkpoint_log where count > 0)
 where number <= {BATCHES}
 group by projection order by projection

@@ -9,17 +9,17 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from eslab.aggregates import Definition, Repository, Sourced
 from eslab.errors import InputError
 from eslab.events import AsOf, Event, Query, RecordedEvent
-from eslab.projections.base import AnyProjection, ProjectionStore
+from eslab.projections.base import AnyProjection, ProjectionStore, Table
 from eslab.projections.folding import fold
 from eslab.projections.projection import Projection
 from eslab.projections.sql import SqlProjection
 from eslab.projections.states import StreamFold, states
-from eslab.projections.windows import Window, require_fitting
+from eslab.projections.windows import Window, fitting
 from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted, texts
 from eslab.store.port import Transaction
@@ -111,13 +111,11 @@ def read_model_as_of(
     Raises:
         ProjectionError: an event cannot be applied.
     """
-    columns = {
-        name: list(shape.columns) for name, shape in projection.tables_of(store, registry).items()
-    }
+    shapes = projection.tables_of(store, registry)
     until = _position(store, as_of)
     if until is not None:
         with store.transaction() as transaction:
-            held = _held(transaction, projection, columns, until)
+            held = _held(transaction, projection, shapes, until)
         if held is not None:
             return PastReadModel(projection, as_of, held, "table")
     if isinstance(projection, SqlProjection):
@@ -144,12 +142,10 @@ def _position(store: ProjectionStore, as_of: AsOf) -> int | None:
 def _held(
     transaction: Transaction,
     projection: AnyProjection,
-    columns: Mapping[str, Sequence[str]],
+    shapes: Mapping[str, Table],
     until: int,
 ) -> dict[str, pd.DataFrame] | None:
     """Return the tables that are kept up to date, if no event makes them different from then."""
-    import pandas as pd
-
     found = transaction.execute(
         "select position from eslab.checkpoints where projection = ? and fingerprint = ?",
         [projection.name, projection.fingerprint()],
@@ -165,21 +161,37 @@ def _held(
     )
     if different:
         return None
-    frames = {}
-    for table, names in columns.items():
-        listed = ", ".join(map(quoted, names))
-        rows = transaction.execute(f"select {listed} from rm.{table} order by all")
-        frames[table] = pd.DataFrame(rows, columns=list(names))
-    return frames
+    return {
+        name: _frame(
+            transaction.execute(
+                f"select {_listed(shape.columns)} from rm.{quoted(name)} "
+                f"order by {_listed(shape.key)}"
+            ),
+            shape,
+        )
+        for name, shape in shapes.items()
+    }
 
 
 def _queried(
     store: ProjectionStore, projection: SqlProjection, registry: EventRegistry, window: Window
 ) -> pd.DataFrame:
     plan = projection.plan(store, registry)
-    require_fitting(store, window, plan.types, where=f"projection {projection.name!r}")
-    key = ", ".join(map(quoted, plan.table.key))
-    return store.sql(f"{plan.result(window)} order by {key}").df()
+    seen = fitting(store, window, plan.types, where=f"projection {projection.name!r}")
+    with store.transaction() as transaction:
+        rows = transaction.execute(f"{plan.result(seen)} order by {_listed(plan.table.key)}")
+    return _frame(rows, plan.table)
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(map(quoted, columns))
+
+
+def _frame(rows: Sequence[tuple[Any, ...]], shape: Table) -> pd.DataFrame:
+    """Return rows as a frame, of the values that they have where they are folded in Python."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(shape.columns))
 
 
 class Past:

@@ -13,7 +13,7 @@ from eslab.schema.naming import literal, quoted, table_name, texts
 from eslab.schema.shapes import event_shape
 from eslab.store.port import ReadModels
 
-__all__ = ["Window", "empty_table", "over_empty", "require_fitting"]
+__all__ = ["Window", "empty_table", "fitting", "over_empty"]
 
 _EVENTS_COLUMNS = {
     "position": "bigint",
@@ -105,15 +105,19 @@ class Window:
         return f"select * from ev.{quoted(table)} where {self.wanted()}"
 
 
-def require_fitting(store: ReadModels, window: Window, types: Sequence[str], *, where: str) -> None:
+def fitting(store: ReadModels, window: Window, types: Sequence[str], *, where: str) -> Window:
     """Bring the tables of event types up to the head; check that a window's events are rows there.
+
+    Returns:
+        The part of the window up to that head: what others append meanwhile is not checked.
 
     Raises:
         ProjectionError: one is not, because it does not fit its class.
     """
-    store.refresh(types)
+    head = store.refresh(types)
+    window = replace(window, until=head if window.until is None else min(window.until, head))
     if not types:
-        return
+        return window
     with store.transaction() as transaction:
         found = transaction.execute(
             f"select position, concat_ws(': ', \"column\", reason) {window.misfits(types)} "
@@ -125,6 +129,7 @@ def require_fitting(store: ReadModels, window: Window, types: Sequence[str], *, 
             f"{where}: the event at position {position} does not fit its class: {reason}; mend the "
             f"class, or ask for what was before that event"
         )
+    return window
 
 
 def over_empty(query: str, tables: Iterable[str], classes: Iterable[type[Event]]) -> str:

@@ -21,6 +21,7 @@ from eslab.clock import VIRTUAL_START, as_utc
 from eslab.errors import InputError
 from eslab.projections import Cost
 from eslab.projections.lag import ROWS
+from eslab.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "Outage", "QueueRun", "arrivals", "run_queue"]
 
 Arrival = Literal["poisson", "constant"]
+
+MOST_SECONDS: Final = 1e10
+"""How long a run is, at most: three hundred years, for its moments are times of the calendar."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -205,8 +209,10 @@ def arrivals(count: int, *, rate: float, arrival: Arrival = "poisson", seed: int
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise InputError(f"there is at least one event, not {count!r}")
-    if not 0 < rate < float("inf"):
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
         raise InputError(f"an append rate is a number of events a second, above 0, not {rate!r}")
+    if count / rate > MOST_SECONDS:
+        raise InputError(f"{counted(count, 'event')}, {rate!r} a second, take too long to be timed")
     if arrival == "constant":
         return [round(number * 1e6 / rate) for number in range(1, count + 1)]
     if arrival != "poisson":

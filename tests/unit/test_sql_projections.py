@@ -242,6 +242,31 @@ def test_it_stops_at_an_event_that_does_not_fit_its_class_and_not_before() -> No
         ("select customer, sum(amount) as total from paid where customer = $1 group by 1",
          "parameter"),
         ("select customer, sum(nothing) as total from paid group by 1", "cannot be run.*nothing"),
+        ("select max(customer) as customer, sum(amount) as total from paid group by all",
+         "key is an aggregate"),
+        (("select customer, sum(amount) as total from (select 'Ann' as customer, "
+         "geomean(amount)::int as amount from paid) group by 1"), "groups what was grouped"),
+        (("select customer, sum(amount) as total from paid join (values (1)) v(x) on amount >= "
+         "(select max(amount) from paid) group by 1"), "subquery"),
+        (("select customer, sum(x) as total from paid, (values ((select max(amount) from paid))) "
+         "v(x) group by 1"), "subquery"),
+        (("select customer, sum(x) as total from paid, range((select count(*) from paid)) v(x) "
+         "group by 1"), "subquery"),
+        (("with a as (from paid), b as (from a) select p.customer, sum(amount) as total from paid "
+         "p join (with a as (values ('Ann')) select customer from b) using (customer) group by 1"),
+         "have one name"),
+        ("select customer collate nocase as customer, sum(amount) as total from paid group by 1",
+         "collation"),
+        ("select customer, sum(columns('amount')) as total from paid group by 1", r"selects \*"),
+        ("select [customer] as customer, sum(amount) as total from paid group by 1",
+         r"VARCHAR\[\], and that cannot be in the key"),
+        (("select customer, sum(epoch(age(occurred_at::timestamp))::int) as total from paid "
+          "group by 1"), "age of one time"),
+        (("select customer, sum(date_part('year', ago(interval 1 day))) as total from paid "
+         "group by 1"), "uses ago"),
+        ("select customer, amount as total from paid limit 3", "limit without order by"),
+        (("select customer, sum(n) as total from (select customer, row_number() over () as n "
+         "from paid) group by 1"), r"row_number\(\) takes rows in no order"),
         ("delete from paid", "one SELECT"),
         ("select 1; select 2", "several statements"),
         ("selekt", "parse|SELECT"),
@@ -253,6 +278,64 @@ def test_a_query_that_would_give_other_rows_batch_by_batch_is_refused(
     refused = type("Refused", (Everything,), {"query": query, "merge": {"total": "sum"}})
     with Lab(seed=7) as lab, pytest.raises(ProjectionError, match=f"(?s)Refused: .*({words})"):
         lab.project(refused())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "(select customer, amount, -position as position from paid)",
+        "(select customer, amount, amount as position from paid)",
+        "(select customer, amount, unnest({'position': amount}) from paid)",
+        "(select * replace (amount as position) from paid)",
+        "(select customer, amount, version from paid) t(customer, amount, position)",
+        """(select customer, amount, position from paid
+            union all select customer, position, amount from refunded)""",
+        "(select p.customer, v.* from paid p, (values (3, 1)) v(amount, position))",
+    ],
+)
+def test_what_is_only_called_position_does_not_say_which_event_is_the_last(source: str) -> None:
+    query = f"select customer, arg_max(amount, position) as total from {source} group by customer"
+    odd = type("Odd", (Everything,), {"query": query, "merge": {"total": "last"}})
+    with Lab(seed=7) as lab, pytest.raises(ProjectionError, match="order it by position"):
+        lab.project(odd())
+
+
+def test_a_part_of_a_column_that_is_called_position_is_not_that_of_the_event() -> None:
+    query = """select customer, arg_max(amount, item.position) as total
+               from (select customer, amount, position, {'position': amount} as item from paid)
+               group by customer"""
+    odd = type("Odd", (Everything,), {"query": query, "merge": {"total": "last"}})
+    with Lab(seed=7) as lab, pytest.raises(ProjectionError, match="order it by position"):
+        lab.project(odd())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select customer, arg_max(amount, p.POSITION) as total from paid p group by 1",
+        "select customer, arg_max(amount, position) as total from (from paid) group by 1",
+        """with taken as (select position, customer, amount from paid union all by name
+                          select customer, -amount as amount, position from refunded)
+           select customer, arg_max(amount, taken.position) as total from taken group by all""",
+        """select customer, arg_max(amount, position) as total
+           from (select p.*, word from paid p, unnest(['a', 'b']) w(word)) where word = 'a'
+           group by customer""",
+        """select customer, arg_max(amount, position) as total
+           from paid semi join (values ('Ann')) v(customer) using (customer) group by all""",
+        """select upper(customer) as customer, arg_max(nullif(amount, 1), position) as total
+           from paid anti join (values ('Bob')) v(customer) using (customer) group by all""",
+    ],
+)
+def test_what_takes_events_one_by_one_in_another_way_of_writing_is_merged(query: str) -> None:
+    changes = {"query": query, "merge": {"total": "last"}, "batch": 2}
+    merged = type("Merged", (Everything,), changes)()
+    whole = type("Whole", (Everything,), {**changes, "merge": "recompute"})()
+    with Lab(seed=7) as lab:
+        for number, name in enumerate(("Ann", "Bob", "Ann", "Cid", "Ann", "Ann")):
+            lab.append("order-1", [Paid(customer=name, amount=5 - number)])
+            lab.append("order-2", [Refunded(customer=name, amount=number)])
+        assert lab.compare(merged, whole, batch=1, progress=False)
+        assert len(lab.as_of(position=12, read_model=merged).df) > 0
 
 
 @pytest.mark.parametrize(
@@ -341,6 +424,43 @@ def test_another_query_or_rule_or_class_makes_the_read_model_anew(filled: Lab) -
     filled.project(changed())
     filled.run()
     assert filled.sql("select sum(total) from everything").scalar() == 14
+
+
+@pytest.mark.parametrize("merge", ["recompute", {"total": "sum"}])
+def test_its_name_may_be_a_word_of_sql(filled: Lab, merge: Any) -> None:
+    query = "select customer, sum(amount) as total from paid group by customer"
+    order = type("Order", (Everything,), {"query": query, "merge": merge})()
+    filled.project(order)
+    filled.run()
+    filled.append("order-1", [Paid(customer="Ann", amount=4)])
+    filled.run()
+    filled.rebuild("order", progress=False)
+    assert held(filled, '"order"') == [("", 2), ("Ann", 5)]
+    assert filled.as_of(position=3, read_model="order").source == "table"
+
+
+def test_rows_that_a_query_makes_of_no_event_are_there_before_the_first(filled: Lab) -> None:
+    class Whole(SqlProjection):
+        key = "name"
+        query = "select 'all' as name, count(*) as entries from refunded"
+        events = (Refunded,)
+
+    filled.project(Whole())
+    filled.run()
+    assert held(filled, "whole") == [("all", 0)]
+    filled.append("order-1", [Refunded(customer="Ann", amount=4)])
+    filled.run()
+    assert held(filled, "whole") == [("all", 1)]
+    assert filled.as_of(position=2, read_model="whole").df.values.tolist() == [["all", 0]]
+    filled.reset("whole", to=2, progress=False)
+    assert held(filled, "whole") == [("all", 0)]
+
+
+def test_rows_of_no_event_that_cannot_be_stored_are_refused(filled: Lab) -> None:
+    query = "select max(customer) as customer, count(*) as entries from paid"
+    odd = type("Odd", (Recomputed,), {"query": query})()
+    with pytest.raises(ProjectionError, match="Odd: what its query makes of no event"):
+        filled.project(odd)
 
 
 def test_its_table_cannot_have_the_name_of_an_event_type(filled: Lab) -> None:
