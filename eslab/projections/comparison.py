@@ -7,6 +7,7 @@ the batch after which they differ the place is found by halving it, each time fr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "compare"]
 
 BATCH: Final = 50_000
+_NUMBER: Final = re.compile(
+    r"(\w*int|u?integer|decimal\(.*\)|double|float|bignum)( not null)?", re.IGNORECASE
+)
+
 SHOWN: Final = 1_000
 """Rows that differ, at most, in `Comparison.differences`."""
 
@@ -40,8 +45,9 @@ class Comparison:
         left: the name of the one.
         right: the name of the other.
         until: the last position that was compared.
-        position: the first one after which the rows differ; None if they never do.
-        event: the event there.
+        position: the first one after which the rows differ, 0 if they do before the first event;
+            None if they never do.
+        event: the event there; None if there is none.
         differences: a row for each value that differs then: table, key, column, what is left,
             what is right, and which of them has such a row (``both``, ``left``, ``right``).
     """
@@ -65,10 +71,11 @@ class Comparison:
         names = f"{self.left} and {self.right}"
         if self.position is None:
             return f"<Comparison {names}: equal up to position {self.until:,}>"
-        head = (
-            f"<Comparison {names}: equal up to position {self.position - 1:,}; they differ from "
-            f"{self.event!r} on, in {counted(len(self.differences), 'value')}>"
-        )
+        since = "they differ from the beginning on"
+        if self.event is not None:
+            equal = f"equal up to position {self.position - 1:,}"
+            since = f"{equal}; they differ from {self.event!r} on"
+        head = f"<Comparison {names}: {since}, in {counted(len(self.differences), 'value')}>"
         return f"{head}\n{self.differences.head(10).to_string(index=False)}"
 
     def _repr_html_(self) -> str:
@@ -112,6 +119,8 @@ def compare(
             raise InputError(f"compare() takes projections, such as Orders(): {each!r:.200}")
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise InputError(f"batch is a number of positions from 1, not {batch!r}")
+    if until is not None and (isinstance(until, bool) or not isinstance(until, int) or until < 0):
+        raise InputError(f"until is a position, a whole number from 0, not {until!r}")
     sides = _Side(left, store, registry, "left"), _Side(right, store, registry, "right")
     pairs = _pairs(*sides)
     last = store.head() if until is None else min(until, store.head())
@@ -126,7 +135,7 @@ def compare(
             rows = [row for pair in pairs for row in pair.differences(transaction)]
         raise _RolledBack
     event = None
-    if position is not None:
+    if position:
         (event,) = store.read_all(after=position - 1, until=position)
     return Comparison(left.name, right.name, last, position, event, _frame(rows))
 
@@ -262,6 +271,8 @@ class _Search:
             batch: positions between two comparisons.
             report: is told how many positions were compared.
         """
+        if self._differ():
+            return 0
         for after in range(0, last, batch):
             until = min(after + batch, last)
             self._fold(after, until)
@@ -323,6 +334,12 @@ def _pairs(left: _Side, right: _Side) -> list[_Pair]:
                 f"{name} and {other} can be compared when they have the same columns; only one of "
                 f"them has {', '.join(odd)}"
             )
+        for column, kind in one.columns.items():
+            if _is_number(kind) != _is_number(two.columns[column]):
+                raise InputError(
+                    f"{name} and {other} can be compared when their columns are of one kind; "
+                    f"{column!r} is a {kind} and a {two.columns[column]}"
+                )
         if set(one.key) != set(two.key):
             raise InputError(
                 f"{name} and {other} can be compared when they have the same key; found "
@@ -332,6 +349,11 @@ def _pairs(left: _Side, right: _Side) -> list[_Pair]:
         _Pair(name, left.shapes[name], left.names[name], right.names[other])
         for name, other in tables.items()
     ]
+
+
+def _is_number(kind: str) -> bool:
+    """Say whether a type is one of numbers: SQL takes ``'5'`` for 5, and cannot so take ``'a'``."""
+    return _NUMBER.fullmatch(kind) is not None
 
 
 def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:

@@ -124,6 +124,21 @@ def test_a_row_that_only_one_of_them_has_is_a_difference(lab: Lab) -> None:
     assert "equal up to position 2; they differ from <Paid order-1 v3 @3> on" in repr(found)
 
 
+def test_rows_may_differ_before_the_first_event(lab: Lab) -> None:
+    class Always(InSql):
+        query = "select 'all' as customer, count(*)::bigint as total from paid"
+        merge: ClassVar = "recompute"
+
+    class Grouped(Always):
+        query = f"{Always.query} having count(*) > 0"
+
+    pay(lab, *"ab")
+    found = lab.compare(Always(), Grouped(), progress=False)
+    assert (found.position, found.event) == (0, None)
+    assert found.differences.values.tolist() == [["always", "all", "total", 0, None, "left"]]
+    assert "they differ from the beginning on, in 1 value" in repr(found)
+
+
 def test_nothing_of_the_read_models_that_are_kept_up_to_date_is_touched(lab: Lab) -> None:
     lab.project(InPython(), InSql())
     pay(lab, *"abc")
@@ -147,11 +162,20 @@ def test_what_has_other_columns_or_keys_cannot_be_compared(lab: Lab) -> None:
         query = "select max(customer) as customer, amount as total from paid group by amount"
         merge: ClassVar = {"customer": "max"}
 
+    class AsText(InSql):
+        query = "select customer, max(amount::varchar) as total from paid group by customer"
+        merge: ClassVar = {"total": "max"}
+
     with pytest.raises(InputError, match="only one of them has payments, total"):
         lab.compare(InPython(), Counted(), progress=False)
     with pytest.raises(InputError, match="same key; found customer and total"):
         lab.compare(InPython(), ByTotal(), progress=False)
+    with pytest.raises(InputError, match="'total' is a BIGINT and a VARCHAR"):
+        lab.compare(InSql(), AsText(), progress=False)
     with pytest.raises(InputError, match="takes projections"):
         lab.compare(InPython(), "in_sql", progress=False)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="batch is a number"):
         lab.compare(InPython(), InSql(), batch=0, progress=False)
+    for until in (-1, True, "3"):
+        with pytest.raises(InputError, match="until is a position"):
+            lab.compare(InPython(), InSql(), until=until, progress=False)  # type: ignore[arg-type]
