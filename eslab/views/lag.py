@@ -224,7 +224,8 @@ def _subtitle(history: pd.DataFrame, measured: dict[str, ProjectionLag]) -> str:
     if not measured and history.empty:
         return "no projections"
     if history.empty:
-        return "the log is empty"
+        empty = not any(lag.head for lag in measured.values())
+        return "the log is empty" if empty else "the log holds nothing of this time"
     said: Any = "; ".join(f"{name}: {said_of(lag)}" for name, lag in measured.items())
     return plain(said)
 

@@ -41,7 +41,9 @@ def lag_picture(
     if history.empty:
         svg = Svg(WIDTH, 64, title="Projection lag", desc=desc)
         svg.text(0, 20, "Projection lag", size=15, bold=True)
-        svg.text(0, 44, "The log is empty." if now else "There are no projections.")
+        held = any(lag.head for lag in now)
+        empty = "The log holds nothing of this time." if held else "The log is empty."
+        svg.text(0, 44, empty if now else "There are no projections.")
         return str(svg)
     lines = lag_lines(history, [lag.projection for lag in now], limit=POINTS)
     top = TOP + LEGEND_ROW * (len(now) + bool(lines.head)) + 24

@@ -265,3 +265,14 @@ def test_history_over_any_span_of_a_log_with_heartbeats_resets_and_rebuilds(
             for _, time, *numbers, seconds in frame.itertuples(index=False)
         ]
         assert found == planted_history(planted, first, end)
+
+
+def test_a_span_in_which_there_is_nothing_is_not_told_as_an_empty_log() -> None:
+    with Lab(seed=7) as lab:
+        lab.project(Counts())
+        lab.append("x-1", [Wanted()])
+        start = lab.clock.now()
+        nothing = lab.lag(since=start, until=start - timedelta(days=1))
+        assert nothing.df.empty
+        assert nothing.figure().layout.title.subtitle.text == "the log holds nothing of this time"
+        assert "The log holds nothing of this time." in nothing.svg()

@@ -882,6 +882,22 @@ def test_how_projections_are_is_shown() -> None:
         assert [(name, int(events)) for name, events, _ in rates] == [("slow", 3)]
 
 
+def test_a_rate_is_that_of_the_batches_that_came_last_also_after_a_reset() -> None:
+    class Steady(Totals):
+        batch = 1
+        cost = Cost(batch=timedelta(milliseconds=100), event=timedelta(0))
+
+    with Lab(seed=7) as lab:
+        lab.project(Steady())
+        lab.append("counter-1", [Counted(key="a")] * 50)
+        lab.run()
+        assert lab.projections.df["rate"].tolist() == [10]
+        lab.reset("steady", to=0, progress=False)
+        Steady.cost = Cost(batch=timedelta(milliseconds=10), event=timedelta(0))
+        lab.advance("250 ms")  # so that it is back at an early position
+        assert lab.projections.df["rate"].tolist() == [100]
+
+
 # In memory.
 
 

@@ -179,6 +179,8 @@ def test_what_cannot_be_is_refused() -> None:
         (lambda: arrivals(0, rate=1), "at least one event"),
         (lambda: arrivals(1, rate=0), "above 0"),
         (lambda: arrivals(1, rate=math.nan), "above 0"),
+        (lambda: arrivals(1, rate="5"), "above 0"),  # type: ignore[arg-type]
+        (lambda: arrivals(1, rate=1e-11), "too long to be timed"),
         (lambda: arrivals(1, rate=1, arrival="bursts"), "'poisson' or 'constant'"),  # type: ignore[arg-type]
         (lambda: run_queue([], cost=cost, batch=1), "at least one event"),
         (lambda: run_queue([0], cost=cost, batch=0), "a number from 1"),
