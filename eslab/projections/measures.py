@@ -131,7 +131,8 @@ def measure_lag(
     """
     if window <= timedelta(0):
         raise InputError(f"a window is longer than 0, not {window}")
-    parameters = {**wanted_parameters(projection), "at": at, "start": at - window}
+    start = at - min(window, at - _EPOCH)  # it may reach before all that was ever recorded
+    parameters = {**wanted_parameters(projection), "at": at, "start": start}
     result = store.sql(_CUT_SQL.format(wanted=wanted_sql(projection), rebuild=REBUILD), parameters)
     (row,) = result.fetchall()
     checkpoint, head, found, rebuilding, highest, rows, applied, spent, appended, latency = row

@@ -299,6 +299,8 @@ def test_a_window_is_longer_than_nothing() -> None:
         planted = Planted(lab)
         with pytest.raises(InputError, match="longer than 0"):
             measure_lag(lab.store, planted.projection, at=planted.now, window=timedelta(0))
+        ever = measure_lag(lab.store, planted.projection, at=planted.now, window=timedelta.max)
+        assert ever.verdict.name == "OK"
 
 
 def test_the_window_is_where_a_verdict_looks() -> None:
