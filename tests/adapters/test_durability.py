@@ -322,6 +322,28 @@ store.append("b-1", [event(5)], expected_version=1)
         assert store.append("b-1", [event(6)], expected_version=2).position == 11
 
 
+def test_whoever_only_reads_has_the_journal_rotated_by_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.store.duckdb.journal.ROTATE_EVENTS", 15)
+    rotated = threading.Event()
+    real = DuckDBStore._rotate
+
+    def rotate(store: DuckDBStore, journal: Any) -> None:
+        assert threading.current_thread().name == "eslab-flusher"
+        real(store, journal)
+        rotated.set()
+
+    monkeypatch.setattr(DuckDBStore, "_rotate", rotate)
+    with opened(path) as store:
+        for number in range(100):
+            store.append("a-1", [NewEvent("Counted", {"n": number})])
+            assert store.sql("select count(*) from events").scalar() == number + 1
+        assert rotated.wait(30)
+        assert len(segments_of(path)) <= 2
+        assert store.verify().ok
+
+
 def test_recovery_itself_may_be_killed(path: Path) -> None:
     crash(path, 'store.append("a-1", [event(1), event(2)])')
     for place in ("Database.write", "Database.mark", "recovery.remove"):

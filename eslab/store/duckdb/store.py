@@ -489,6 +489,15 @@ class DuckDBStore(StoreAdapter):
             self._flush(leading=False)
             self.snapshots.write(self._hot)
 
+    def _flush_to_read(self) -> None:
+        """Move all events to the database; whoever reads does not wait for a new journal."""
+        with self._flushing:
+            self._require_open()
+            self._flush(leading=False)
+            self.snapshots.write(self._hot)
+            if self._journal is not None and self._journal.worn:
+                self._flusher.notice(urgent=True)
+
     def _rotate(self, journal: Journal) -> None:
         try:
             journal.prepare()
@@ -638,7 +647,7 @@ class DuckDBStore(StoreAdapter):
         def begin(cursor: duckdb.DuckDBPyConnection) -> None:
             # Together, so that the query sees the typed tables and the log of one moment.
             with self._flushing:
-                self.flush()
+                self._flush_to_read()
                 with driver_errors("the tables of the event types cannot be brought up to date"):
                     self._typed.prepare(cursor, query, until=self._hot.flushed)
                 self._database.snapshot(cursor)
@@ -650,7 +659,7 @@ class DuckDBStore(StoreAdapter):
         self._require_open()
         failure = "the tables of the event types cannot be brought up to date"
         with self._flushing:
-            self.flush()
+            self._flush_to_read()
             with self._database.cursor() as cursor, driver_errors(failure):
                 self._typed.refresh(cursor, map(table_name, types), until=self._hot.flushed)
             return self._hot.flushed
@@ -665,7 +674,7 @@ class DuckDBStore(StoreAdapter):
 
         It sees the log up to the head of now.
         """
-        self.flush()
+        self._flush_to_read()
         with self._database.transaction() as transaction:
             yield transaction
 
