@@ -128,14 +128,13 @@ class Rows(Generic[R]):
             self._held[values] = None
 
     def _get(self, values: Key) -> R | None:
-        self._touched[values] = None
-        try:
-            return self._held[values]
-        except KeyError:
+        if values not in self._held:
             self._require_types(values)
             if not self._whole:
                 self.load([values])
-            return self._held.setdefault(values, None)
+            self._held.setdefault(values, None)
+        self._touched[values] = None
+        return self._held[values]
 
     def _require_types(self, values: Key) -> None:
         for name, value in zip(self._row.key_fields, values, strict=True):
@@ -144,6 +143,11 @@ class Rows(Generic[R]):
                 raise ProjectionError(
                     f"{name} of {self._row.__qualname__} is of type {kind.__name__}, and is asked "
                     f"for as {value!r:.200}: give the key in the types of its columns"
+                )
+            if value != value:  # noqa: PLR0124 - NaN: it would make a row anew each time
+                raise ProjectionError(
+                    f"{name} of {self._row.__qualname__} is asked for as {value!r}, which does not "
+                    f"even equal itself: that can be no key"
                 )
 
     def _key(self, key: dict[str, Any]) -> Key:
@@ -196,7 +200,11 @@ class Rows(Generic[R]):
             self._whole = True
 
     def load(self, keys: Sequence[Key]) -> None:
-        """Read the rows of some keys that are not held."""
+        """Read the rows of some keys that are not held.
+
+        Raises:
+            InputError: one does not fit its column.
+        """
         if not keys:
             return
         self._hold(self._of_keys(self._select(), keys))
