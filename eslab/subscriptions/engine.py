@@ -48,6 +48,10 @@ class Engine:
         """Whether there are threads."""
         return self._threads is not None
 
+    def serves(self, worker: BackgroundWorker) -> bool:
+        """Say whether a worker's work is done: it was not ended by what it raised."""
+        return self._threads is None or self._threads.serve(worker.name)
+
     def notice(self) -> None:
         """Take note, on any thread, that there may be work."""
         self._runner.notice()
