@@ -240,14 +240,14 @@ class Lab:
         """Leave the store to a newer lab, whatever became of what this one did."""
         self.superseded = True
         self._stop_listening()
-        for runner in self._projections.values():
-            runner.retire()
         try:
             self.stop()
         except EslabError:
             _log.warning(
                 "the lab on %s that was superseded ended so", self.store.path, exc_info=True
             )
+        for runner in self._projections.values():
+            runner.retire()
 
     # The write side.
 

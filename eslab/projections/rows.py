@@ -128,13 +128,15 @@ class Rows(Generic[R]):
             self._held[values] = None
 
     def _get(self, values: Key) -> R | None:
-        if values not in self._held:
+        try:
+            row = self._held[values]
+        except KeyError:
             self._require_types(values)
             if not self._whole:
                 self.load([values])
-            self._held.setdefault(values, None)
-        self._touched[values] = None
-        return self._held[values]
+            row = self._held.setdefault(values, None)
+        self._touched[values] = None  # only a key that can be one
+        return row
 
     def _require_types(self, values: Key) -> None:
         for name, value in zip(self._row.key_fields, values, strict=True):

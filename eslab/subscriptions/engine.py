@@ -49,8 +49,8 @@ class Engine:
         return self._threads is not None
 
     def serves(self, worker: BackgroundWorker) -> bool:
-        """Say whether a worker's work is done: it was not ended by what it raised."""
-        return self._threads is None or self._threads.serve(worker.name)
+        """Say whether somebody does the work of a worker: its thread did not crash."""
+        return self._threads is None or self._threads.serves(worker.name)
 
     def notice(self) -> None:
         """Take note, on any thread, that there may be work."""

@@ -69,7 +69,7 @@ class WorkerThreads:
         for thread in tuple(self._threads.values()):
             thread.wake()
 
-    def serve(self, name: str) -> bool:
+    def serves(self, name: str) -> bool:
         """Say whether a worker has a thread that has not ended."""
         thread = self._threads.get(name)
         return thread is not None and thread.is_alive()
