@@ -283,7 +283,7 @@ class EventFailedError(ProjectionError):
     def __init__(self, projection: str, position: int, shown: str, error: Exception) -> None:
         self.projection = projection
         self.position = position
-        self.reason = f"{type(error).__name__}: {error}"
+        self.reason = f"{type(error).__name__}: {_text(error)}"
         super().__init__(
             f"projection {projection!r} stopped at {shown}: {self.reason}; its read model holds "
             f"what was before that event. Mend what failed, and define and project it again"
@@ -292,3 +292,14 @@ class EventFailedError(ProjectionError):
 
 class SagaError(EslabError):
     """A saga is defined or used wrongly."""
+
+
+def _text(error: Exception) -> str:
+    """Return what an error says: its class is somebody's, and may not even say that.
+
+    A text that is no UTF-8 could not be stored beside the event.
+    """
+    try:
+        return str(error).encode(errors="backslashreplace").decode()
+    except Exception as worse:
+        return f"(it cannot say what: {type(worse).__name__})"

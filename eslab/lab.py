@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import logging
 import threading
 import time
 import uuid
@@ -120,6 +121,8 @@ __all__ = ["Lab"]
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=Sourced)
 
+_log = logging.getLogger("eslab.lab")
+
 _labs: weakref.WeakValueDictionary[str, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
 
@@ -227,10 +230,21 @@ class Lab:
             older = _labs.get(self.store.path)
             _labs[self.store.path] = self
         if older is not None and older.store is self.store:
-            older.superseded = True
-            older._stop_listening()  # noqa: SLF001 - another one of this class
-            older.stop()
+            older._make_way()  # noqa: SLF001 - another one of this class
             self.store.clock = self.clock
+
+    def _make_way(self) -> None:
+        """Leave the store to a newer lab, whatever became of what this one did."""
+        self.superseded = True
+        self._stop_listening()
+        try:
+            self.stop()
+        except EslabError:
+            _log.warning(
+                "the lab on %s that was superseded ended so", self.store.path, exc_info=True
+            )
+        for runner in self._projections.values():
+            runner.retire()
 
     # The write side.
 
@@ -439,10 +453,16 @@ class Lab:
         runners = [self._projection(name) for name in projections or self._projections]
 
         def enough() -> bool:
-            return not any(each.active and each.position < token.position for each in runners)
+            # Of a copy, the log may end before the token does: nobody comes further.
+            last = min(token.position, self.store.head())
+            return not any(
+                each.active and each.position < last and self._engine.serves(each)
+                for each in runners
+            )
 
-        if not enough():
+        if any(each.position < token.position for each in runners):
             self._require_current()
+        if not enough():
             self._engine.run_until(enough, limit)
         return Readiness.of(runners, token.position)
 
@@ -509,29 +529,25 @@ class Lab:
         One of the same name takes the place of the earlier one; it goes on from its checkpoint,
         or is rebuilt if its rows or its handlers are others.
         """
+        self._require_current()
         for projection in projections:
             if not isinstance(projection, AnyProjection):
                 raise InputError(f"project() takes projections, such as Orders(): {projection!r}")
-            with self._retired(projection.name):
-                runner = ProjectionRunner(
-                    self.store, projection, self.registry, observers=self._observers
-                )
-                self._projections[projection.name] = runner
-                self._engine.add(runner)
+            earlier = self._projections.get(projection.name)
+            # One that is stuck in a handler is not waited for: what it does is rolled back.
+            held = earlier is not None and earlier.lock.acquire(timeout=1)
+            try:
+                self._start_projecting(projection)
+                if earlier is not None:
+                    earlier.retire()
+            finally:
+                if earlier is not None and held:
+                    earlier.lock.release()
 
-    @contextmanager
-    def _retired(self, projection: str) -> Iterator[None]:
-        """Keep the earlier projection of a name from working, while another takes its place."""
-        earlier = self._projections.get(projection)
-        # One that is stuck in a handler is not waited for: what it does is rolled back.
-        held = earlier is not None and earlier.lock.acquire(timeout=1)
-        try:
-            yield
-            if earlier is not None:
-                earlier.paused = True
-        finally:
-            if earlier is not None and held:
-                earlier.lock.release()
+    def _start_projecting(self, projection: AnyProjection) -> None:
+        runner = ProjectionRunner(self.store, projection, self.registry, observers=self._observers)
+        self._projections[projection.name] = runner
+        self._engine.add(runner)
 
     def fold(
         self,
@@ -748,9 +764,22 @@ class Lab:
 
         Returns:
             A function that ends it.
+
+        Raises:
+            InputError: it is no function.
         """
-        self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
+        if not callable(observer):
+            raise InputError(f"observe() takes a function of a report, not {observer!r:.200}")
+
+        def tell(report: BatchReport) -> None:
+            observer(report)
+
+        def end() -> None:
+            with suppress(ValueError):  # it was ended before
+                self._observers.remove(tell)
+
+        self._observers.append(tell)
+        return end
 
     def typed_events(
         self,
@@ -862,7 +891,7 @@ class Lab:
             by: a duration, or text such as ``"5 min"``.
 
         Raises:
-            ClockError: the lab runs on the machine's clock.
+            ClockError: the lab runs on the machine's clock, or that is no way forwards.
             EslabError: as `run`.
         """
         if not isinstance(self.clock, VirtualClock):
@@ -871,7 +900,13 @@ class Lab:
                 "make it with Lab(seed=...)"
             )
         self._require_current()
-        until = self.clock.now() + _duration(by)
+        duration = _duration(by)
+        if duration < timedelta(0):
+            raise ClockError(f"a clock does not go back: by {by!r} was asked for")
+        try:
+            until = self.clock.now() + duration
+        except OverflowError:
+            raise ClockError(f"there is no time {by!r} from {self.clock.now()}") from None
         try:
             self._engine.run(until)
         finally:
@@ -889,7 +924,7 @@ class Lab:
     def _projection(self, name: str) -> ProjectionRunner:
         try:
             return self._projections[name]
-        except KeyError:
+        except (KeyError, TypeError):  # such as a list of names
             known = ", ".join(self._projections) or "none"
             raise InputError(f"there is no projection {name!r} here (there are: {known})") from None
 

@@ -25,6 +25,10 @@ class Checkpoint:
 
     It is moved by compare-and-set: of two that apply the same batch one fails, as a whole.
 
+    Each table says whose it is, as a comment in the database: what an earlier definition of the
+    projection made is found by that, and another projection that makes a table of the same name
+    takes it away, so that nobody goes on with rows of another one.
+
     Attributes:
         name: of the read model.
         fingerprint: of what makes its rows.
@@ -48,9 +52,11 @@ class Checkpoint:
         )
         if held == [(self.fingerprint,)]:
             return False
+        self._take_away(transaction)
         self.drop(transaction)
         for name, table in self.tables.items():
             transaction.execute(shapes[name].definition(table))
+            self._claim(transaction, table)
         transaction.execute(
             "insert into eslab.checkpoints values (?, 0, ?)", [self.name, self.fingerprint]
         )
@@ -58,11 +64,27 @@ class Checkpoint:
 
     def drop(self, transaction: Transaction) -> None:
         """Remove the read model, and what is known of it."""
-        for table in self.tables.values():
+        owned = transaction.execute(
+            "select table_name from duckdb_tables() where schema_name = 'rm' and comment = ? "
+            "order by table_name",
+            [self.name],
+        )
+        for table in [*self.tables.values(), *[f'rm."{name}"' for (name,) in owned]]:
             transaction.execute(f"drop table if exists {table}")
         for known in ("checkpoints", "checkpoint_log"):
             transaction.execute(f"delete from eslab.{known} where projection = ?", [self.name])
         transaction.execute("delete from eslab.dead_letters where consumer = ?", [self.name])
+
+    def _take_away(self, transaction: Transaction) -> None:
+        for table in self.tables.values():
+            transaction.execute(
+                "delete from eslab.checkpoints where projection in (select comment from "
+                "duckdb_tables() where schema_name = 'rm' and table_name = ? and comment <> ?)",
+                [table.removeprefix("rm.").strip('"'), self.name],
+            )
+
+    def _claim(self, transaction: Transaction, table: str) -> None:
+        transaction.execute(f"comment on table {table} is '{self.name}'")
 
     def position(self, transaction: Transaction) -> int:
         """Return the last position that the read model holds.
@@ -125,6 +147,7 @@ class Checkpoint:
         for name, table in self.tables.items():
             transaction.execute(f"drop table {table}")
             transaction.execute(f"alter table {other.tables[name]} rename to {quoted(name)}")
+            self._claim(transaction, table)
         transaction.execute("delete from eslab.checkpoints where projection = ?", [other.name])
         self.log(transaction, BatchReport(self.name, origin, target, 0, at, at, "replay"))
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from eslab.errors import EslabError, EventFailedError, ProjectionError
+from eslab.errors import EslabError, EventFailedError, InputError, ProjectionError
 from eslab.events import Event, EventBatch
 from eslab.garbage import garbage_kept
 from eslab.projections.base import BatchFailedError
@@ -130,26 +130,32 @@ class RowsApplier:
         """Let the handlers change rows, and write those that changed.
 
         Raises:
-            EventFailedError: an event does not fit its class, or its handler failed, or left a row
-                that cannot be stored.
-            BatchFailedError: one of several events left such a row.
+            EventFailedError: an event does not fit its class, or its handler failed, or asked for a
+                row, or left one, that cannot be stored.
+            BatchFailedError: a handler did so for one of several events.
         """
         if not self._rows:
             named = self._projection.rows_of.items()
             self._rows = [Rows(row, self._tables[name]) for name, row in named]
         for rows in self._rows:
             rows.begin(transaction)
-        self._look_ahead(batch)
+        try:
+            self._look_ahead(batch)
+        except InputError as error:
+            raise self._failed(batch, error) from error
         for part in batch.parts:
             self._handling.handle(part, self._rows)
         try:
             for rows in self._rows:
                 rows.flush()
         except ProjectionError as error:
-            if len(batch) != 1:
-                raise BatchFailedError(str(error)) from error
-            (part,) = (part for part in batch.parts if part)
-            raise self._handling.failed(part, 0, error) from error
+            raise self._failed(batch, error) from error
+
+    def _failed(self, batch: Batch, error: EslabError) -> ProjectionError:
+        if len(batch) != 1:
+            return BatchFailedError(str(error))
+        (part,) = (part for part in batch.parts if part)
+        return self._handling.failed(part, 0, error)
 
     def forget(self) -> None:
         """Forget the rows that are held: they may be those of a batch that was rolled back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from eslab.clock import Scheduler
-from eslab.errors import InputError
+from eslab.errors import InputError, StoreClosedError, StoreError
 from eslab.projections.checkpoints import REBUILD, Checkpoint
 from eslab.projections.runner import Observer, ProjectionRunner
 from eslab.subscriptions import Batch, ErrorPolicy
@@ -29,7 +29,7 @@ class Rebuild(ProjectionRunner):
         observers: are told of every batch.
 
     Raises:
-        InputError: there is no such position.
+        InputError: there is no such position, or no such policy.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Rebuild(ProjectionRunner):
         on_error: ErrorPolicy | str = "stop",
         observers: Iterable[Observer] = (),
     ) -> None:
+        policy = ErrorPolicy.of(on_error)
         head = live.store.head()
         if until is not None and (
             isinstance(until, bool) or not isinstance(until, int) or not 0 <= until <= head
@@ -56,7 +57,7 @@ class Rebuild(ProjectionRunner):
         super().__init__(
             live.store, live.projection, live.registry, observers=observers, suffix=REBUILD
         )
-        self._policy = ErrorPolicy.of(on_error)
+        self._policy = policy
 
     @property
     def active(self) -> bool:
@@ -80,8 +81,17 @@ class Rebuild(ProjectionRunner):
         super().wake(scheduler)
 
     def _finish(self) -> None:
-        if not self.active or self.position < self._target:
+        if not self.active or self.due_in():
             return
+        try:
+            if self.position >= self._target:
+                self._take_its_place()
+        except StoreClosedError:
+            raise
+        except StoreError as error:
+            self._wait_out(error, self.store.clock.now())
+
+    def _take_its_place(self) -> None:
         live = self._live
         with live.lock:  # it does not move now
             if self._until is None:

@@ -134,14 +134,15 @@ class Rows(Generic[R]):
             self._held[values] = None
 
     def _get(self, values: Key) -> R | None:
-        self._touched[values] = None
         try:
-            return self._held[values]
+            row = self._held[values]
         except KeyError:
             self._require_types(values)
             if not self._whole:
                 self.load([values])
-            return self._held.setdefault(values, None)
+            row = self._held.setdefault(values, None)
+        self._touched[values] = None  # only a key that can be one
+        return row
 
     def _require_types(self, values: Key) -> None:
         for name, value in zip(self._fields, values, strict=True):
@@ -150,6 +151,11 @@ class Rows(Generic[R]):
                 raise ProjectionError(
                     f"{name} of {self._row.__qualname__} is of type {kind.__name__}, and is asked "
                     f"for as {value!r:.200}: give the key in the types of its columns"
+                )
+            if value != value:  # noqa: PLR0124 - NaN: it would make a row anew each time
+                raise ProjectionError(
+                    f"{name} of {self._row.__qualname__} is asked for as {value!r}, which does not "
+                    f"even equal itself: that can be no key"
                 )
 
     def _key(self, key: dict[str, Any]) -> Key:
@@ -199,7 +205,11 @@ class Rows(Generic[R]):
             self._whole = True
 
     def load(self, keys: Sequence[Key]) -> None:
-        """Read the rows of some keys that are not held."""
+        """Read the rows of some keys that are not held.
+
+        Raises:
+            InputError: one does not fit its column.
+        """
         if not keys:
             return
         self._hold(self._of_keys(self._select(), keys))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from eslab.clock import Scheduler
 from eslab.errors import (
+    EslabError,
     EventFailedError,
     InputError,
     ProjectionError,
@@ -70,6 +71,7 @@ class ProjectionRunner:
         self.name = checkpoint.name
         self.error: ProjectionError | None = None
         self.paused = False
+        self.retired = False
         self.lock = Turnstile()
         self._policy = ErrorPolicy.of(projection.on_error)
         self._observers = observers
@@ -77,7 +79,7 @@ class ProjectionRunner:
         self.letters = DeadLetters(
             store, self.name, redeliver=self._redeliver, owner=projection.name, lock=self.lock
         )
-        self._scheduled = False
+        self._appointment: object = None  # what is scheduled on a virtual clock
         self._position = 0
         self._sure = False  # not while a batch is applied, and after one that failed
         self._replayed = 0  # what was applied once, before a reset
@@ -114,7 +116,7 @@ class ProjectionRunner:
     @property
     def active(self) -> bool:
         """Whether it goes on by itself: it is not paused, blocked, or stopped by an error."""
-        return not self.paused and self.error is None and not self.blocked
+        return not (self.retired or self.paused) and self.error is None and not self.blocked
 
     @property
     def blocked(self) -> bool:
@@ -140,7 +142,7 @@ class ProjectionRunner:
 
     def forget(self) -> None:
         """Take note that nothing is scheduled any more."""
-        self._scheduled = False
+        self._appointment = None
 
     def step(self) -> bool:
         """Apply one batch, if there is one, and say whether there was.
@@ -151,36 +153,46 @@ class ProjectionRunner:
         with self.lock:
             if not self.active or self.due_in():
                 return False
-            batch = self._read()
+            now = self.store.clock.now()
+            batch = self._next(now)
             if batch is None:
                 return False
-            self._apply(batch, self.store.clock.now())
+            self._apply(batch, now)
             return True
 
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule the next batch on a virtual clock, where it takes the time that it costs."""
-        if self._scheduled or not self.active:
+        if self._appointment is not None or not self.active:
             return
-        self._scheduled = True
 
         def begin() -> None:
-            self._scheduled = False
-            with self.lock:
-                batch = self._read() if self.active else None
-            if batch is None:
-                return
             since = self.store.clock.now()
-            self._scheduled = True
-            scheduler.after(self.projection.cost.of(len(batch)), lambda: commit(batch, since))
+            with self.lock:
+                batch = self._next(since) if self.active else None
+            if batch is not None:
+                cost = self.projection.cost.of(len(batch))
+                self._schedule(scheduler, cost, lambda: commit(batch, since))
+            elif self.retrying:
+                self.wake(scheduler)
 
         def commit(batch: Batch, since: datetime) -> None:
-            self._scheduled = False
             with self.lock:
                 if self.active and self.position == batch.after:
                     self._apply(batch, since)
             self.wake(scheduler)
 
-        scheduler.after(timedelta(seconds=self.due_in() or 0), begin)
+        self._schedule(scheduler, timedelta(seconds=self.due_in() or 0), begin)
+
+    def _schedule(self, scheduler: Scheduler, delay: timedelta, work: Callable[[], None]) -> None:
+        """Schedule work, which is not done if something else is scheduled before, or forgotten."""
+        appointment = self._appointment = object()
+
+        def keep() -> None:
+            if self._appointment is appointment:
+                self._appointment = None
+                work()
+
+        scheduler.after(delay, keep)
 
     def note(self) -> float | None:
         """Note in the log of checkpoints, now and then, that it is there, though it does not move.
@@ -196,12 +208,32 @@ class ProjectionRunner:
             if not stands or self.paused:
                 return None
             if self._noted_at is None or now - self._noted_at >= HEARTBEAT:
-                at = self.position
-                with self.store.transaction() as transaction:
-                    beat = BatchReport(self.name, at, at, 0, now, now, "live")
-                    self._checkpoint.log(transaction, beat)
                 self._noted_at = now
+                self._beat(now)
             return (self._noted_at + HEARTBEAT - now).total_seconds()
+
+    def _beat(self, now: datetime) -> None:
+        try:
+            at = self.position
+            with self.store.transaction() as transaction:
+                beat = BatchReport(self.name, at, at, 0, now, now, "live")
+                self._checkpoint.log(transaction, beat)
+        except StoreClosedError:
+            raise
+        except StoreError:  # what it tries again may fail for the same reason
+            log.exception("%s cannot note that it is there", self.name)
+
+    def _next(self, since: datetime) -> Batch | None:
+        """Return the next batch; None also if it cannot be read, and that is tried again."""
+        try:
+            return self._read()
+        except StoreClosedError:
+            raise
+        except StoreError as error:
+            self._wait_out(error, since)
+        except ProjectionError as error:  # the read model is another one's, or is gone
+            self._stop(error)
+        return None
 
     def _read(self, until: int | None = None) -> Batch | None:
         """Return the next batch: of what was applied once, or of what was not, never of both."""
@@ -212,21 +244,26 @@ class ProjectionRunner:
 
     def _apply(self, batch: Batch, since: datetime) -> None:
         try:
+            self._attempt(batch, since)
+        except StoreClosedError:
+            raise
+        except StoreError as error:
+            self._wait_out(error, since, batch)
+
+    def _attempt(self, batch: Batch, since: datetime) -> None:
+        """Apply a batch; if one of its events fails, what is before it, or answer to that."""
+        try:
             self._commit(batch, since)
         except EventFailedError as error:
             before = self._read(until=error.position - 1)
             if before:
-                self._apply(before, since)
+                self._attempt(before, since)
             else:
                 self._answer(error, since)
         except BatchFailedError:
             before = self._read(until=(batch.after + batch.scanned) // 2)
             assert before is not None
-            self._apply(before, since)
-        except StoreClosedError:
-            raise
-        except StoreError as error:
-            self._wait_out(batch, error, since)
+            self._attempt(before, since)
 
     def _commit(self, batch: Batch, since: datetime, *parked: Parked) -> None:
         """Apply a batch, but for what is parked, with it or behind a letter, or was discarded."""
@@ -240,6 +277,8 @@ class ProjectionRunner:
             return
         with self.store.transaction() as transaction:
             self._applier.apply(transaction, kept)
+            if self.retired:  # since this batch was begun: it is for the one in its place
+                raise ProjectionError(f"the projection {self.name!r} was projected anew meanwhile")
             self.letters.park(transaction, [*parked, *behind])
             report = self._reported(batch, since)
             self._checkpoint.move(transaction, report)
@@ -278,7 +317,12 @@ class ProjectionRunner:
         assert batch is not None
         self._tell(self._reported(batch, since, error.reason))
         cause = error.__cause__
-        answer = self._policy.answer(cause if isinstance(cause, Exception) else error, self._tries)
+        try:
+            answer = self._policy.answer(
+                cause if isinstance(cause, Exception) else error, self._tries
+            )
+        except InputError as wrong:
+            self._stop(ProjectionError(f"{error}; and of what is done about it: {wrong}"), wrong)
         if answer == "stop":
             self._stop(error)
         elif answer == "retry":
@@ -287,19 +331,20 @@ class ProjectionRunner:
             (stream_id,) = batch.stream_ids
             self._commit(batch, since, Parked(stream_id, error.position, error.reason, self._tries))
 
-    def _wait_out(self, batch: Batch, error: StoreError, since: datetime) -> None:
-        """Try a batch again that failed by no fault of its own; stop when that goes on."""
+    def _wait_out(self, error: StoreError, since: datetime, batch: Batch | None = None) -> None:
+        """Try again what failed by no fault of a batch; stop when that goes on."""
         self._tries += 1
-        self._tell(self._reported(batch, since, str(error)))
+        if batch is not None:
+            self._tell(self._reported(batch, since, str(error)))
         if self._tries <= TROUBLE.limit:
-            self._try_again(TROUBLE, batch.scanned)
+            self._try_again(TROUBLE, self._position)
             return
         failure = ProjectionError(
-            f"projection {self.name!r} stopped in the batch behind position {batch.after}, which "
-            f"failed {self._tries} times: {error}; its read model is as it was before the batch"
+            f"projection {self.name!r} stopped in the batch behind position {self._position}, "
+            f"which failed {self._tries} times: {error}; its read model is as it was before the "
+            f"batch"
         )
-        failure.__cause__ = error
-        self._stop(failure)
+        self._stop(failure, error)
 
     def _try_again(self, retry: Retry, position: int) -> None:
         wait = retry.wait(f"{self.name} {position}", self._tries)
@@ -307,9 +352,9 @@ class ProjectionRunner:
         self._again_at = self.store.clock.now() + wait
         self.note()
 
-    def _stop(self, error: ProjectionError) -> None:
+    def _stop(self, error: ProjectionError, cause: EslabError | None = None) -> NoReturn:
         self.error = error
-        raise error
+        raise error from cause or error.__cause__
 
     def _redeliver(self, transaction: Transaction, event: RecordedEvent) -> None:
         """Apply an event that was parked, in a transaction of its dead letter."""
@@ -348,17 +393,32 @@ class ProjectionRunner:
         """Let it go on from its checkpoint, at once, whatever kept it."""
         with self.lock:
             self.paused = False
-            self.error, self._again_at, self._tries = None, None, 0
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._again_at is not None:
+            self.forget()  # when it was to be tried again
+        self.error, self._again_at, self._tries = None, None, 0
+
+    def retire(self) -> None:
+        """Let it never work again, nor its dead letters be changed: another one has its place."""
+        self.retired = True
+        self.letters.retire()
 
     def replaced_by(self, other: ProjectionRunner) -> None:
         """Put a read model that was made beside this one in its place, at its checkpoint."""
         if other.projection is not self.projection:
             raise InputError(f"{other.name} is the read model of another projection")
+        if self.retired:
+            raise ProjectionError(
+                f"the projection {self.name!r} was projected anew, and was rebuilt in vain: "
+                f"rebuild it again"
+            )
         with self.lock:
             self._sure = False
             now = self.store.clock.now()
             with self.store.transaction() as transaction:
                 self._checkpoint.take_over(transaction, other._checkpoint, at=now)
                 self.letters.take_over(transaction, other.name)
-            self.error, self._again_at, self._tries = None, None, 0
+            self._go_on()
             self._remember()

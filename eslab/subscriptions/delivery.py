@@ -8,12 +8,13 @@ person does about them is an event first, and then a change of the table ``dead_
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from eslab.errors import EslabError, InputError
 from eslab.events import Event, RecordedEvent
@@ -75,7 +76,13 @@ class Retry:
     def __post_init__(self) -> None:
         if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 0:
             raise InputError(f"limit is how often it is tried again, from 0, not {self.limit!r}")
-        if not timedelta(0) <= self.first <= self.longest or self.factor < 1:
+        for wait in (self.first, self.longest):
+            if not isinstance(wait, timedelta):
+                raise InputError(f"a wait is a timedelta, such as timedelta(seconds=1): {wait!r}")
+        for number in (self.factor, self.jitter):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise InputError(f"factor and jitter are numbers, not {number!r}")
+        if not timedelta(0) <= self.first <= self.longest or not 1 <= self.factor < math.inf:
             raise InputError(
                 f"a wait begins at 0 or more and grows by a factor of 1 or more, up to the longest "
                 f"one: found {self!r}"
@@ -136,6 +143,12 @@ class ErrorPolicy:
             )
         if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
             raise InputError(f"limit is how many letters there may be, from 1, not {self.limit!r}")
+        if not isinstance(self.retry, Retry):
+            raise InputError(f"retry is how often and when: a Retry(...), not {self.retry!r:.200}")
+        if self.classify is not None and not callable(self.classify):
+            raise InputError(
+                f"classify is a function of an error that gives an answer, not {self.classify!r}"
+            )
 
     @classmethod
     def of(cls, policy: ErrorPolicy | str) -> ErrorPolicy:
@@ -161,9 +174,12 @@ class ErrorPolicy:
             tries: how often the event was tried.
 
         Raises:
-            InputError: `classify` gave no answer that there is.
+            InputError: `classify` failed, or gave no answer that there is.
         """
-        answer = (None if self.classify is None else self.classify(error)) or self.first
+        try:
+            answer = (None if self.classify is None else self.classify(error)) or self.first
+        except Exception as failure:
+            raise InputError(f"classify() of an error policy failed: {failure!r:.200}") from failure
         if answer not in ANSWERS:
             raise InputError(
                 f"classify() gives 'retry', 'dead-letter', 'stop' or None; for {error!r:.200} it "
@@ -242,6 +258,14 @@ class Redelivery:
         return f"<Redelivery: {counted(len(self.handled), 'event')} handled{failed}>"
 
 
+class _Known(NamedTuple):
+    """What is known of the letters, after so many changes."""
+
+    changes: int
+    sequences: Counter[str]
+    discarded: frozenset[int]
+
+
 class LetterStore(EventStore, ReadModels, Protocol):
     """A store that keeps tables beside its log."""
 
@@ -288,49 +312,63 @@ class DeadLetters:
         self._redeliver = redeliver
         self._lock = lock or Turnstile()
         self._stream = f"dead_letter-{owner or consumer}"
-        self._sequences: Counter[str] | None = None
-        self._discarded: set[int] = set()
+        self._retired = False
+        self._changes = 0
+        self._known = _Known(-1, Counter(), frozenset())
 
     # For the consumer.
 
     @property
     def sequences(self) -> Counter[str]:
         """How many letters there are of each sequence."""
-        if self._sequences is None:
-            self._load()
-        assert self._sequences is not None
-        return self._sequences
+        return self._current().sequences
 
     @property
-    def discarded(self) -> set[int]:
+    def discarded(self) -> frozenset[int]:
         """The positions of the events that somebody decided are never handled."""
-        if self._sequences is None:
-            self._load()
-        return self._discarded
+        return self._current().discarded
 
-    def _load(self) -> None:
-        read = self._store.read(self._stream)
-        discarded = {
+    def _current(self) -> _Known:
+        known = self._known
+        if known.changes != self._changes:
+            known = self._known = self._read()
+        return known
+
+    def _read(self) -> _Known:
+        # Whoever looks on reads on another thread, and what is parked meanwhile is not in what it
+        # found: so that is kept with the number of changes before it.
+        changes = self._changes
+        discarded = frozenset(
             event.data["event_position"]
-            for event in read
+            for event in self._store.read(self._stream)
             if event.type == DeadLetterDiscarded.event_type
-        }
-        sequences: Counter[str] = Counter()
-        gone = []
-        for letter in self._kept():
-            if letter.position in discarded:
-                gone.append(letter.position)  # it was recorded, and then something went wrong
-            else:
-                sequences[letter.sequence] += 1
-        if gone:
+        )
+        letters = self._kept()
+        sequences = Counter(
+            letter.sequence for letter in letters if letter.position not in discarded
+        )
+        if gone := [letter.position for letter in letters if letter.position in discarded]:
+            self._make_good(gone)
+        return _Known(changes, sequences, discarded)
+
+    def _make_good(self, discarded: list[int]) -> None:
+        """Remove letters whose discard was recorded, and then something went wrong."""
+        if not self._lock.acquire(timeout=0):
+            return  # whoever holds it changes the table
+        try:
             with self._store.transaction() as transaction:
-                for position in gone:
+                for position in discarded:
                     self._remove(transaction, position)
-        self._discarded, self._sequences = discarded, sequences
+        finally:
+            self._lock.release()
 
     def forget(self) -> None:
         """Read again what there is: it may have been changed elsewhere, or rolled back."""
-        self._sequences = None
+        self._changes += 1
+
+    def retire(self) -> None:
+        """Let nobody change anything any more: the consumer was made anew, and has its own."""
+        self._retired = True
 
     def park(self, transaction: Transaction, parked: Sequence[Parked]) -> None:
         """Park events in a transaction, with the checkpoint that leads over them."""
@@ -353,9 +391,8 @@ class DeadLetters:
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Yield the letters in the order of position."""
-        if self._sequences is None:
-            self._load()
-        return iter(self._kept())
+        discarded = self.discarded
+        return iter([letter for letter in self._kept() if letter.position not in discarded])
 
     def _kept(self) -> list[DeadLetter]:
         found = self._store.sql(
@@ -391,6 +428,7 @@ class DeadLetters:
             InputError: there is no such letter, or another one of its sequence is before it.
         """
         with self._lock:
+            self._require_current()
             handled: list[int] = []
             failed: dict[int, str] = {}
             stuck: set[str] = set()
@@ -417,24 +455,34 @@ class DeadLetters:
         Raises:
             InputError: there is no such letter, or no reason.
         """
+        if position is None:
+            raise InputError("a discard is of one event: say at which position it is")
         if not isinstance(reason, str) or not reason.strip():
             raise InputError(
                 f"say for whoever asks later why the event at {position} is discarded: reason='...'"
             )
         with self._lock:
+            self._require_current()
             (letter,) = self._chosen(None, position, anywhere=True)
             event = self._event(letter)
             self._record(
                 DeadLetterDiscarded(
                     consumer=self.consumer,
                     event_id=event.event_id,
-                    event_position=position,
+                    event_position=event.position,
                     reason=reason,
                 ),
                 "discarded",
             )
             self.forget()
-            self._load()
+            self._current()
+
+    def _require_current(self) -> None:
+        if self._retired:
+            raise InputError(
+                f"these are the dead letters of {self.consumer} as it was; it was projected anew "
+                f"since, in this lab or in a newer one on its file: ask that one for dead letters"
+            )
 
     def _chosen(
         self, sequence: str | None, position: int | None, *, anywhere: bool = False

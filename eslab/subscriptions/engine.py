@@ -48,6 +48,10 @@ class Engine:
         """Whether there are threads."""
         return self._threads is not None
 
+    def serves(self, worker: BackgroundWorker) -> bool:
+        """Say whether somebody does the work of a worker: its thread did not crash."""
+        return self._threads is None or self._threads.serves(worker.name)
+
     def notice(self) -> None:
         """Take note, on any thread, that there may be work."""
         self._runner.notice()

@@ -69,6 +69,11 @@ class WorkerThreads:
         for thread in tuple(self._threads.values()):
             thread.wake()
 
+    def serves(self, name: str) -> bool:
+        """Say whether a worker has a thread that has not ended."""
+        thread = self._threads.get(name)
+        return thread is not None and thread.is_alive()
+
     def wait_until(self, satisfied: Callable[[], bool], *, timeout: float | None = None) -> bool:
         """Wait until something holds, and say whether it does; asked whenever a worker moved.
 
@@ -89,7 +94,15 @@ class WorkerThreads:
         """Wait until all have done what there is to do now, and what follows from it.
 
         What others append meanwhile is not waited for.
+
+        Raises:
+            EslabError: it is one of them that asks.
         """
+        if isinstance(threading.current_thread(), _WorkerThread):
+            raise EslabError(
+                "run() was called by what is run in the background, and would wait for itself: "
+                "leave it to the threads"
+            )
         head = self._head()
         called = [(thread, thread.called) for thread in tuple(self._threads.values())]
         self.wait_until(
@@ -105,15 +118,22 @@ class WorkerThreads:
     def stop(self, *, timeout: float) -> list[str]:
         """End the threads, each after what it is doing; return the names of those that go on.
 
+        One that asks for it itself ends when it is done, and is not waited for.
+
         Args:
             timeout: how long to wait for them, in seconds.
         """
         deadline = time.monotonic() + timeout
+        others = {
+            name: thread
+            for name, thread in self._threads.items()
+            if thread is not threading.current_thread()
+        }
         for thread in self._threads.values():
             thread.leave()
-        for thread in self._threads.values():
+        for thread in others.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        return [name for name, thread in self._threads.items() if thread.is_alive()]
+        return [name for name, thread in others.items() if thread.is_alive()]
 
 
 class _WorkerThread(threading.Thread):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from types import TracebackType
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Turnstile"]
@@ -16,6 +16,9 @@ class Turnstile:
     Python's own locks go to whoever is quickest: a thread that lets go of one only to take it again
     keeps others waiting for seconds.
 
+    Ctrl-C may come at any moment on the thread that takes it, and never leaves it taken: what gives
+    it back is written in C, and cannot be interrupted before it has done so (see `Bell`).
+
     Example:
         >>> turnstile = Turnstile()
         >>> with turnstile, turnstile:
@@ -24,11 +27,16 @@ class Turnstile:
         >>> turnstile.release()
     """
 
-    __slots__ = ("_lock", "_queue")
+    __slots__ = ("__exit__", "_lock", "_queue", "release")
+
+    __exit__: Callable[..., None]
+    release: Callable[[], None]
 
     def __init__(self) -> None:
-        self._queue = threading.Lock()
+        self._queue = threading.RLock()  # it says whether this thread is the one that has it
         self._lock: Any = threading.RLock()
+        self.__exit__ = self._lock.__exit__
+        self.release = self._lock.release
 
     def acquire(self, *, timeout: float | None = None) -> bool:
         """Take it, and say whether that succeeded.
@@ -36,28 +44,27 @@ class Turnstile:
         Args:
             timeout: how long to wait at most, in seconds.
         """
-        if self._lock._is_owned():  # noqa: SLF001 - as `threading.Condition` does
-            return bool(self._lock.acquire())
-        begun = time.monotonic()
-        if not self._queue.acquire(timeout=-1 if timeout is None else timeout):
-            return False
+        lock = self._lock
+        held = lock._recursion_count()  # noqa: SLF001 - as `threading.Condition` asks its lock
         try:
+            return bool(lock.acquire()) if held else self._take_turn(timeout)
+        except BaseException:
+            if lock._recursion_count() > held:  # noqa: SLF001
+                lock.release()
+            raise
+
+    def _take_turn(self, timeout: float | None) -> bool:
+        begun = time.monotonic()
+        try:
+            if not self._queue.acquire(timeout=-1 if timeout is None else timeout):
+                return False
             left = -1 if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
             return bool(self._lock.acquire(timeout=left))
         finally:
-            self._queue.release()
-
-    def release(self) -> None:
-        """Give it back."""
-        self._lock.release()
+            try:  # noqa: SIM105 - an interrupt may come before what `suppress` does
+                self._queue.release()
+            except RuntimeError:  # it was not this one's turn
+                pass
 
     def __enter__(self) -> None:
         self.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()

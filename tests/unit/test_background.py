@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from interrupts import in_time
 
 from eslab import (
     Aggregate,
@@ -58,6 +60,7 @@ class Totals(Projection):
 
 
 GATE = threading.Event()
+ENTERED = threading.Event()
 FAULTS: list[type[BaseException]] = []
 
 
@@ -68,6 +71,7 @@ class Gated(Totals):
 
     @on
     def paid(self, event: Paid, rows: Rows[Total]) -> None:
+        ENTERED.set()
         assert GATE.wait(60)
         rows.ensure(key="all").paid += event.amount
 
@@ -87,6 +91,7 @@ class Faulty(Totals):
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     GATE.clear()
+    ENTERED.clear()
     FAULTS.clear()
     with Lab() as opened:
         opened.register(Account)
@@ -193,6 +198,41 @@ def test_a_thread_that_crashes_says_so_and_holds_up_no_other(
     assert total(lab, "faulty") == 1
 
 
+def test_whose_thread_crashed_is_not_waited_for(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    FAULTS.append(SystemExit)
+    lab.project(Faulty())
+    lab.start()
+    token = pay(lab)
+    assert in_time(lambda: lab.wait(token)).by == {"faulty": 1}
+    with pytest.raises(SystemExit, match="planted"):
+        lab.stop()
+    FAULTS.clear()
+
+
+def test_what_runs_in_the_background_does_not_wait_for_itself(lab: Lab) -> None:
+    raised: list[BaseException] = []
+    done = threading.Event()
+
+    def run(_: object) -> None:
+        try:
+            lab.run()
+        except EslabError as error:
+            raised.append(error)
+        lab.stop()
+        done.set()
+
+    lab.start()
+    lab.observe(run)
+    pay(lab)
+    assert done.wait(30)
+    assert "would wait for itself" in str(raised[0])
+    for thread in threading.enumerate():
+        if thread.name == "eslab-totals":
+            thread.join(30)
+    assert workers() == []
+
+
 def test_an_error_that_nobody_asked_for_is_raised_at_the_end(lab: Lab) -> None:
     FAULTS.append(ValueError)
     lab.project(Faulty())
@@ -273,6 +313,53 @@ def test_a_newer_lab_on_the_file_ends_the_threads_of_the_older(tmp_path: Path) -
             newer.start()
             assert newer.wait(pay(newer), timeout="30 s")
         assert workers() == []
+
+
+def test_what_failed_in_a_lab_does_not_keep_a_newer_one_from_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "shop.duckdb"
+    FAULTS[:] = [ValueError]
+    with Lab(path) as older:
+        older.register(Account)
+        older.project(Faulty())
+        older.start()
+        older.wait(pay(older), timeout="30 s")
+        FAULTS.clear()
+        with Lab(path) as newer:
+            assert "planted" in caplog.text
+            newer.project(Faulty())
+            newer.run()
+            assert total(newer, "faulty") == 1
+
+
+def test_what_a_projection_does_that_was_projected_anew_is_rolled_back(lab: Lab) -> None:
+    class Free(Totals):
+        name = "gated"
+        fingerprint = Gated.fingerprint  # so that it goes on from the same checkpoint
+
+    lab.project(Gated())
+    pay(lab)
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            lab.run()
+        except ProjectionError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ENTERED.wait(30)
+    lab.project(Free())
+    lab.pause("gated")
+    GATE.set()
+    thread.join(30)
+    assert "projected anew meanwhile" in str(raised[0])
+    assert total(lab, "gated") == 0
+    lab.resume("gated")
+    lab.run()
+    assert total(lab, "gated") == 1
 
 
 def test_a_stuck_handler_does_not_keep_a_lab_from_being_closed(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +14,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from soak import scaled
 
-from eslab import Event, InputError, Lab, Projection, ProjectionError, Row, Rows, StoreError, on
+from eslab import (
+    EslabError,
+    Event,
+    InputError,
+    Lab,
+    Projection,
+    ProjectionError,
+    Row,
+    Rows,
+    StoreError,
+    on,
+)
+from eslab.clock import VIRTUAL_START
 from eslab.store.duckdb.store import DuckDBTransaction
 from eslab.subscriptions import ErrorPolicy, Inbox, Retry
-from eslab.subscriptions.delivery import DeadLetterDiscarded, DeadLetterRetried, DeadLetters
+from eslab.subscriptions.delivery import (
+    DeadLetter,
+    DeadLetterDiscarded,
+    DeadLetterRetried,
+    DeadLetters,
+)
 
 
 class Counted(Event):
@@ -136,6 +155,8 @@ def test_what_is_discarded_is_never_handled_not_by_a_rebuild_either(lab: Lab) ->
     lab.run()
     with pytest.raises(InputError, match="say for whoever asks later why"):
         lab.dead_letters("texts").discard(4, reason=" ")
+    with pytest.raises(InputError, match="say at which position"):
+        lab.dead_letters("texts").discard(None, reason="all")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"no dead letter at position 5 \(it has @4 text-a, @6"):
         lab.dead_letters("texts").discard(5, reason="no such")
     with pytest.raises(ProjectionError, match="a2 is broken"):
@@ -173,6 +194,182 @@ def test_a_discard_that_was_recorded_and_then_cut_off_is_made_good(
     assert parked(lab) == [("text-a", 4, False)]
     events = lab.store.read_all(types=[DeadLetterDiscarded])
     assert [event.data["reason"] for event in events] == ["cut off"]
+
+
+def test_what_is_parked_while_somebody_looks_on_keeps_its_order(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BROKEN.add("2")
+    lab.project(Texts())
+    append(lab, "a1")
+    lab.run()
+    letters = lab.dead_letters("texts")
+    letters.forget()
+    real = letters._kept
+
+    def slow() -> list[DeadLetter]:
+        found = real()
+        monkeypatch.undo()
+        append(lab, "a2")
+        lab.run()
+        return found
+
+    monkeypatch.setattr(letters, "_kept", slow)
+    assert len(letters) == 0  # as it was when it looked
+    append(lab, "a3")
+    lab.run()
+    assert held(lab) == {"a": "1"}
+    assert parked(lab) == [("text-a", 4, True), ("text-a", 6, False)]
+
+
+def test_the_letters_of_an_earlier_projection_are_only_looked_at(lab: Lab) -> None:
+    BROKEN.add("2")
+    lab.project(Texts())
+    append(lab, "a1", "a2", "b1")
+    lab.run()
+    older = lab.dead_letters("texts")
+    lab.project(Texts())  # the cell is run again
+    append(lab, "b3")
+    lab.run()
+    BROKEN.clear()
+    assert [letter.position for letter in older] == [4]
+    for change in (older.retry, lambda: older.discard(4, reason="a typing error")):
+        with pytest.raises(InputError, match="ask that one for dead letters"):
+            change()
+    assert lab.dead_letters("texts").retry().handled == (4,)
+    append(lab, "a3")
+    lab.run()
+    assert held(lab) == {"a": "123", "b": "13"}
+
+
+def test_a_newer_lab_on_the_file_has_the_letters(tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    BROKEN.add("2")
+    with Lab(path) as older:
+        older.project(Texts())
+        append(older, "a1", "a2")
+        older.run()
+        with Lab(path) as newer:
+            newer.project(Texts())
+            BROKEN.clear()
+            with pytest.raises(InputError, match="a newer one on its file"):
+                older.dead_letters("texts").retry()
+            with pytest.raises(EslabError, match="superseded"):
+                older.project(Texts())
+            assert newer.dead_letters("texts").retry()
+            append(newer, "a3")
+            newer.run()
+            assert held(newer) == {"a": "123"}
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnspeakableError, lambda: ValueError("half of a pair: \ud800")],
+    ids=["no text", "half"],
+)
+def test_an_error_whose_text_cannot_be_told_is_parked_all_the_same(
+    lab: Lab, error: Callable[[], Exception]
+) -> None:
+    class Odd(Texts):
+        @on
+        def counted(self, event: Counted, rows: Rows[Total]) -> None:
+            if event.key[1] in BROKEN:
+                raise error()
+            rows.ensure(key=event.key[0]).seen += event.key[1]
+
+    BROKEN.add("2")
+    lab.project(Odd())
+    append(lab, "a1", "a2", "b1")
+    lab.run()
+    assert held(lab, "odd") == {"a": "1", "b": "1"}
+    (letter,) = lab.dead_letters("odd")
+    assert letter.reason is not None
+    assert letter.reason.startswith(type(error()).__name__)
+
+
+@pytest.mark.parametrize("most", [50_000, 0], ids=["held as a whole", "larger"])
+@pytest.mark.parametrize("key", [2**100, float("nan")])
+def test_a_key_that_cannot_be_one_is_its_events_fault(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, key: float, most: int
+) -> None:
+    class Sum(Row, key="key"):
+        key: type(key)  # type: ignore[valid-type]
+        seen: int = 0
+
+    class Sums(Projection):
+        row = Sum
+        on_error = "dead-letter"
+
+        @on
+        def counted(self, event: Counted, rows: Rows[Any]) -> None:
+            rows.ensure(key=key if event.by == 2 else type(key)(1)).seen += 1
+
+    monkeypatch.setattr("eslab.projections.rows.MAX_ROWS", most)
+    lab.project(Sums())
+    for place, by in enumerate([1, 2, 1, 2, 1]):
+        lab.append(f"text-{place}", [Counted(key="a", by=by)])
+    lab.run()
+    assert lab.sql("select seen from sums").fetchall() == [(3,)]
+    assert [position for _, position, _ in parked(lab, "sums")] == [2, 4]
+
+
+def test_what_is_resumed_does_not_wait_until_it_was_to_be_tried_again() -> None:
+    class Patient(Texts):
+        name = "patient"
+        on_error = ErrorPolicy(
+            "retry", retry=Retry(first=timedelta(hours=1), longest=timedelta(hours=1), jitter=0)
+        )
+
+    with Lab(seed=7) as lab:
+        lab.project(Patient())
+        for again in (lab.resume, lab.reset):
+            BROKEN.add("2")
+            append(lab, "a1", "a2")
+            lab.advance("1 s")
+            BROKEN.clear()
+            again("patient")
+            lab.advance("1 s")
+        assert held(lab, "patient") == {"a": "1212"}
+        assert lab.clock.now() - VIRTUAL_START == timedelta(seconds=4)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [("update eslab.checkpoints", "select position"), ("insert into eslab.dead_letters",)],
+    ids=["moving and reading", "parking"],
+)
+def test_a_database_in_trouble_is_tried_again_wherever_it_is(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...]
+) -> None:
+    real, left = DuckDBTransaction.execute, [0]
+
+    def flaky(transaction: DuckDBTransaction, text: str, *values: Any) -> Any:
+        if left[0] and text.startswith(statements):
+            left[0] -= 1
+            raise StoreError("planted: no space left")
+        return real(transaction, text, *values)
+
+    monkeypatch.setattr(DuckDBTransaction, "execute", flaky)
+    lab.project(Texts())
+    BROKEN.add("2")
+    append(lab, "a1", "a2", "a3")
+    left[0] = 3
+    lab.run()
+    assert (held(lab), len(lab.dead_letters("texts"))) == ({"a": "1"}, 2)
+    append(lab, "b1", "b2")
+    left[0] = 100
+    with pytest.raises(ProjectionError, match=r"failed \d times: planted: no space left"):
+        lab.run()
+    assert lab.projections.df["status"].tolist() == ["stopped"]
+    left[0] = 0
+    lab.resume("texts")
+    lab.run()
+    assert (held(lab), len(lab.dead_letters("texts"))) == ({"a": "1", "b": "1"}, 3)
 
 
 def test_a_full_queue_holds_its_projection_up_and_nothing_is_dropped(lab: Lab) -> None:
@@ -394,6 +591,11 @@ WRONG: dict[str, Callable[[], object]] = {
     "shrinking": lambda: Retry(factor=0.5),
     "first behind longest": lambda: Retry(first=timedelta(minutes=1)),
     "too much chance": lambda: Retry(jitter=2),
+    "no wait": lambda: Retry(first="1 s"),  # type: ignore[arg-type]
+    "no factor": lambda: Retry(factor="2"),  # type: ignore[arg-type]
+    "endless": lambda: Retry(factor=math.inf),
+    "no retry": lambda: ErrorPolicy(retry=5),  # type: ignore[arg-type]
+    "no function": lambda: ErrorPolicy(classify="stop"),  # type: ignore[arg-type]
 }
 
 
@@ -410,16 +612,31 @@ def test_a_projection_with_a_policy_that_there_is_not_is_refused() -> None:
             on_error = "ignore"
 
 
-def test_a_classifier_that_answers_nonsense_is_told(lab: Lab) -> None:
+def fails(_: Exception) -> str:
+    raise KeyError("planted")
+
+
+@pytest.mark.parametrize(
+    ("classify", "said"), [(lambda _: "maybe", "'maybe'"), (fails, "planted")], ids=["maybe", "no"]
+)
+def test_a_classifier_that_gives_no_answer_stops_its_projection(
+    lab: Lab, classify: Callable[[Exception], str], said: str
+) -> None:
     class Nonsense(Texts):
         name = "nonsense"
-        on_error = ErrorPolicy(classify=lambda _: "maybe")
+        on_error = ErrorPolicy(classify=classify)
 
     BROKEN.add("2")
     lab.project(Nonsense())
-    append(lab, "a2")
-    with pytest.raises(InputError, match="'maybe'"):
+    append(lab, "a1", "a2")
+    with pytest.raises(ProjectionError, match=said):
         lab.run()
+    assert held(lab, "nonsense") == {"a": "1"}
+    assert lab.projections.df["status"].tolist() == ["stopped"]
+    BROKEN.clear()
+    lab.resume("nonsense")
+    lab.run()
+    assert held(lab, "nonsense") == {"a": "12"}
 
 
 def test_waits_grow_to_the_longest_and_differ_by_chance_that_repeats_itself() -> None:

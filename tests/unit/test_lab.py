@@ -443,6 +443,14 @@ def test_advance_does_what_falls_due() -> None:
             lab.advance("soon")
 
 
+@pytest.mark.parametrize("by", [timedelta(-1), "-5 min", timedelta.max])
+def test_a_clock_is_advanced_forwards_and_to_times_that_there_are(by: timedelta | str) -> None:
+    with Lab(seed=7) as lab:
+        with pytest.raises(ClockError):
+            lab.advance(by)
+        assert lab.clock.now() == VIRTUAL_START
+
+
 def test_the_machines_clock_cannot_be_advanced() -> None:
     with Lab() as lab, pytest.raises(ClockError, match="seed"):
         lab.advance("1h")

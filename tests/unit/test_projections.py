@@ -706,6 +706,61 @@ def test_a_projection_that_is_defined_again_goes_on_or_is_rebuilt(lab: Lab) -> N
     assert len(lab.sql("from checkpoints")) == 1
 
 
+class Owned(Row, key="key", table="shared"):
+    key: str
+    total: int = 0
+
+
+class OneOwner(Projection):
+    row = Owned
+
+    @on
+    def counted(self, event: Counted, rows: Rows[Owned]) -> None:
+        rows.ensure(key=event.key).total += 1
+
+
+class OtherOwner(Projection):
+    row = Owned
+
+    @on
+    def counted(self, event: Counted, rows: Rows[Owned]) -> None:
+        rows.ensure(key=event.key).total += 100
+
+
+def test_a_table_is_of_the_projection_that_made_it_last(tmp_path: Path) -> None:
+    for kind, by in ((OneOwner, 1), (OtherOwner, 100), (OneOwner, 1), (OneOwner, 1)):
+        with Lab(tmp_path / "shop.duckdb") as lab:
+            lab.append("counter-1", [Counted(key="a")])
+            lab.project(kind())
+            lab.run()
+            lab.rebuild(kind.name)
+            assert lab.sql("select total from shared").scalar() == by * lab.store.head()
+            assert len(lab.sql("from checkpoints")) == 1
+
+
+def test_a_table_that_a_projection_has_no_more_is_removed() -> None:
+    class Other(Row, key="key"):
+        key: str
+
+    def define_tables(*rows: type[Row]) -> Projection:
+        class Several(Projection):
+            tables = rows
+
+            @on
+            def counted(self, event: Counted, rows: Rows[Owned]) -> None:
+                rows.ensure(key=event.key).total += 1
+
+        return Several()
+
+    with Lab(seed=7) as lab:
+        for rows in ((Owned, Other), (Owned,)):
+            lab.project(define_tables(*rows))
+            lab.run()
+            lab.rebuild("several")
+            made = lab.sql("select table_name from duckdb_tables() where schema_name = 'rm'")
+            assert len(made) == len(rows)
+
+
 def test_an_older_runner_cannot_write_into_the_rebuilt_read_model() -> None:
     with Lab(seed=7) as lab:
         fill(lab, "aab")

@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from soak import scaled
 
-from eslab import Event, InputError, Lab, Projection, ProjectionError, Row, Rows, SqlProjection, on
+from eslab import (
+    Event,
+    InputError,
+    Lab,
+    Projection,
+    ProjectionError,
+    Row,
+    Rows,
+    SqlProjection,
+    StoreError,
+    on,
+)
 from eslab.projections import Rebuild
 from eslab.store.duckdb.store import DuckDBTransaction
 from eslab.subscriptions import BatchReport
@@ -368,6 +379,69 @@ def test_a_rebuild_while_four_threads_append(tmp_path: Path, place: str) -> None
             "select count(*) from checkpoint_log where projection = 'totals' and mode = 'replay'"
         )
         assert swaps.scalar() == 3
+
+
+def test_whoever_looks_on_may_stop_at_any_time_and_more_than_once(lab: Lab) -> None:
+    seen: list[int] = []
+    ends: list[Callable[[], None]] = []
+
+    def look(report: BatchReport) -> None:
+        seen.append(report.scanned)
+        ends[0]()
+
+    ends.append(lab.observe(look))
+    fill(lab)
+    lab.run()
+    ends[0]()
+    assert seen == [3]
+    with pytest.raises(InputError, match="takes a function"):
+        lab.observe("nobody")  # type: ignore[arg-type]
+
+
+def test_a_policy_that_there_is_not_begins_no_rebuild(lab: Lab) -> None:
+    fill(lab)
+    lab.run()
+    for begin in (lab.rebuild, lab.reset):
+        with pytest.raises(InputError, match="an error policy is"):
+            begin("totals", on_error="ignore")
+    assert tables(lab) == ["totals"]
+    assert len(lab.sql("from checkpoints")) == 1
+
+
+def test_a_swap_that_fails_by_no_fault_of_its_own_is_tried_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = DuckDBTransaction.execute, [3]
+
+    def flaky(transaction: DuckDBTransaction, statement: str, *values: Any) -> Any:
+        if left[0] and statement.startswith("alter table"):
+            left[0] -= 1
+            raise StoreError("planted: another transaction changed it")
+        return real(transaction, statement, *values)
+
+    fill(lab)
+    lab.run()
+    monkeypatch.setattr(DuckDBTransaction, "execute", flaky)
+    lab.rebuild("totals")
+    assert (left, is_right(lab), tables(lab)) == ([0], True, ["totals"])
+
+
+def test_a_projection_that_is_projected_anew_meanwhile_is_rebuilt_in_vain(lab: Lab) -> None:
+    fill(lab)
+    lab.run()
+    ends: list[Callable[[], None]] = []
+
+    def project(_: BatchReport) -> None:
+        ends.pop()()
+        lab.project(Totals())
+
+    ends.append(lab.observe(project))
+    with pytest.raises(ProjectionError, match="rebuilt in vain: rebuild it again"):
+        lab.rebuild("totals")
+    assert (is_right(lab), tables(lab)) == (True, ["totals"])
+    fill(lab)
+    lab.run()
+    assert is_right(lab)
 
 
 def test_two_rebuilds_at_once_are_one_too_many() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interrupts import in_time
 
 from eslab import (
     Aggregate,
@@ -233,6 +234,18 @@ def test_a_token_is_one_of_this_store_in_this_epoch(lab: Lab, tmp_path: Path) ->
     restore_store(tmp_path / "copy.duckdb", tmp_path / "b.duckdb")
     with Lab(tmp_path / "b.duckdb") as restored, pytest.raises(InputError, match="epoch"):
         restored.wait(old)
+
+
+def test_what_a_copy_does_not_have_is_not_waited_for(tmp_path: Path) -> None:
+    with Lab(tmp_path / "a.duckdb") as lab:
+        lab.register(Account)
+        pay(lab, 1)
+        lab.store.copy_to(tmp_path / "copy.duckdb")
+        later = pay(lab, 1)
+    with Lab.open_copy(tmp_path / "copy.duckdb") as copy:
+        copy.project(Totals())
+        copy.start()
+        assert in_time(lambda: copy.wait(later)).by == {"totals": 1}
 
 
 def test_who_cannot_work_any_more_says_so(tmp_path: Path) -> None:
