@@ -712,15 +712,16 @@ class Lab:
     ) -> None:
         self._require_current()
         live = self._projection(name)
-        rebuild = Rebuild(live, until=until, on_error=on_error, observers=self._observers)
-        try:
-            with self._shown([rebuild], f"rebuilding {name}", progress=progress):
-                Runner(self.clock, lambda: [rebuild], seed=self.seed).run()
-        except StoreClosedError:
-            raise
-        except EslabError:
-            rebuild.discard()
-            raise
+        with live.rebuilding:  # one after the other
+            rebuild = Rebuild(live, until=until, on_error=on_error, observers=self._observers)
+            try:
+                with self._shown([rebuild], f"rebuilding {name}", progress=progress):
+                    Runner(self.clock, lambda: [rebuild], seed=self.seed).run()
+            except StoreClosedError:
+                raise
+            except EslabError:
+                rebuild.discard()
+                raise
         self._engine.notice()
 
     @contextmanager

@@ -40,10 +40,19 @@ class Checkpoint:
     tables: Mapping[str, str]
 
     @classmethod
-    def of(cls, projection: AnyProjection, tables: Iterable[str], suffix: str = "") -> Checkpoint:
-        """Return the checkpoint of a projection; with a suffix, of what is made beside it."""
-        names = {name: f"rm.{quoted(name + suffix)}" for name in tables}
-        return cls(f"{projection.name}{suffix}", projection.fingerprint(), names)
+    def of(cls, projection: AnyProjection, tables: Iterable[str]) -> Checkpoint:
+        """Return the checkpoint of a projection."""
+        names = {name: f"rm.{quoted(name)}" for name in tables}
+        return cls(projection.name, projection.fingerprint(), names)
+
+    def beside(self, variant: str) -> Checkpoint:
+        """Return the checkpoint of a rebuild, which is made beside this one.
+
+        Args:
+            variant: what else than the projection makes its rows.
+        """
+        names = {name: f"rm.{quoted(name + REBUILD)}" for name in self.tables}
+        return Checkpoint(f"{self.name}{REBUILD}", f"{self.fingerprint} {variant}", names)
 
     def prepare(self, transaction: Transaction, shapes: Mapping[str, Table]) -> bool:
         """Make the read model if there is none, or another projection made it; say whether."""

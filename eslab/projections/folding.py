@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eslab.errors import InputError
@@ -81,6 +81,7 @@ def fold(
     *,
     streams: Iterable[str] | None = None,
     as_of: AsOf | None = None,
+    without: Collection[int] = (),
     progress: bool = True,
 ) -> Folded:
     """Fold events to a read model in memory, beside the one in the database if there is one.
@@ -91,6 +92,7 @@ def fold(
         registry: which class stands for which type; the projection's are registered in it.
         streams: only the events of these; by default those of all.
         as_of: only what was recorded, or had happened, by then.
+        without: the positions of events that are left out.
         progress: draw a progress bar on stderr, if that is a terminal or a notebook.
 
     Raises:
@@ -113,7 +115,7 @@ def fold(
     ]
     events = 0
     with progress_bar(total=None, description=projection.name, progress=progress) as bar:
-        for part in _parts(store, projection, streams, as_of):
+        for part in _parts(store, projection, streams, as_of, without):
             handling.handle(part, rows)
             events += len(part)
             bar.update(len(part))
@@ -125,16 +127,19 @@ def _parts(
     projection: Projection,
     streams: Iterable[str] | None,
     as_of: AsOf | None,
+    without: Collection[int],
 ) -> Iterator[Part]:
     """Yield what a projection wants, by columns if these are enough."""
     query = Query.of(tags=projection.tags) if projection.tags else None
     types, category = projection.event_classes, projection.category
-    if streams is None and as_of is None and not projection.wants_recorded:
+    if streams is None and as_of is None and not (without or projection.wants_recorded):
         yield from store.read_batches(query=query, types=types, category=category)
         return
     read = store.read_all(query=query, types=types, category=category, streams=streams, as_of=as_of)
     part = []
     for recorded in read:
+        if recorded.position in without:
+            continue
         part.append(recorded)
         if len(part) == SIZE:
             yield part

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from eslab.clock import Scheduler
 from eslab.errors import InputError, StoreClosedError, StoreError
-from eslab.projections.checkpoints import REBUILD, Checkpoint
+from eslab.projections.checkpoints import Checkpoint
 from eslab.projections.runner import Observer, ProjectionRunner
 from eslab.subscriptions import Batch, ErrorPolicy
 from eslab.subscriptions.subscription import Mode
@@ -50,14 +50,18 @@ class Rebuild(ProjectionRunner):
         self._live = live
         self._until = until
         self._target = head if until is None else until
+        checkpoint = self._beside()
         if until is not None:  # one that was begun may be further on
             with live.store.transaction() as transaction:
-                shapes = live.projection.tables_of(live.store, live.registry)
-                Checkpoint.of(live.projection, shapes, REBUILD).drop(transaction)
+                checkpoint.drop(transaction)
         super().__init__(
-            live.store, live.projection, live.registry, observers=observers, suffix=REBUILD
+            live.store, live.projection, live.registry, observers=observers, checkpoint=checkpoint
         )
         self._policy = policy
+
+    def _beside(self) -> Checkpoint:
+        # Discards are never taken back: their number says which events are left out.
+        return self._live.checkpoint.beside(f"without {len(self._live.letters.discarded)}")
 
     @property
     def active(self) -> bool:
@@ -99,13 +103,17 @@ class Rebuild(ProjectionRunner):
                     pass
                 if self.position < live.position:
                     return
+            if self._beside() != self.checkpoint:  # somebody discarded an event meanwhile
+                self.checkpoint = self._beside()
+                self._prepare()
+                return
             live.replaced_by(self)
             self.done = True
 
     def discard(self) -> None:
         """Remove what was made so far."""
         with self.store.transaction() as transaction:
-            self._checkpoint.drop(transaction)
+            self.checkpoint.drop(transaction)
 
     def _read(self, until: int | None = None) -> Batch | None:
         if self._until is not None:

@@ -47,7 +47,7 @@ class ProjectionRunner:
         projection: what to keep up to date.
         registry: which class stands for which type; the projection's are registered in it.
         observers: are told of every batch, and of every one that failed.
-        suffix: behind the name of the read model, and of its tables, if another one is read.
+        checkpoint: of the read model; by default of the one that is read.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class ProjectionRunner:
         registry: EventRegistry,
         *,
         observers: Iterable[Observer] = (),
-        suffix: str = "",
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         shapes = projection.tables_of(store, registry)
         for table in shapes:
             registry.claim_table(table, f"the projection {projection.name!r}")
         for event in projection.event_classes.values():
             registry.register(event)
-        self._checkpoint = checkpoint = Checkpoint.of(projection, shapes, suffix)
+        self.checkpoint = checkpoint = checkpoint or Checkpoint.of(projection, shapes)
         self.store = store
         self.registry = registry
         self.projection = projection
@@ -73,6 +73,7 @@ class ProjectionRunner:
         self.paused = False
         self.retired = False
         self.lock = Turnstile()
+        self.rebuilding = Turnstile()
         self._policy = ErrorPolicy.of(projection.on_error)
         self._observers = observers
         self._applier = projection.applier(store, registry, checkpoint.tables)
@@ -86,8 +87,13 @@ class ProjectionRunner:
         self._tries = 0
         self._again_at: datetime | None = None
         self._noted_at: datetime | None = None
-        with store.transaction() as transaction:
-            if checkpoint.prepare(transaction, shapes):
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the read model, if it is not there."""
+        shapes = self.projection.tables_of(self.store, self.registry)
+        with self.store.transaction() as transaction:
+            if self.checkpoint.prepare(transaction, shapes):
                 self._applier.begin(transaction)
         self._remember()
 
@@ -96,8 +102,8 @@ class ProjectionRunner:
         self._applier.forget()
         self.letters.forget()
         with self.store.transaction() as transaction:
-            position = self._checkpoint.position(transaction)
-            self._replayed = self._checkpoint.highest(transaction)
+            position = self.checkpoint.position(transaction)
+            self._replayed = self.checkpoint.highest(transaction)
         self._position, self._sure = position, True
 
     # How it is.
@@ -217,7 +223,7 @@ class ProjectionRunner:
             at = self.position
             with self.store.transaction() as transaction:
                 beat = BatchReport(self.name, at, at, 0, now, now, "live")
-                self._checkpoint.log(transaction, beat)
+                self.checkpoint.log(transaction, beat)
         except StoreClosedError:
             raise
         except StoreError:  # what it tries again may fail for the same reason
@@ -281,7 +287,7 @@ class ProjectionRunner:
                 raise ProjectionError(f"the projection {self.name!r} was projected anew meanwhile")
             self.letters.park(transaction, [*parked, *behind])
             report = self._reported(batch, since)
-            self._checkpoint.move(transaction, report)
+            self.checkpoint.move(transaction, report)
         if parked or behind:
             self.letters.forget()
         self._position, self._sure = batch.scanned, True
@@ -362,7 +368,7 @@ class ProjectionRunner:
         batch = Batch([[event]], position - 1, position, position)
         self._applier.forget()  # what the rows in memory hold may not have been stored
         try:
-            self._checkpoint.position(transaction)  # nobody else makes this read model
+            self.checkpoint.position(transaction)  # nobody else makes this read model
             self._applier.apply(transaction, batch)
         finally:
             self._sure = False
@@ -418,7 +424,7 @@ class ProjectionRunner:
             self._sure = False
             now = self.store.clock.now()
             with self.store.transaction() as transaction:
-                self._checkpoint.take_over(transaction, other._checkpoint, at=now)
+                self.checkpoint.take_over(transaction, other.checkpoint, at=now)
                 self.letters.take_over(transaction, other.name)
             self._go_on()
             self._remember()

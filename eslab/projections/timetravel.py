@@ -24,6 +24,7 @@ from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted, texts
 from eslab.store.port import Transaction
 from eslab.store.result import Result
+from eslab.subscriptions.delivery import left_out
 from eslab.words import counted
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def read_model_as_of(
 ) -> PastReadModel:
     """Return a read model as of another time; the one that is kept up to date is left alone.
 
+    What its projection has parked, or was told to discard, is left out then too.
+
     Args:
         store: the log.
         projection: what makes the read model.
@@ -124,7 +127,9 @@ def read_model_as_of(
         return PastReadModel(projection, as_of, {projection.name: frame}, "query")
     if not isinstance(projection, Projection):
         raise InputError(f"{projection!r:.200} can neither be folded nor queried")
-    folded = fold(store, projection, registry, as_of=as_of, progress=progress)
+    # As its readers see it: without what it could not handle.
+    without = left_out(store, projection.name)
+    folded = fold(store, projection, registry, as_of=as_of, without=without, progress=progress)
     tables = {name: folded.table(name) for name in folded.tables}
     return PastReadModel(projection, as_of, tables, "fold")
 

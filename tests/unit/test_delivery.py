@@ -27,6 +27,7 @@ from eslab import (
     on,
 )
 from eslab.clock import VIRTUAL_START
+from eslab.projections import Rebuild
 from eslab.store.duckdb.store import DuckDBTransaction
 from eslab.subscriptions import ErrorPolicy, Inbox, Retry
 from eslab.subscriptions.delivery import (
@@ -645,3 +646,36 @@ def test_waits_grow_to_the_longest_and_differ_by_chance_that_repeats_itself() ->
     assert waits == [retry.wait("orders 1", tries) for tries in (1, 5, 1_999)]
     assert all(wait is not None and wait <= timedelta(seconds=60) for wait in waits)
     assert len({retry.wait(f"orders {position}", 1) for position in range(100)}) > 90
+
+
+@pytest.mark.parametrize("taken_up", [False, True], ids=["goes on", "is taken up"])
+def test_a_discard_counts_in_a_rebuild_that_has_handled_the_event(lab: Lab, taken_up: bool) -> None:
+    BROKEN.add("2")
+    lab.project(Texts())
+    append(lab, "a1", "a2", "b1", "b3", "b4")
+    lab.run()
+    BROKEN.clear()  # so that the rebuild handles what was parked
+    rebuild = Rebuild(lab._projection("texts"))
+    while rebuild.position < 5:
+        assert rebuild.step()
+    assert held(lab, '"texts~rebuild"')["a"] == "12"
+    lab.dead_letters("texts").discard(4, reason="never mind")
+    if taken_up:
+        lab.rebuild("texts")
+    else:
+        while rebuild.step():
+            pass
+    assert held(lab) == {"a": "1", "b": "134"}
+    assert len(lab.dead_letters("texts")) == 0
+
+
+def test_a_read_model_as_it_was_is_without_what_is_parked_or_was_discarded(lab: Lab) -> None:
+    BROKEN.update("23")
+    lab.project(Texts())
+    append(lab, "a1", "a2", "b3", "b4", "c5")
+    lab.run()
+    lab.dead_letters("texts").discard(4, reason="never mind")
+    assert lab.as_of(position=8, read_model="texts").df.values.tolist() == [["a", "1"]]
+    assert lab.as_of(position=10, read_model="texts").df.values.tolist() == [["a", "1"], ["c", "5"]]
+    with pytest.raises(ProjectionError, match="a2 is broken"):
+        lab.fold(Texts(), progress=False)
