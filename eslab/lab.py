@@ -455,10 +455,7 @@ class Lab:
         def enough() -> bool:
             # Of a copy, the log may end before the token does: nobody comes further.
             last = min(token.position, self.store.head())
-            return not any(
-                each.active and each.position < last and self._engine.serves(each)
-                for each in runners
-            )
+            return not any(each.active and each.position < last for each in runners)
 
         if any(each.position < token.position for each in runners):
             self._require_current()
@@ -662,7 +659,9 @@ class Lab:
 
     def resume(self, projection: str) -> None:
         """Let a projection go on from its checkpoint: one that was paused, or failed."""
-        self._projection(projection).resume()
+        runner = self._projection(projection)
+        runner.resume()
+        self._engine.revive(runner)
         self._engine.notice()
 
     def rebuild(

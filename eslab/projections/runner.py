@@ -200,6 +200,13 @@ class ProjectionRunner:
 
         scheduler.after(delay, keep)
 
+    def crashed(self, error: BaseException) -> None:
+        """Take note that its thread ended by what it raised, which was no error of eslab's."""
+        self.error = ProjectionError(
+            f"projection {self.name!r} stopped, and its thread ended, by {error!r:.200}: mend what "
+            f"raised it, and project it again"
+        )
+
     def note(self) -> float | None:
         """Note in the log of checkpoints, now and then, that it is there, though it does not move.
 

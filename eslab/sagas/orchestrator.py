@@ -151,6 +151,9 @@ class Orchestrator:
         """Return None: it has work only when something is appended."""
         return None
 
+    def crashed(self, error: BaseException) -> None:
+        """Take note that its thread ended: whoever waits for it is told why."""
+
     def note(self) -> float | None:
         """Return None: it never stands still."""
         return None

@@ -48,10 +48,6 @@ class Engine:
         """Whether there are threads."""
         return self._threads is not None
 
-    def serves(self, worker: BackgroundWorker) -> bool:
-        """Say whether somebody does the work of a worker: its thread did not crash."""
-        return self._threads is None or self._threads.serves(worker.name)
-
     def notice(self) -> None:
         """Take note, on any thread, that there may be work."""
         self._runner.notice()
@@ -115,6 +111,11 @@ class Engine:
         if self._threads is None:
             self._threads = WorkerThreads(self._head)
         self._threads.start(self._workers())
+
+    def revive(self, worker: BackgroundWorker) -> None:
+        """Give a worker another thread, if its own ended."""
+        if self._threads is not None and not self._threads.serves(worker):
+            self._threads.start([worker])
 
     def add(self, worker: BackgroundWorker) -> None:
         """Give a new worker a thread, if the others have one."""

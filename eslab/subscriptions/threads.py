@@ -27,6 +27,10 @@ class BackgroundWorker(Worker, Protocol):
         """The last position that it has dealt with."""
         ...
 
+    def crashed(self, error: BaseException) -> None:
+        """Take note that its thread ended by what it raised, which was no error of eslab's."""
+        ...
+
     def note(self) -> float | None:
         """Note that it is there, though it does not get on.
 
@@ -62,17 +66,17 @@ class WorkerThreads:
             self._threads[worker.name] = thread
             thread.start()
 
+    def serves(self, worker: BackgroundWorker) -> bool:
+        """Say whether a worker has a thread that has not ended."""
+        thread = self._threads.get(worker.name)
+        return thread is not None and thread.is_alive()
+
     def notice(self) -> None:
         """Wake all of them: there may be work."""
         if isinstance(threading.current_thread(), _WorkerThread):
             self._caused = self._head()
         for thread in tuple(self._threads.values()):
             thread.wake()
-
-    def serves(self, name: str) -> bool:
-        """Say whether a worker has a thread that has not ended."""
-        thread = self._threads.get(name)
-        return thread is not None and thread.is_alive()
 
     def wait_until(self, satisfied: Callable[[], bool], *, timeout: float | None = None) -> bool:
         """Wait until something holds, and say whether it does; asked whenever a worker moved.
@@ -178,6 +182,7 @@ class _WorkerThread(threading.Thread):
             pass
         except BaseException as error:
             self._failure = error
+            self._worker.crashed(error)
             log.exception("%s ended", self.name)
         finally:
             self._moved.ring()

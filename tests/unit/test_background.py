@@ -204,10 +204,15 @@ def test_whose_thread_crashed_is_not_waited_for(lab: Lab, caplog: pytest.LogCapt
     lab.project(Faulty())
     lab.start()
     token = pay(lab)
-    assert in_time(lambda: lab.wait(token)).by == {"faulty": 1}
+    answer = in_time(lambda: lab.wait(token))
+    assert (answer.state, dict(answer.by)) == ("failed", {"faulty": 1})
+    assert "its thread ended, by SystemExit('planted')" in repr(answer)
+    assert list(lab.projections.df["status"]) == ["caught up", "stopped"]
     with pytest.raises(SystemExit, match="planted"):
-        lab.stop()
+        lab.run()
     FAULTS.clear()
+    lab.resume("faulty")  # which gives it another thread
+    assert lab.wait(token, timeout="30 s")
 
 
 def test_what_runs_in_the_background_does_not_wait_for_itself(lab: Lab) -> None:
