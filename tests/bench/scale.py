@@ -198,6 +198,7 @@ def steps(path: str, events: int) -> None:
                     found.append(_seconds(lab.run))
                 what = f"{type(projection).__name__}: {size:,} more events"
                 facts.append((what, statistics.median(found) * 1e3, "ms", target))
+            lab.pause(projection.name)
     print(json.dumps(facts))
 
 

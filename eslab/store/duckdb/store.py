@@ -491,12 +491,15 @@ class DuckDBStore(StoreAdapter):
 
     def _flush_to_read(self) -> None:
         """Move all events to the database; whoever reads does not wait for a new journal."""
-        with self._flushing:
-            self._require_open()
-            self._flush(leading=False)
-            self.snapshots.write(self._hot)
-            if self._journal is not None and self._journal.worn:
-                self._flusher.notice(urgent=True)
+        self._require_open()
+        head, flushed, _, _ = self._hot
+        if head > flushed:
+            with self._flushing:
+                self._require_open()
+                self._flush(leading=False)
+                if self._journal is not None and self._journal.worn:
+                    self._flusher.notice(urgent=True)
+        self.snapshots.write(self._hot)
 
     def _rotate(self, journal: Journal) -> None:
         try:
@@ -658,11 +661,11 @@ class DuckDBStore(StoreAdapter):
         """Bring the tables of event types up to the head; see `eslab.store.port.ReadModels`."""
         self._require_open()
         failure = "the tables of the event types cannot be brought up to date"
-        with self._flushing:
-            self._flush_to_read()
-            with self._database.cursor() as cursor, driver_errors(failure):
-                self._typed.refresh(cursor, map(table_name, types), until=self._hot.flushed)
-            return self._hot.flushed
+        self._flush_to_read()
+        until = self._hot.flushed
+        with self._database.cursor() as cursor, driver_errors(failure):
+            self._typed.refresh(cursor, map(table_name, types), until=until)
+        return until
 
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
