@@ -16,7 +16,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,9 +118,9 @@ _CHANGES: Final = {1: _TO_FORMAT_2 + TYPED_SCHEMA, 2: SNAPSHOT_SCHEMA, 3: _DELIV
 """What a file of each older format lacks."""
 
 _COLUMNS: Final = """
-select l.position, s.name, l.version, l.type, l.schema_version, l.data::varchar,
+select l.position, l.stream_id, l.version, l.type, l.schema_version, l.data::varchar,
        epoch_us(l.recorded_at)
-from eslab.event_log l join eslab.streams s using (stream_id)
+from eslab.event_log l
 """
 
 _ROWS: Final = """
@@ -564,17 +564,27 @@ class Database:
             if left is not None and left <= 0:
                 return
 
-    def batches(self, selection: Selection) -> Iterator[EventBatch]:
-        """Yield the rows that are selected, forwards, by columns."""
+    def batches(
+        self, selection: Selection, names: Callable[[Iterable[int]], list[str]]
+    ) -> Iterator[EventBatch]:
+        """Yield the rows that are selected, forwards, by columns.
+
+        Args:
+            selection: which ones.
+            names: gives the streams that have some numbers. For a few thousand events that takes a
+                tenth of the time of a join with all streams, which is only for their categories.
+        """
+        streams = "" if selection.category is None else "join eslab.streams s using (stream_id)"
 
         def read(where: str, values: Sequence[Any]) -> pa.Table:
-            query = f"{_COLUMNS} where {where} order by l.position"
+            query = f"{_COLUMNS} {streams} where {where} order by l.position"
             with self.cursor() as cursor, driver_errors("the log cannot be read"):
                 return cursor.sql(query, params=list(values)).to_arrow_table()
 
         for table in _windows(selection, read):
             with garbage_kept():
                 columns = [column.to_pylist() for column in table.columns[:-1]]
+                columns[1] = names(columns[1])
                 columns.append(_moments(table.columns[-1]))
             for start in range(0, len(table), BATCH_ROWS):
                 yield EventBatch(*(column[start : start + BATCH_ROWS] for column in columns))

@@ -62,6 +62,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._names = [""]
         self._versions = array("i", [0])
         self._positions = array("q", [0])
 
@@ -76,6 +77,7 @@ class Heads:
         """
         heads = cls()
         heads._numbers = {name: number for number, name in enumerate(names, start=1)}
+        heads._names += names
         heads._versions.frombytes(versions.astype(np.int32).tobytes())
         heads._positions.frombytes(positions.astype(np.int64).tobytes())
         return heads
@@ -98,6 +100,10 @@ class Heads:
         # would be lost.
         numbers = [self._numbers.get(stream_id) or next(following) for stream_id in stream_ids]
         return np.array(numbers, np.int32)
+
+    def names(self, numbers: Iterable[int]) -> list[str]:
+        """Return the streams that have these numbers."""
+        return list(map(self._names.__getitem__, numbers))
 
     def number(self, stream_id: str) -> int:
         """Return the number of a stream; 0 when there is none."""
@@ -133,6 +139,7 @@ class Heads:
             number = numbers.get(row.stream_id)
             if number is None:  # others find it when the rest is there
                 number = len(versions)
+                self._names.append(row.stream_id)
                 versions.append(row.version)
                 positions.append(row.position)
                 numbers[row.stream_id] = number

@@ -630,7 +630,8 @@ class DuckDBStore(StoreAdapter):
     def _batches(self, selection: Selection) -> Iterator[EventBatch]:
         _, flushed, tail, _ = self._hot
         warm = tail.between(max(selection.after, flushed), selection.until)
-        yield from self._database.batches(replace(selection, until=min(selection.until, flushed)))
+        cold = replace(selection, until=min(selection.until, flushed))
+        yield from self._database.batches(cold, self._heads.names)
         yield from batches_of(selected(warm, selection))
 
     # SQL, and read models.
