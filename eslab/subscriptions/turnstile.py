@@ -45,11 +45,11 @@ class Turnstile:
             timeout: how long to wait at most, in seconds.
         """
         lock = self._lock
-        held = lock._recursion_count()  # noqa: SLF001 - as `threading.Condition` asks its lock
+        held = _depth(lock)
         try:
             return bool(lock.acquire()) if held else self._take_turn(timeout)
         except BaseException:
-            if lock._recursion_count() > held:  # noqa: SLF001
+            if _depth(lock) > held:
                 lock.release()
             raise
 
@@ -68,3 +68,14 @@ class Turnstile:
 
     def __enter__(self) -> None:
         self.acquire()
+
+
+def _depth(lock: Any) -> int:
+    """Return how often this thread has taken a lock, and not given it back."""
+    if not lock._is_owned():  # noqa: SLF001 - as `threading.Condition` asks its lock
+        return 0
+    count = getattr(lock, "_recursion_count", None)
+    if count is not None:
+        return int(count())
+    # Before Python 3.11.5 only the lock's own words tell it: "... owner=7 count=2 at ...".
+    return int(repr(lock).partition("count=")[2].split()[0])

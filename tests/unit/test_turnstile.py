@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 from interrupts import Interrupt, in_time
 
-from eslab.subscriptions.turnstile import Turnstile
+from eslab.subscriptions.turnstile import Turnstile, _depth
 
 
 def by_with(turnstile: Turnstile) -> None:
@@ -43,3 +44,28 @@ def test_an_interrupt_at_any_place_leaves_it_to_others(use: Callable[[Turnstile]
     taken = Turnstile()
     taken.acquire()
     assert not in_time(lambda: taken.acquire(timeout=0))
+
+
+class Wordy:
+    """A lock as it is before Python 3.11.5."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def _is_owned(self) -> bool:
+        return self.lock._is_owned()  # type: ignore[attr-defined,no-any-return]
+
+    def __repr__(self) -> str:
+        return repr(self.lock)
+
+
+def test_a_lock_of_an_older_python_tells_its_depth_in_words() -> None:
+    wordy = Wordy()
+    for depth in range(3):
+        assert _depth(wordy) == _depth(wordy.lock) == depth
+        wordy.lock.acquire()
+    found = []
+    other = threading.Thread(target=lambda: found.append(_depth(wordy)))
+    other.start()
+    other.join()
+    assert found == [0]
