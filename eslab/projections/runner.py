@@ -19,6 +19,7 @@ from eslab.errors import (
 from eslab.events import RecordedEvent
 from eslab.projections.base import AnyProjection, BatchFailedError, ProjectionStore
 from eslab.projections.checkpoints import Checkpoint
+from eslab.projections.verdict import WINDOW
 from eslab.schema import EventRegistry
 from eslab.store.port import Transaction
 from eslab.subscriptions import Batch, BatchReport, DeadLetters, ErrorPolicy, Retry
@@ -28,8 +29,9 @@ from eslab.subscriptions.turnstile import Turnstile
 
 __all__ = ["HEARTBEAT", "ProjectionRunner"]
 
-HEARTBEAT: Final = timedelta(seconds=12)
-"""How often a projection that is blocked, or tries again, notes that it is there."""
+HEARTBEAT: Final = WINDOW / 5
+"""How often a projection that is blocked, or tries again, notes that it is there: a verdict on its
+lag, which looks a window back, finds several."""
 
 TROUBLE: Final = Retry(limit=7, first=timedelta(milliseconds=10))
 """For what is no event's fault: two transactions that changed one table, a full disk."""
