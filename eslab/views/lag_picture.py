@@ -28,7 +28,13 @@ POINTS: Final = 400
 
 
 def lag_picture(
-    history: pd.DataFrame, now: Sequence[ProjectionLag], *, words: Sequence[str], desc: str
+    history: pd.DataFrame,
+    now: Sequence[ProjectionLag],
+    *,
+    words: Sequence[str],
+    desc: str,
+    title: str = "Projection lag",
+    times: str = "recorded at",
 ) -> str:
     """Return the lag chart as SVG.
 
@@ -37,21 +43,23 @@ def lag_picture(
         now: the lag of each projection when it was last measured.
         words: the same in words.
         desc: what the picture shows, for those who do not see it.
+        title: of the picture.
+        times: what the times are.
     """
     if history.empty:
-        svg = Svg(WIDTH, 64, title="Projection lag", desc=desc)
-        svg.text(0, 20, "Projection lag", size=15, bold=True)
+        svg = Svg(WIDTH, 64, title=title, desc=desc)
+        svg.text(0, 20, title, size=15, bold=True)
         held = any(lag.head for lag in now)
         empty = "The log holds nothing of this time." if held else "The log is empty."
         svg.text(0, 44, empty if now else "There are no projections.")
         return str(svg)
     lines = lag_lines(history, [lag.projection for lag in now], limit=POINTS)
     top = TOP + LEGEND_ROW * (len(now) + bool(lines.head)) + 24
-    svg = Svg(WIDTH, top + 2 * PANEL + GAP + 44, title="Projection lag", desc=desc)
-    svg.text(0, 20, "Projection lag", size=15, bold=True)
+    svg = Svg(WIDTH, top + 2 * PANEL + GAP + 44, title=title, desc=desc)
+    svg.text(0, 20, title, size=15, bold=True)
     _legend(svg, lines, words)
     _upper(svg, lines, top)
-    _lower(svg, lines, top + PANEL + GAP)
+    _lower(svg, lines, top + PANEL + GAP, times)
     return str(svg)
 
 
@@ -76,13 +84,13 @@ def _upper(svg: Svg, lines: LagLines, top: float) -> None:
         panel.line(_steps(projection.upper), stroke=projection.colour, dash=projection.dash)
 
 
-def _lower(svg: Svg, lines: LagLines, top: float) -> None:
+def _lower(svg: Svg, lines: LagLines, top: float, times: str) -> None:
     """Draw the lag as time, with a mark at the highest of each projection."""
     unit, length = unit_of(max(projection.peak[1] for projection in lines.projections))
     high = max(projection.peak[1] for projection in lines.projections) / length
     panel = _Panel(svg, top, lines, high=high)
     panel.grid("{:g}", f"{lines.titles[1]} {_UNITS[unit]}")
-    panel.times()
+    panel.times(times)
     for projection in lines.projections:
         points = [(time, seconds / length) for time, seconds in projection.lower]
         panel.line(points, stroke=projection.colour, dash=projection.dash)
@@ -124,7 +132,7 @@ class _Panel:
             self._svg.line(LEFT, y, WIDTH - RIGHT, y, width=0.4)
             self._svg.text(LEFT - 8, y + 4, form.format(tick), anchor="end")
 
-    def times(self) -> None:
+    def times(self, what: str) -> None:
         ticks = time_ticks(self._start, self._end, count=9)
         for moment, label in ticks:
             x = self._x(moment)
@@ -133,7 +141,7 @@ class _Panel:
             half = text_width(label) / 2
             centre = min(max(x, half), WIDTH - half)
             self._svg.text(centre, self._bottom + 18, label, anchor="middle")
-        title = f"recorded at (UTC, from {self._start:%Y-%m-%d})"
+        title = f"{what} (UTC, from {self._start:%Y-%m-%d})"
         self._svg.text((LEFT + WIDTH - RIGHT) / 2, self._bottom + 38, title, anchor="middle")
 
     def line(

@@ -19,6 +19,7 @@ from eslab.words import counted
 __all__ = ["WhatIfView"]
 
 EVENTS: Final = 10_000
+TIMES: Final = "virtual time"
 
 
 class WhatIfView(PictureView):
@@ -85,6 +86,10 @@ class WhatIfView(PictureView):
         return f"WhatIf({self.projection}: {', '.join(self._said)}: {self._found})"
 
     @property
+    def _title(self) -> str:
+        return f"What if: {self.projection}, {', '.join(self._said)}"
+
+    @property
     def _found(self) -> str:
         run = self.run
         return (
@@ -99,11 +104,11 @@ class WhatIfView(PictureView):
         figure = lag_figure(self.df)
         figure.update_layout(
             title={
-                "text": plain(f"What if: {self.projection}, {', '.join(self._said)}"),
+                "text": plain(self._title),
                 "subtitle": {"text": plain(self._found)},
             }
         )
-        figure.update_xaxes(title={"text": "virtual time (UTC)"}, row=2)
+        figure.update_xaxes(title={"text": f"{TIMES} (UTC)"}, row=2)
         return figure
 
     def svg(self) -> str:
@@ -117,7 +122,9 @@ class WhatIfView(PictureView):
             int(last["lag_events"]),
             float(last["lag_seconds"]),
         )
-        return lag_picture(self.df, [end], words=[self._found], desc=self.digest)
+        return lag_picture(
+            self.df, [end], words=[self._found], desc=self.digest, title=self._title, times=TIMES
+        )
 
 
 def _seconds(outage: Outage) -> str:
