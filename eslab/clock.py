@@ -23,6 +23,7 @@ __all__ = [
     "Clock",
     "IdSource",
     "RandomIds",
+    "Scheduled",
     "Scheduler",
     "SeededIds",
     "SystemClock",
@@ -294,6 +295,19 @@ class SeededIds:
         )
 
 
+class Scheduled:
+    """A piece of work that a scheduler has."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work: Callable[[], None] | None = work
+
+    def cancel(self) -> None:
+        """Let it not be done; the clock does not move for it."""
+        self.work = None
+
+
 class Scheduler:
     """Cooperative work in the order of its due time.
 
@@ -311,8 +325,8 @@ class Scheduler:
         >>> clock = VirtualClock()
         >>> seen = []
         >>> scheduler = Scheduler(clock)
-        >>> scheduler.after(timedelta(seconds=2), lambda: seen.append("late"))
-        >>> scheduler.after(timedelta(seconds=1), lambda: seen.append("early"))
+        >>> _ = scheduler.after(timedelta(seconds=2), lambda: seen.append("late"))
+        >>> _ = scheduler.after(timedelta(seconds=1), lambda: seen.append("early"))
         >>> while scheduler.step():
         ...     pass
         >>> seen, clock.now().second
@@ -321,15 +335,15 @@ class Scheduler:
 
     def __init__(self, clock: VirtualClock, *, seed: int | None = None) -> None:
         self.clock = clock
-        self._queue: list[tuple[datetime, float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[datetime, float, int, Scheduled]] = []
         self._numbers = count()
         self._lots = None if seed is None else random.Random(f"scheduler {seed}")  # noqa: S311
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return sum(scheduled.work is not None for *_, scheduled in self._queue)
 
-    def after(self, delay: timedelta, work: Callable[[], None]) -> None:
-        """Schedule `work` to run once, `delay` from now.
+    def after(self, delay: timedelta, work: Callable[[], None]) -> Scheduled:
+        """Schedule `work` to run once, `delay` from now, unless it is cancelled.
 
         Raises:
             ClockError: the delay is negative.
@@ -337,7 +351,9 @@ class Scheduler:
         if delay < timedelta(0):
             raise ClockError(f"work cannot be scheduled in the past: the delay is {delay}")
         lot = 0.0 if self._lots is None else self._lots.random()
-        heapq.heappush(self._queue, (self.clock.now() + delay, lot, next(self._numbers), work))
+        scheduled = Scheduled(work)
+        heapq.heappush(self._queue, (self.clock.now() + delay, lot, next(self._numbers), scheduled))
+        return scheduled
 
     def step(self, until: datetime | None = None) -> bool:
         """Run the piece of work that is due first, moving the clock to it.
@@ -348,12 +364,15 @@ class Scheduler:
         Returns:
             Whether there was any.
         """
+        while self._queue and self._queue[0][3].work is None:
+            heapq.heappop(self._queue)
         if not self._queue or (until is not None and self._queue[0][0] > until):
             return False
-        due, _, _, work = heapq.heappop(self._queue)
+        due, _, _, scheduled = heapq.heappop(self._queue)
         if due > self.clock.now():
             self.clock.advance_to(due)
-        work()
+        if scheduled.work is not None:
+            scheduled.work()
         return True
 
     def clear(self) -> None:

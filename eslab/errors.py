@@ -12,6 +12,7 @@
     │   ├── UnknownEventTypeError   a stored type has no class here
     │   └── UpcastingError          an upcaster fails, or returns something else than data
     ├── DomainError                 a command was refused by the domain: nothing was recorded
+    │   └── CommandRevokedError     it was taken back before it came
     ├── MessagingError              commands, queries and what handles them
     │   ├── HandlerNotFoundError    nothing handles messages of that type
     │   ├── HandlerError            a handler or middleware gave something that it may not give
@@ -32,7 +33,10 @@
     │   └── QueryError              a SQL statement that cannot be run
     ├── ProjectionError             a projection's definition, or its work
     │   └── EventFailedError        a projection cannot apply an event
-    └── SagaError                   a saga's definition or use
+    └── SagaError                   a saga's use
+        ├── SagaDefinitionError     it cannot be run as it is defined
+        ├── SagaNotFoundError       no such saga
+        └── TimerError              a timer cannot be set so
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ __all__ = [
     "AppendConditionError",
     "AppendOutcomeUnknownError",
     "ClockError",
+    "CommandRevokedError",
     "ConcurrencyError",
     "DomainError",
     "EslabError",
@@ -59,7 +64,9 @@ __all__ = [
     "ProjectionError",
     "QueryError",
     "RegistrationError",
+    "SagaDefinitionError",
     "SagaError",
+    "SagaNotFoundError",
     "SchemaError",
     "StaleReadError",
     "StoreClosedError",
@@ -69,6 +76,7 @@ __all__ = [
     "StoreOpenError",
     "StoreReadOnlyError",
     "StreamNotFoundError",
+    "TimerError",
     "UnknownEventTypeError",
     "UpcastingError",
 ]
@@ -143,6 +151,13 @@ class UpcastingError(SchemaError):
 
 class DomainError(EslabError):
     """The domain refuses a command; nothing is recorded."""
+
+
+class CommandRevokedError(DomainError):
+    """A command was taken back before it came, and is never carried out; nothing was recorded."""
+
+    def __init__(self, command_id: object) -> None:
+        super().__init__(f"the command {command_id} was revoked before it came: it has no effect")
 
 
 class MessagingError(EslabError):
@@ -291,7 +306,22 @@ class EventFailedError(ProjectionError):
 
 
 class SagaError(EslabError):
-    """A saga is defined or used wrongly."""
+    """A saga is used wrongly, or cannot do its work."""
+
+
+class SagaDefinitionError(SagaError):
+    """A saga cannot be run as it is defined."""
+
+
+class SagaNotFoundError(SagaError):
+    """There is no saga of that name and id."""
+
+    def __init__(self, name: str, saga_id: str) -> None:
+        super().__init__(f"there is no saga {name!r} with the id {saga_id!r}: nothing started it")
+
+
+class TimerError(SagaError):
+    """A timer cannot be set so."""
 
 
 def _text(error: Exception) -> str:

@@ -85,7 +85,7 @@ from eslab.projections import (
 )
 from eslab.projections.runner import Observer
 from eslab.replay import replay
-from eslab.sagas import Orchestrator, Saga, SagaState
+from eslab.sagas import Orchestrator, Saga, SagaState, Timers
 from eslab.schema import (
     EventRegistry,
     UpcastingReport,
@@ -212,7 +212,8 @@ class Lab:
         self._queries = QueryBus(self._middleware, self._mint)
         self.superseded = False
         self._relay = Relay(self.store, self.bus)
-        self._orchestrator = Orchestrator(self.store, self.registry)
+        self._orchestrator = Orchestrator(self.store, self.registry, self._commands)
+        self._timers = Timers(self._orchestrator, self.clock)
         self._projections: dict[str, ProjectionRunner] = {}
         if isinstance(self.clock, VirtualClock):
             last = self.store.last_recorded_at()
@@ -841,9 +842,35 @@ class Lab:
         """
         self._orchestrator.start(saga, saga_id, input)
 
-    def saga_state(self, saga: Saga, saga_id: str) -> SagaState:
-        """Return what a saga's stream says about it."""
-        return self._orchestrator.state(saga, saga_id)
+    def saga_state(self, saga: Saga | str, saga_id: str) -> SagaState:
+        """Return what a saga's stream says about it.
+
+        Args:
+            saga: the saga, or its name.
+            saga_id: which one.
+
+        Raises:
+            SagaNotFoundError: there is no such saga.
+        """
+        state: SagaState = self._orchestrator.state(_saga_name(saga), saga_id)
+        return state
+
+    def resume_saga(
+        self, saga: Saga | str, saga_id: str, *, resolved: bool = False, reason: str = ""
+    ) -> None:
+        """Let a saga that is stuck go on; `run` makes it do so.
+
+        Args:
+            saga: the saga, or its name.
+            saga_id: which one.
+            resolved: you have done yourself what it could not do; by default it is tried again.
+            reason: what you say to whoever asks later.
+
+        Raises:
+            SagaNotFoundError: there is no such saga.
+            SagaError: it is not stuck, or no saga of its name is registered here.
+        """
+        self._orchestrator.resume(_saga_name(saga), saga_id, resolved=resolved, reason=reason)
 
     # Work.
 
@@ -919,7 +946,7 @@ class Lab:
             )
 
     def _workers(self) -> list[BackgroundWorker]:
-        return [self._relay, *self._projections.values(), self._orchestrator]
+        return [self._relay, *self._projections.values(), self._orchestrator, self._timers]
 
     def _projection(self, name: str) -> ProjectionRunner:
         try:
@@ -1141,6 +1168,10 @@ class Lab:
 
 def _no_sleep(seconds: float) -> None:
     """Wait on a virtual clock, where whoever waits holds everybody up."""
+
+
+def _saga_name(saga: Saga | str) -> str:
+    return saga if isinstance(saga, str) else saga.name
 
 
 def _fingerprinted(event: RecordedEvent) -> str:

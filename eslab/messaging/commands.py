@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eslab.aggregates import (
     Aggregate,
@@ -23,21 +23,23 @@ from eslab.aggregates import (
 )
 from eslab.clock import derived_id
 from eslab.errors import (
+    CommandRevokedError,
     ConcurrencyError,
     EslabError,
     HandlerError,
+    HandlerNotFoundError,
     IdempotencyError,
     InputError,
     PartialDuplicateError,
     SchemaError,
 )
-from eslab.events import Metadata
+from eslab.events import Event, Metadata
 from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed, takes
 from eslab.messaging.tokens import ConsistencyToken
-from eslab.schema import message_classes, qualified_name
+from eslab.schema import encode, message_classes, qualified_name
 from eslab.store.port import EventStore, StreamAppend
 
-__all__ = ["Command", "CommandBus"]
+__all__ = ["Command", "CommandBus", "CommandRevoked"]
 
 RETRIES: Final = 3
 BACKOFF: Final = 0.005
@@ -91,15 +93,27 @@ class Command(BaseModel):
         cls.target_field = target
 
 
+class CommandRevoked(Event):
+    """A command was taken back: should it come, it has no effect.
+
+    Attributes:
+        command_id: the id of the command.
+    """
+
+    command_id: UUID
+
+
 @dataclass(frozen=True, slots=True)
 class _Handler:
     """What handles a type of command.
 
     Attributes:
+        command: the class of the commands.
         decide: loads and decides; returns what is to be saved.
         stream: says which stream that will be, where it is known before.
     """
 
+    command: type[BaseModel]
     decide: Callable[[Any], Sequence[Part]]
     stream: Callable[[Any], str] | None = None
 
@@ -152,10 +166,22 @@ class CommandBus:
             return
         commands = message_classes(handler, Command, 0, word="command")
         call = _call(handler, self._repository)
-        found = _Handler(partial(_parts, call, qualified_name(handler)))
-        self._handlers.take(
-            qualified_name(handler), [(qualified_name(command), found) for command in commands]
-        )
+        for command in commands:
+            self.take(qualified_name(handler), command, call)
+
+    def take(self, owner: str, command: type[Command], call: Callable[[Any], Any]) -> None:
+        """Let something handle a type of command, under the name of an owner.
+
+        Args:
+            owner: what handles it.
+            command: the class of the command.
+            call: does what `register` says of a function of a command.
+
+        Raises:
+            RegistrationError: another owner handles it.
+        """
+        found = _Handler(command, partial(_parts, call, owner))
+        self._handlers.take(owner, [(qualified_name(command), found)])
 
     def _register_definition(self, definition: type[Aggregate] | Decider[Any]) -> None:
         owner = (
@@ -171,7 +197,7 @@ class CommandBus:
             found.append(
                 (
                     qualified_name(command),
-                    _Handler(partial(self._decide, definition, field), stream),
+                    _Handler(command, partial(self._decide, definition, field), stream),
                 )
             )
         self._handlers.take(owner, found, whole=True)
@@ -203,6 +229,52 @@ class CommandBus:
                 f"carried out: let it return what go_on() returned"
             )
         return token
+
+    def command(self, recorded: Mapping[str, Any]) -> Command:
+        """Return a command that was recorded with its ``type`` and its ``data``.
+
+        Raises:
+            HandlerNotFoundError: nothing handles commands of its type.
+            InputError: it does not fit its class.
+        """
+        handler = self._handlers.get(recorded["type"])
+        if handler is None:
+            known = [name.rpartition(".")[2] for name in list(self._handlers)]
+            name = recorded["type"].rpartition(".")[2]
+            raise HandlerNotFoundError(name, known=known, by="the lab")
+        cls = handler[1].command
+        try:
+            command = cls.model_validate(recorded["data"])
+        except ValidationError as error:
+            raise InputError(f"{recorded['data']!r:.200} is no {cls.__name__}: {error}") from error
+        assert isinstance(command, Command)
+        return command
+
+    def revoke(self, command_id: UUID) -> bool:
+        """Let a command never be carried out from now on, and say whether it was not yet.
+
+        What it would record first has an id that is derived from its own: whoever has that id
+        first, the command or its revocation, is the one that counts.
+
+        Args:
+            command_id: the id that whoever sends the command gives it.
+        """
+        revoked = encode(CommandRevoked(command_id=command_id), event_id=derived_id(command_id, 0))
+        try:
+            self._store.append(f"revoked-{command_id}", [revoked])
+        except IdempotencyError:
+            return False
+        return True
+
+    def target(self, command: Command, category: str) -> str:
+        """Return the identity that a command is for.
+
+        Raises:
+            SchemaError: its class does not say for which one it is.
+            InputError: it does not.
+        """
+        owner = f"what handles {type(command).__name__}"
+        return _identity(_target(type(command), category, owner), command)
 
     def _handle(self, envelope: Envelope, *, idempotent: bool) -> ConsistencyToken:
         handler = self._handlers.handler(envelope.message)
@@ -263,6 +335,8 @@ class CommandBus:
         found = self._store.find(derived_id(envelope.id, 0))
         if found is None:
             return None
+        if found.type == CommandRevoked.event_type:
+            raise CommandRevokedError(envelope.id)
         stream_id = None if handler.stream is None else handler.stream(envelope.message)
         if stream_id is not None and found.stream_id != stream_id:
             raise IdempotencyError(

@@ -1,72 +1,180 @@
-"""What runs sagas: it asks the stream what comes next, does it, and records what came of it."""
+"""What runs sagas: it brings each what concerns it, records what it decides, and sends it."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
-from datetime import timedelta
-from functools import partial, reduce
+import heapq
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 from typing import Any, Final
 
-from eslab.clock import Scheduler
-from eslab.errors import DomainError, EslabError, LimitError, SagaError
-from eslab.events import NO_STREAM, Event, Metadata
-from eslab.messaging.envelope import handled, handling
-from eslab.sagas.definition import (
+from eslab.bus.journey import Journey, Message, Route, straight
+from eslab.clock import Scheduler, VirtualClock
+from eslab.errors import (
+    ConcurrencyError,
+    EslabError,
+    IdempotencyError,
+    PartialDuplicateError,
+    SagaDefinitionError,
+    SagaError,
+    SagaNotFoundError,
+    StoreClosedError,
+)
+from eslab.events import NO_STREAM, Metadata, RecordedEvent
+from eslab.messaging import Command, CommandBus
+from eslab.messaging.envelope import handled
+from eslab.sagas.decisions import Input, Resume, TimerDue
+from eslab.sagas.definition import Saga, derived_key, saga_stream
+from eslab.sagas.events import (
     SAGA_EVENTS,
     CompensationCompleted,
-    CompensationFailed,
-    CompensationStarted,
-    Saga,
+    LateReplyReceived,
     SagaCompensated,
     SagaCompleted,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
-    Step,
-    StepCompleted,
-    StepContext,
-    StepFailed,
-    StepStarted,
 )
-from eslab.sagas.state import Action, SagaState, evolve, next_action
-from eslab.schema import EventRegistry, canonical_json, encode
-from eslab.store.port import EventStore
+from eslab.sagas.machine import Delivered, Machine, Outgoing, SagaMachine, State
+from eslab.sagas.state import SagaState
+from eslab.schema import EventRegistry, encode
+from eslab.store.port import EventStore, StreamAppend
 
 __all__ = ["Orchestrator"]
 
-MAX_RESULT: Final = 100_000
-MAX_ERROR: Final = 10_000
-ENDS: Final = (SagaCompleted, SagaCompensated, SagaStuck)
-_NAMESPACE: Final = uuid.UUID("6f1c8e0a-5a2b-5f0e-9d57-0d3c6b1f4e21")
+CATEGORY: Final = "saga"
+ATTEMPTS: Final = 100
+"""How often a decision is made again, because others appended to the stream meanwhile."""
+
+_AT_ONCE: Final = (timedelta(0),)
+_OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived)
+_CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationCompleted)
+
+Work = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Instance:
+    """One saga that has not ended, as its stream says it is.
+
+    Attributes:
+        sent: what was sent for it by this orchestrator, and not answered when that was looked at.
+        replies: how long the answers to that travel, where they are events of the log.
+        timers: the timers that are known to be set.
+        origin: what its events, and what it sends, belong to.
+    """
+
+    machine: Machine
+    saga_id: str
+    stream_id: str
+    state: Any
+    version: int = 0
+    origin: Metadata = field(default_factory=Metadata)
+    sent: set[Any] = field(default_factory=set)
+    replies: dict[Hashable, tuple[timedelta, ...]] = field(default_factory=dict)
+    timers: set[str] = field(default_factory=set)
 
 
 class Orchestrator:
-    """Runs sagas over a store. All it knows of a saga is the saga's stream.
+    """Runs sagas over a store. All that it knows of a saga is in the saga's stream.
+
+    Whatever it keeps in memory it can do without: when it is new, it reads which sagas have not
+    ended, and sends again what was sent and not answered.
 
     Args:
         store: where the streams of the sagas are.
-        registry: the saga's own events are registered in it.
+        registry: the sagas' own events are registered in it.
+        commands: carries out the commands that sagas send.
+        route: plans how what is sent travels.
     """
 
     name = "orchestrator"
 
-    def __init__(self, store: EventStore, registry: EventRegistry) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        registry: EventRegistry,
+        commands: CommandBus,
+        *,
+        route: Route = straight,
+    ) -> None:
         self._store = store
         self._registry = registry
-        self._sagas: dict[str, Saga] = {}
-        self._open: dict[str, tuple[str, str]] = {}
-        self._scanned = 0
-        self.position = 0
-        self._scheduled: set[str] = set()
+        self._commands = commands
+        self.route = route
+        self._machines: dict[str, Machine] = {}
+        self._lock = threading.RLock()
+        self._numbers = count()
+        self._generations = count()
         self._resting: set[str] = set()
+        self._forget()
         for event in SAGA_EVENTS:
             registry.register(event)
 
-    def register(self, saga: Saga) -> None:
-        """Make a saga known by its name; one of the same name is replaced."""
-        if not isinstance(saga, Saga):
-            raise SagaError(f"a saga is made by Saga(name, steps); found {saga!r}")
-        self._sagas[saga.name] = saga
+    def _forget(self) -> None:
+        self._instances: dict[str, _Instance] = {}
+        self._agenda: list[tuple[datetime, int, Work]] = []
+        self._due: list[tuple[datetime, int, str, str]] = []
+        self._scanned: int | None = None
+        self._handled: dict[str, set[int]] = {}
+        self._generation = next(self._generations)
+        self._scheduled = 0
+        self.position = 0
+
+    # What users do.
+
+    def register(self, definition: Saga) -> None:
+        """Make a saga known by its name; one of the same name is replaced.
+
+        Raises:
+            SagaDefinitionError: that is no saga.
+            RegistrationError: something else handles the command that starts it.
+        """
+        if not isinstance(definition, Saga):
+            raise SagaDefinitionError(
+                f"a saga is made by Saga(name, steps); found {definition!r:.200}"
+            )
+        earlier = self._machines.get(definition.name)
+        if isinstance(earlier, SagaMachine) and earlier.saga == definition:
+            return
+        virtual = isinstance(self._store.clock, VirtualClock)
+        machine = SagaMachine(definition, self._commands, cost=virtual)
+        start = definition.started_by
+        if start is not None and issubclass(start, Command):
+            self._commands.take(
+                f"saga {definition.name!r}", start, partial(self._started, definition)
+            )
+        self.add(machine)
+
+    def add(self, machine: Machine) -> None:
+        """Run a machine from now on; one of the same name is replaced."""
+        with self._lock:
+            self._machines[machine.name] = machine
+            for instance in self._instances.values():
+                if instance.machine.name == machine.name:
+                    instance.machine = machine
+            if machine.concerns:
+                self._forget()  # it has yet to see what is in the log
+
+    def _started(self, saga: Saga, command: Command) -> list[StreamAppend]:
+        """Return what a command that starts a saga records."""
+        saga_id = self._commands.target(command, saga.name) if saga.id is None else saga.id(command)
+        stream_id = saga.stream_id(saga_id)
+        started = self._start_of(saga, saga_id, command.model_dump(mode="json"))
+        if self._store.stream_version(stream_id) == 0:
+            return [StreamAppend(stream_id, [started], NO_STREAM)]
+        (first,) = self._store.read(stream_id, limit=1)
+        if first.data["input"] == started.input:
+            return []
+        raise SagaError(f"saga {saga.name!r} {saga_id!r} was started with another input before")
+
+    @staticmethod
+    def _start_of(saga: Saga, saga_id: str, input: Mapping[str, Any]) -> SagaStarted:
+        names = [step.name for step in saga]
+        return SagaStarted(saga=saga.name, saga_id=saga_id, steps=names, input=dict(input))
 
     def start(self, saga: Saga, saga_id: str, input: Mapping[str, Any]) -> bool:
         """Record that a saga begins, and say whether it is new.
@@ -78,14 +186,9 @@ class Orchestrator:
         """
         self.register(saga)
         stream_id = saga.stream_id(saga_id)
-        started = SagaStarted(
-            saga=saga.name,
-            saga_id=saga_id,
-            steps=[step.name for step in saga.steps],
-            input=dict(input),
-        )
-        event_id = uuid.uuid5(_NAMESPACE, f"{stream_id}\0started")
-        metadata = Metadata(correlation_id=stream_id, traceparent=handled().traceparent)
+        event_id = derived_key(stream_id, "started")
+        started = self._start_of(saga, saga_id, input)
+        metadata = replace(_inherited(handled(), stream_id), causation_id=handled().causation_id)
         result = self._store.append(
             stream_id,
             [encode(started, event_id=event_id, metadata=metadata)],
@@ -93,63 +196,92 @@ class Orchestrator:
         )
         return not result.duplicate
 
-    def state(self, saga: Saga, saga_id: str) -> SagaState:
-        """Return what the saga's stream says about it.
+    def state(self, name: str, saga_id: str) -> Any:
+        """Return what a saga's stream says about it.
 
         Raises:
-            SagaError: there is no such saga.
+            SagaNotFoundError: there is no such saga.
         """
-        return self._existing(saga, saga_id)[0]
+        stream_id = saga_stream(name, saga_id)
+        machine = self._machines.get(name)
+        state: Any = SagaState() if machine is None else machine.initial()
+        if self._store.stream_version(stream_id) == 0:
+            raise SagaNotFoundError(name, saga_id)
+        for recorded in self._store.read(stream_id):
+            event = self._registry.decode(recorded)
+            state = machine.evolve(state, event) if machine else state
+        return state
 
-    def unfinished(self) -> list[tuple[Saga, str]]:
-        """Return the sagas of registered names that have not ended, in the order of starting."""
-        if not self._sagas:
-            return []
-        head = self._store.head()
-        for event in self._store.read_all(
-            after=self._scanned, until=head, types=[SagaStarted, *ENDS], category="saga"
-        ):
-            if event.type == SagaStarted.event_type:
-                self._open[event.stream_id] = event.data["saga"], event.data["saga_id"]
-            else:
-                self._open.pop(event.stream_id, None)
-        self._scanned = head
-        return [(self._sagas[name], id) for name, id in self._open.values() if name in self._sagas]
+    def resume(self, name: str, saga_id: str, *, resolved: bool = False, reason: str = "") -> None:
+        """Let a saga that is stuck go on.
 
-    def run(self, saga: Saga, saga_id: str) -> SagaState:
-        """Run a saga, here and now, from where its stream says it is to its end."""
-        while (following := self._next(saga, saga_id)) is not None:
-            action, version = following
-            version = self._begin(saga, saga_id, action, version)
-            self._finish(saga, saga_id, action, version)
-        return self.state(saga, saga_id)
+        Args:
+            name: of the saga.
+            saga_id: which one.
+            resolved: what it could not do has been done by a person, and is not tried again.
+            reason: what that person says.
+
+        Raises:
+            SagaNotFoundError: there is no such saga.
+            SagaError: it is not stuck, or nobody here knows sagas of this name.
+        """
+        state = self.state(name, saga_id)
+        if name not in self._machines:
+            raise SagaError(f"no saga of the name {name!r} is registered: register it first")
+        if not self._take(saga_stream(name, saga_id), Resume(resolved, reason)):
+            raise SagaError(f"saga {name!r} {saga_id!r} is {_status(state)}, and not STUCK")
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """Return the names and ids of the sagas that have not ended."""
+        self._scan()
+        with self._lock:
+            return [(one.machine.name, one.saga_id) for one in self._instances.values()]
+
+    # The worker.
 
     def begin(self) -> None:
         """Take note that a run begins: sagas that failed in the last one are tried again."""
-        self._resting.clear()
+        with self._lock:
+            resting, self._resting = self._resting, set()
+            for stream_id in sorted(resting):
+                self._instances.pop(stream_id, None)
+                self._put(timedelta(0), stream_id, partial(self._take, stream_id, None))
 
     def step(self) -> bool:
-        """Run all unfinished sagas to their ends, and say whether there was any.
+        """Do what is due, and say whether there was anything.
 
         Raises:
-            EslabError: the first error of those that could not go on; the others did.
+            EslabError: the first error of the sagas that could not go on; the others did.
         """
+        self._scan()
         failure: EslabError | None = None
-        unfinished = self.unfinished()
-        if not unfinished:
-            self.position = self._scanned
-        for saga, saga_id in unfinished:
+        moved = False
+        while (work := self._next()) is not None:
+            moved = True
             try:
-                self.run(saga, saga_id)
+                work()
+            except StoreClosedError:
+                raise
             except EslabError as error:
                 failure = failure or error
         if failure is not None:
             raise failure
-        return bool(unfinished)
+        return moved
+
+    def _next(self) -> Work | None:
+        with self._lock:
+            if self._agenda and self._agenda[0][0] <= self._store.clock.now():
+                return heapq.heappop(self._agenda)[2]
+            return None
 
     def due_in(self) -> float | None:
-        """Return None: it has work only when something is appended."""
-        return None
+        """Return in how many seconds something arrives, or is tried again; None: never."""
+        with self._lock:
+            times = [self._agenda[0][0]] if self._agenda else []
+            times += [due for due, timer in self._set_timers() if timer.purpose == "retry"][:1]
+        if not times:
+            return None
+        return max(0.0, (min(times) - self._store.clock.now()).total_seconds())
 
     def crashed(self, error: BaseException) -> None:
         """Take note that its thread ended: whoever waits for it is told why."""
@@ -159,122 +291,261 @@ class Orchestrator:
         return None
 
     def wake(self, scheduler: Scheduler) -> None:
-        """Schedule the unfinished sagas on a virtual clock, where each attempt costs its time."""
-        for saga, saga_id in self.unfinished():
-            stream_id = saga.stream_id(saga_id)
-            if stream_id not in self._scheduled | self._resting:
-                self._scheduled.add(stream_id)
-                scheduler.after(timedelta(0), partial(self._go_on, saga, saga_id, scheduler, None))
+        """Schedule on a virtual clock what was sent."""
+        self._scan()
+        with self._lock:
+            agenda, self._agenda = self._agenda, []
+        for due, _, work in sorted(agenda, key=lambda entry: entry[:2]):
+            self._scheduled += 1
+            late = max(timedelta(0), due - self._store.clock.now())
+            scheduler.after(late, partial(self._done, work, self._generation))
+
+    def _done(self, work: Work, generation: int) -> None:
+        if generation == self._generation:  # else it was scheduled before all was forgotten
+            self._scheduled -= 1
+            work()
 
     def forget(self) -> None:
-        """Take note that nothing is scheduled any more."""
-        self._scheduled.clear()
+        """Take note that nothing is scheduled any more: it is found again in the log."""
+        with self._lock:
+            self._forget()
 
-    def _go_on(
-        self, saga: Saga, saga_id: str, scheduler: Scheduler, begun: tuple[Action, int] | None
-    ) -> None:
-        """Finish what was begun, begin what follows, and come back when that has taken its time."""
-        stream_id = saga.stream_id(saga_id)
+    # Timers.
+
+    def next_timer(self) -> tuple[datetime, str, str] | None:
+        """Return when the next timer is due, of which stream it is, and its name."""
+        with self._lock:
+            while self._due:
+                due_at, _, stream_id, timer = self._due[0]
+                instance = self._instances.get(stream_id)
+                if instance is not None and timer in instance.state.timers:
+                    return due_at, stream_id, timer
+                heapq.heappop(self._due)
+            return None
+
+    def _set_timers(self) -> Iterable[Any]:
+        for due_at, _, stream_id, name in sorted(self._due):
+            instance = self._instances.get(stream_id)
+            if instance is not None and (timer := instance.state.timers.get(name)):
+                yield due_at, timer
+
+    def fire(self, stream_id: str, timer: str) -> None:
+        """Let a saga know that it is time."""
+        self._guard(stream_id, partial(self._take, stream_id, TimerDue(timer)))
+
+    # From the log.
+
+    def _scan(self) -> None:
+        """Look at what was appended since it last looked."""
+        with self._lock:
+            head = self._store.head()
+            if self._scanned is None:
+                self._recover(head)
+            if self._scanned is None or head > self._scanned:
+                self._look(self._scanned or 0, head)
+                self._scanned = head
+            if not (self._agenda or self._scheduled or self._due):
+                self.position = head
+
+    def _look(self, after: int, until: int) -> None:
+        types = {SagaStarted.event_type}.union(*(m.concerns for m in self._machines.values()))
+        for event in self._store.read_all(after=after, until=until, types=types):
+            if event.type == SagaStarted.event_type and event.category == CATEGORY:
+                if event.stream_id not in self._instances:
+                    self._put(timedelta(0), event.stream_id, partial(self._take, event.stream_id))
+                continue
+            for machine in self._machines.values():
+                if (
+                    event.type in machine.concerns
+                    and event.position > machine.after
+                    and event.position not in self._handled.get(machine.name, ())
+                ):
+                    self._bring(machine, event)
+        self._handled.clear()
+
+    def _recover(self, head: int) -> None:
+        """Find the sagas that have not ended, and go on with them."""
+        opened: dict[str, None] = {}
+        opening = [cls.event_type for cls in _OPENING]
+        types = [*opening, *(cls.event_type for cls in _CLOSING)]
+        for event in self._store.read_all(until=head, types=types, category=CATEGORY):
+            if event.type == SagaStarted.event_type:
+                self._handled.setdefault(event.data["saga"], set()).add(
+                    event.data.get("position", 0)
+                )
+            if event.type in opening and event.data.get("compensated", True):
+                opened[event.stream_id] = None
+            elif event.type not in opening and event.data.get("late", True):
+                opened.pop(event.stream_id, None)
+        self._scanned = 0 if any(m.concerns for m in self._machines.values()) else head
+        known = [stream_id for stream_id in opened if self._machine(stream_id) is not None]
+        streams: dict[str, list[RecordedEvent]] = {stream_id: [] for stream_id in known}
+        if known:
+            for event in self._store.read_all(streams=streams):
+                streams[event.stream_id].append(event)
+        for stream_id, events in streams.items():
+            self._load(stream_id, events)
+            self._put(timedelta(0), stream_id, partial(self._take, stream_id))
+
+    def _bring(self, machine: Machine, recorded: RecordedEvent) -> None:
+        """Let a machine have an event, when it has travelled."""
+        delivered = Delivered(recorded, self._registry.decode(recorded))
+        saga_id = machine.concerned(delivered)
+        if saga_id is None:
+            return
+        stream_id = saga_stream(machine.name, saga_id)
+        for delay in self._delays(machine, recorded, stream_id):
+            self._put(delay, stream_id, partial(self._take, stream_id, delivered))
+
+    def _delays(
+        self, machine: Machine, recorded: RecordedEvent, stream_id: str
+    ) -> tuple[timedelta, ...]:
+        """Return how long an event travels, for each time that it arrives."""
+        task = machine.answered(recorded)
+        if task is not None:  # it is the answer to something whose journey was planned
+            instance = self._instances.get(stream_id)
+            return _AT_ONCE if instance is None else instance.replies.get(task, _AT_ONCE)
+        message = Message(
+            kind="event",
+            consumer=machine.name,
+            name=recorded.type,
+            id=recorded.event_id,
+            sequence=recorded.stream_id,
+        )
+        return self.route(message).arrivals
+
+    # One saga.
+
+    def _machine(self, stream_id: str) -> Machine | None:
+        name = stream_id.removeprefix(f"{CATEGORY}-").partition("-")[0]
+        return self._machines.get(name)
+
+    def _instance(self, stream_id: str) -> _Instance | None:
+        """Return a saga as its stream says it is; None, if nobody here knows its name."""
+        instance = self._instances.get(stream_id)
+        return instance or self._load(stream_id, self._store.read(stream_id))
+
+    def _load(self, stream_id: str, events: Iterable[RecordedEvent]) -> _Instance | None:
+        machine = self._machine(stream_id)
+        if machine is None:
+            return None
+        saga_id = stream_id.removeprefix(saga_stream(machine.name, ""))
+        instance = _Instance(machine, saga_id, stream_id, machine.initial())
+        for recorded in events:
+            if instance.version == 0:
+                instance.origin = _inherited(recorded.metadata, stream_id)
+            event = self._registry.decode(recorded)
+            instance.state = machine.evolve(instance.state, event)
+            instance.version = recorded.version
+        self._instances[stream_id] = instance
+        return instance
+
+    def _take(self, stream_id: str, incoming: Input | Delivered = None) -> bool:
+        """Let a saga decide about what came in, and say whether anything followed from it."""
+        with self._lock:
+            for _ in range(ATTEMPTS):
+                instance = self._instance(stream_id)
+                if instance is None:
+                    return False
+                try:
+                    followed = self._record(instance, incoming)
+                except ConcurrencyError:
+                    del self._instances[stream_id]  # others appended: as it is now
+                    continue
+                except (IdempotencyError, PartialDuplicateError):
+                    followed = False  # it is in the inbox already
+                self._send(instance)
+                return followed
+        raise SagaError(f"others append to {stream_id!r} all the time: it is left for now")
+
+    def _record(self, instance: _Instance, incoming: Input | Delivered) -> bool:
+        """Append what a saga decides."""
+        events = instance.machine.decide(
+            instance.saga_id, instance.state, incoming, self._store.clock.now()
+        )
+        if not events:
+            return False
+        metadata, first_id = instance.origin, None
+        if isinstance(incoming, Delivered):
+            message = incoming.recorded
+            if instance.version == 0:
+                metadata = instance.origin = _inherited(message.metadata, instance.stream_id)
+            metadata = replace(metadata, causation_id=str(message.event_id))
+            first_id = derived_key(instance.stream_id, str(message.event_id))
+        new = [
+            encode(event, metadata=metadata, event_id=None if place else first_id)
+            for place, event in enumerate(events)
+        ]
+        result = self._store.append(instance.stream_id, new, expected_version=instance.version)
+        for event in events:
+            instance.state = instance.machine.evolve(instance.state, event)
+        instance.version = result.version
+        return True
+
+    def _send(self, instance: _Instance) -> None:
+        """Send what a saga has decided to send, and set its timers."""
+        outgoing = instance.machine.outgoing(instance.saga_id, instance.state)
+        state = instance.state
+        for sent in outgoing:
+            if (sent.task, sent.message.attempt) not in instance.sent:
+                journey = self.route(sent.message)
+                instance.replies[sent.task] = journey.replies
+                for arrival in journey.arrivals:
+                    arrive = partial(self._arrive, instance, state, sent, journey)
+                    self._put(arrival, instance.stream_id, arrive)
+        instance.sent = {(sent.task, sent.message.attempt) for sent in outgoing}
+        for name in state.timers.keys() - instance.timers:
+            timer = state.timers[name]
+            heapq.heappush(self._due, (timer.due_at, next(self._numbers), instance.stream_id, name))
+        instance.timers = set(state.timers)
+        if state.ended:
+            self._instances.pop(instance.stream_id, None)
+
+    def _arrive(self, instance: _Instance, state: State, sent: Outgoing, journey: Journey) -> None:
+        """Have something carried out, and bring back the answer."""
+        machine = instance.machine
+        if journey.error is None:
+            answer = machine.carry_out(instance.saga_id, state, sent, instance.origin)
+        else:
+            answer = machine.failed(sent, journey.error)
+        if answer is None:
+            return
+        for delay in journey.replies:
+            take = partial(self._take, instance.stream_id, answer)
+            if delay:
+                self._put(delay, instance.stream_id, take)
+            else:
+                take()
+
+    def _put(self, delay: timedelta, stream_id: str, work: Callable[[], object]) -> None:
+        """Do something later, for a saga."""
+        with self._lock:
+            due = self._store.clock.now() + delay
+            guarded: Work = partial(self._guard, stream_id, work)
+            heapq.heappush(self._agenda, (due, next(self._numbers), guarded))
+
+    def _guard(self, stream_id: str, work: Callable[[], object]) -> None:
+        """Do something for a saga, which rests if that fails."""
+        if stream_id in self._resting:
+            return
         try:
-            if begun is not None:
-                self._finish(saga, saga_id, *begun)
-            following = self._next(saga, saga_id)
-            if following is None:
-                self._scheduled.discard(stream_id)
-                return
-            action, version = following
-            version = self._begin(saga, saga_id, action, version)
+            work()
+        except StoreClosedError:
+            raise
         except EslabError:
-            self._scheduled.discard(stream_id)
             self._resting.add(stream_id)
             raise
-        cost = saga.step(action.step).cost if action.attempt else timedelta(0)
-        begun = action, version
-        scheduler.after(cost, partial(self._go_on, saga, saga_id, scheduler, begun))
-
-    def _next(self, saga: Saga, saga_id: str) -> tuple[Action, int] | None:
-        """Return what comes next, and the version of the stream that says so."""
-        state, version = self._existing(saga, saga_id)
-        action = next_action(saga, state)
-        return None if action is None else (action, version)
-
-    def _existing(self, saga: Saga, saga_id: str) -> tuple[SagaState, int]:
-        state, version = self._fold(saga.stream_id(saga_id))
-        if version == 0:
-            raise SagaError(f"there is no saga {saga.name!r} with the id {saga_id!r}")
-        return state, version
-
-    def _fold(self, stream_id: str) -> tuple[SagaState, int]:
-        events = [self._registry.decode(event) for event in self._store.read(stream_id)]
-        return reduce(evolve, events, SagaState()), len(events)
-
-    def _begin(self, saga: Saga, saga_id: str, action: Action, version: int) -> int:
-        if action.resumed or not action.attempt:
-            return version
-        cls = StepStarted if action.kind == "execute" else CompensationStarted
-        return self._record(saga, saga_id, cls(step=action.step, attempt=action.attempt), version)
-
-    def _finish(self, saga: Saga, saga_id: str, action: Action, version: int) -> None:
-        state = self.state(saga, saga_id)
-        match action.kind:
-            case "complete":
-                event: Event = SagaCompleted()
-            case "compensated":
-                event = SagaCompensated(failed_step=action.step)
-            case "stuck":
-                event = SagaStuck(step=action.step, error=state.error or "")
-            case _:
-                event = self._attempt(saga, saga_id, action, state)
-        self._record(saga, saga_id, event, version)
-
-    def _attempt(self, saga: Saga, saga_id: str, action: Action, state: SagaState) -> Event:
-        step = saga.step(action.step)
-        undo = action.kind == "compensate"
-        key = f"{saga.stream_id(saga_id)}\0{step.name}\0{action.kind}"
-        context = StepContext(
-            saga_id,
-            step.name,
-            action.attempt,
-            uuid.uuid5(_NAMESPACE, key),
-            state.input,
-            state.results,
-        )
-        function = step.compensate if undo else step.execute
-        if function is None:
-            raise SagaError(f"step {step.name!r} of {saga!r} has no compensation")
-        try:
-            with handling(self._metadata(saga.stream_id(saga_id))):
-                result = function(context)
-            _check_result(result, f"the result of step {step.name!r}")
-        except Exception as error:
-            return _failed(step, action, error)
-        if undo:
-            return CompensationCompleted(step=step.name, attempt=action.attempt)
-        return StepCompleted(step=step.name, attempt=action.attempt, result=result)
-
-    def _record(self, saga: Saga, saga_id: str, event: Event, version: int) -> int:
-        stream_id = saga.stream_id(saga_id)
-        return self._store.append(
-            stream_id,
-            [encode(event, metadata=self._metadata(stream_id))],
-            expected_version=version,
-        ).version
-
-    def _metadata(self, stream_id: str) -> Metadata:
-        """Return what a saga's events, and what its steps send, inherit from its first event."""
-        (first,) = self._store.read(stream_id, limit=1)
-        return Metadata(correlation_id=stream_id, traceparent=first.metadata.traceparent)
 
 
-def _check_result(result: Any, what: str) -> None:
-    text = canonical_json(result, what=what)
-    if len(text) > MAX_RESULT:
-        raise LimitError(f"{what} has {len(text):,} characters of JSON; at most {MAX_RESULT:,}")
+def _inherited(metadata: Metadata, stream_id: str) -> Metadata:
+    """Return what a saga's events, and what it sends, inherit from what started it."""
+    return Metadata(
+        correlation_id=metadata.correlation_id or stream_id,
+        actor=metadata.actor,
+        traceparent=metadata.traceparent,
+    )
 
 
-def _failed(step: Step, action: Action, error: Exception) -> Event:
-    final = action.attempt >= step.attempts or isinstance(error, DomainError)
-    cls = CompensationFailed if action.kind == "compensate" else StepFailed
-    # Whatever an exception says, it must be possible to record it.
-    text = f"{type(error).__name__}: {error}"[:MAX_ERROR].encode(errors="replace").decode()
-    return cls(step=step.name, attempt=action.attempt, error=text, final=final)
+def _status(state: Any) -> str:
+    status = getattr(state, "status", None)
+    return getattr(status, "value", "as it is")

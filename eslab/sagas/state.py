@@ -1,27 +1,36 @@
-"""The state of a saga, folded from its stream, and the decision what comes next: both pure."""
+"""The state of a saga, folded from its stream."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from eslab.events import Event
-from eslab.sagas.definition import (
+from eslab.sagas.definition import Kind
+from eslab.sagas.events import (
     CompensationCompleted,
     CompensationFailed,
     CompensationStarted,
-    Saga,
+    CompensationTimedOut,
+    LateReplyReceived,
     SagaCompensated,
     SagaCompleted,
+    SagaResumed,
     SagaStarted,
     SagaStuck,
     StepCompleted,
     StepFailed,
     StepStarted,
+    StepTimedOut,
+    TimerCancelled,
+    TimerFired,
+    TimerSet,
 )
 
-__all__ = ["Action", "SagaState", "SagaStatus", "evolve", "next_action"]
+__all__ = ["Running", "SagaState", "SagaStatus", "Task", "Timer", "evolve"]
 
 
 class SagaStatus(Enum):
@@ -34,6 +43,29 @@ class SagaStatus(Enum):
     STUCK = "STUCK"
 
 
+class Task(NamedTuple):
+    """Executing a step, or undoing it."""
+
+    step: str
+    kind: Kind = "execute"
+
+
+class Running(NamedTuple):
+    """An attempt that is not answered yet, and the command that it sent, if it sends one."""
+
+    attempt: int
+    command: Mapping[str, Any] | None = None
+
+
+class Timer(NamedTuple):
+    """When something is to happen, and at which task, if it is about one."""
+
+    due_at: datetime
+    purpose: str
+    task: Task | None = None
+    attempt: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SagaState:
     """What a saga's stream says about it.
@@ -43,32 +75,47 @@ class SagaState:
         input: what it was started with.
         results: what the completed steps returned.
         completed: the steps that were executed, in that order.
+        touched: the steps that were executed or may have been, as no answer came in time, in the
+            order in which that became known: these are to be undone, the last one first.
         compensated: the steps that were undone, in that order.
         failed_step: the step that failed for good.
-        attempt: of the step that is being executed or undone; 0 between steps.
-        interrupted: an attempt began, and its outcome is not known.
+        stuck: what it can neither do nor do without.
+        error: why.
+        attempts: the attempts that began, by task.
+        forgiven: of these, the ones before a person let it go on, by task.
+        running: the attempts that are not answered yet, by task.
+        timers: those that are set, by name.
     """
 
     status: SagaStatus = SagaStatus.RUNNING
-    input: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
     completed: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
     compensated: tuple[str, ...] = ()
     failed_step: str | None = None
-    stuck_step: str | None = None
+    stuck: Task | None = None
     error: str | None = None
-    attempt: int = 0
-    interrupted: bool = False
+    attempts: Mapping[Task, int] = field(default_factory=dict)
+    forgiven: Mapping[Task, int] = field(default_factory=dict)
+    running: Mapping[Task, Running] = field(default_factory=dict)
+    timers: Mapping[str, Timer] = field(default_factory=dict)
 
+    @property
+    def stuck_step(self) -> str | None:
+        """The step at which it is stuck."""
+        return None if self.stuck is None else self.stuck.step
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What a saga does next: an attempt at a step, or its end."""
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """The steps of which it is not known whether they were executed."""
+        return tuple(step for step in self.touched if step not in self.completed)
 
-    kind: Literal["execute", "compensate", "complete", "compensated", "stuck"]
-    step: str = ""
-    attempt: int = 0
-    resumed: bool = False
+    @property
+    def ended(self) -> bool:
+        """Whether nothing happens any more, unless somebody sees to it."""
+        halted = self.status not in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
+        return halted and not (self.running or self.timers)
 
 
 def evolve(state: SagaState, event: Event) -> SagaState:
@@ -77,72 +124,87 @@ def evolve(state: SagaState, event: Event) -> SagaState:
         case SagaStarted():
             return replace(state, input=event.input)
         case StepStarted() | CompensationStarted():
-            return replace(state, attempt=event.attempt, interrupted=True)
-        case StepCompleted():
+            task = _task(event)
             return replace(
                 state,
-                completed=(*state.completed, event.step),
-                results={**state.results, event.step: event.result},
-                attempt=0,
-                interrupted=False,
+                attempts={**state.attempts, task: event.attempt},
+                running={**state.running, task: Running(event.attempt, event.command)},
             )
-        case StepFailed(final=True):
+        case StepCompleted(step=step):
             return replace(
-                state,
-                status=SagaStatus.COMPENSATING,
-                failed_step=event.step,
-                error=event.error,
-                attempt=0,
-                interrupted=False,
+                _answered(state, event),
+                completed=(*state.completed, step),
+                touched=_moved(state.touched, step),
+                results={**state.results, step: event.result},
             )
-        case CompensationCompleted():
-            return replace(
-                state,
-                compensated=(*state.compensated, event.step),
-                attempt=0,
-                interrupted=False,
-            )
-        case CompensationFailed(final=True):
-            return replace(
-                state, stuck_step=event.step, error=event.error, attempt=0, interrupted=False
-            )
-        case StepFailed() | CompensationFailed():
-            return replace(state, interrupted=False)
+        case CompensationCompleted(step=step):
+            return replace(_answered(state, event), compensated=(*state.compensated, step))
+        case StepTimedOut(step=step):
+            doubtful = replace(_answered(state, event), touched=_moved(state.touched, step))
+            return _failed(doubtful, step, "no answer came in time") if event.final else doubtful
+        case StepFailed(step=step):
+            answered = _answered(state, event)
+            return _failed(answered, step, event.error) if event.final else answered
+        case CompensationFailed(error=error):
+            return replace(_answered(state, event), error=error)
+        case CompensationTimedOut():
+            return replace(_answered(state, event), error="no answer came in time")
+        case LateReplyReceived(step=step, compensated=True):
+            return replace(state, touched=_moved(state.touched, step))
+        case TimerSet(timer=name):
+            about = None if event.step is None else Task(event.step, event.kind)
+            timer = Timer(event.due_at, event.purpose, about, event.attempt)
+            return replace(state, timers={**state.timers, name: timer})
+        case TimerFired(timer=name) | TimerCancelled(timer=name):
+            return replace(state, timers=_without(state.timers, name))
         case SagaCompleted():
             return replace(state, status=SagaStatus.COMPLETED)
         case SagaCompensated():
             return replace(state, status=SagaStatus.COMPENSATED)
         case SagaStuck():
-            return replace(state, status=SagaStatus.STUCK)
+            stuck = Task(event.step, event.kind)
+            return replace(state, status=SagaStatus.STUCK, stuck=stuck, error=event.error)
+        case SagaResumed():
+            return _resumed(state, event)
     return state
 
 
-def next_action(saga: Saga, state: SagaState) -> Action | None:
-    """Return what the saga does next; None when it has ended or is stuck.
-
-    Example:
-        >>> from eslab.sagas import Saga, Step
-        >>> trip = Saga("trip", [Step("hotel", print, print), Step("train", print)])
-        >>> next_action(trip, SagaState(completed=("hotel",)))
-        Action(kind='execute', step='train', attempt=1, resumed=False)
-    """
-    if state.status is SagaStatus.RUNNING:
-        for step in saga.steps:
-            if step.name not in state.completed:
-                return _attempt("execute", step.name, state)
-        return Action("complete")
-    if state.status is SagaStatus.COMPENSATING:
-        if state.stuck_step is not None:
-            return Action("stuck", state.stuck_step)
-        for name in reversed(state.completed):
-            if name not in state.compensated and saga.step(name).compensate is not None:
-                return _attempt("compensate", name, state)
-        return Action("compensated", state.failed_step or "")
-    return None
+def _resumed(state: SagaState, event: SagaResumed) -> SagaState:
+    task = Task(event.step, event.kind)
+    forwards = event.kind == "execute"
+    state = replace(
+        state,
+        status=SagaStatus.RUNNING if forwards else SagaStatus.COMPENSATING,
+        failed_step=None if forwards else state.failed_step,
+        stuck=None,
+        error=None,
+        forgiven={**state.forgiven, task: state.attempts.get(task, 0)},
+    )
+    if not event.resolved:
+        return state
+    if forwards:
+        return replace(state, completed=(*state.completed, event.step))
+    return replace(state, compensated=(*state.compensated, event.step))
 
 
-def _attempt(kind: Literal["execute", "compensate"], step: str, state: SagaState) -> Action:
-    # An attempt that was interrupted is made again under its own number: its effect may have
-    # happened, and the idempotency key is the same.
-    attempt = max(1, state.attempt) if state.interrupted else state.attempt + 1
-    return Action(kind, step, attempt, resumed=state.interrupted)
+def _answered(state: SagaState, event: Event) -> SagaState:
+    return replace(state, running=_without(state.running, _task(event)))
+
+
+def _failed(state: SagaState, step: str, error: str) -> SagaState:
+    if state.failed_step is not None:  # of those side by side the first one counts
+        return state
+    return replace(state, status=SagaStatus.COMPENSATING, failed_step=step, error=error)
+
+
+def _task(event: Any) -> Task:
+    undoes = event.event_type.startswith("Compensation")
+    return Task(event.step, "compensate" if undoes else "execute")
+
+
+def _moved(steps: tuple[str, ...], step: str) -> tuple[str, ...]:
+    return (*(one for one in steps if one != step), step)
+
+
+def _without(mapping: Mapping[Any, Any], key: Any) -> dict[Any, Any]:
+    return {name: value for name, value in mapping.items() if name != key}

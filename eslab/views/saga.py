@@ -11,8 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.errors import InputError, StreamNotFoundError
-from eslab.sagas import SagaStarted, SagaState, SagaStatus
-from eslab.sagas.definition import SAGA_EVENTS
+from eslab.sagas import SAGA_EVENTS, SagaStarted, SagaState, SagaStatus, Task
 from eslab.sagas.state import evolve
 from eslab.store.port import ReadModels
 from eslab.views.base import PictureView, plain, with_values
@@ -101,9 +100,10 @@ class SagaSummary:
         if state.status is SagaStatus.RUNNING:
             parts = [f"{len(state.completed)} of {parts[0]} completed"]
             if waiting := [step for step in self.steps if step not in state.completed]:
-                attempt = f" (attempt {state.attempt})" if state.attempt > 1 else ""
-                verb = "is running" if state.attempt else "is next"
-                parts.append(f"{waiting[0]} {verb}{attempt}")
+                running = state.running.get(Task(waiting[0]))
+                number = 0 if running is None else running.attempt
+                attempt = f" (attempt {number})" if number > 1 else ""
+                parts.append(f"{waiting[0]} {'is running' if number else 'is next'}{attempt}")
         if state.compensated or not self.in_reverse:
             parts.append(f"{len(set(state.compensated))} undone{self._order()}")
         elif state.status is SagaStatus.COMPENSATED:
@@ -112,7 +112,7 @@ class SagaSummary:
             parts.append(f"undone TWICE: {', '.join(twice)}")
         if state.failed_step:
             parts.append(f"1 failed: {state.failed_step}")
-        if state.status is SagaStatus.COMPENSATING and state.attempt:
+        if state.status is SagaStatus.COMPENSATING and self.undo_order and state.running:
             parts.append(f"{self.undo_order[-1]} is being undone")
         if state.stuck_step:
             parts.append(f"{state.stuck_step} cannot be undone")

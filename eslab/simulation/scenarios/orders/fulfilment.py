@@ -13,6 +13,7 @@ from eslab.aggregates import Definition, Repository
 from eslab.messaging import handled
 from eslab.sagas import Saga, Step, StepContext
 from eslab.simulation.scenarios.orders.participants import Account, Shipment, Stock
+from eslab.subscriptions import Retry
 
 __all__ = ["order_fulfilment"]
 
@@ -55,6 +56,6 @@ def order_fulfilment(
         [
             Step("reserve_stock", reserve, release, cost=timedelta(milliseconds=40)),
             Step("charge_payment", charge, refund, cost=timedelta(milliseconds=120)),
-            Step("book_courier", book, attempts=2, cost=timedelta(milliseconds=60)),
+            Step("book_courier", book, retry=Retry(limit=1), cost=timedelta(milliseconds=60)),
         ],
     )

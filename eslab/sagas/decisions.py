@@ -1,0 +1,389 @@
+"""What a saga decides: pure functions from its state, and from what came in, to its next events.
+
+A saga is a decider (decide, evolve, initial) whose stream is its inbox and its outbox at once, as
+the workflows of Emmett are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from eslab.clock import VIRTUAL_START
+from eslab.errors import DomainError
+from eslab.events import Event
+from eslab.messaging import Command
+from eslab.sagas.definition import Kind, Saga, Send, Step, StepContext, step_key
+from eslab.sagas.events import (
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationStarted,
+    CompensationTimedOut,
+    LateReplyReceived,
+    SagaCompensated,
+    SagaCompleted,
+    SagaResumed,
+    SagaStuck,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    StepTimedOut,
+    TimerCancelled,
+    TimerFired,
+    TimerSet,
+)
+from eslab.sagas.state import SagaState, SagaStatus, Task, evolve
+from eslab.schema import qualified_name
+
+__all__ = ["Case", "Input", "Reply", "Resume", "TimerDue", "context_of", "decide", "error_text"]
+
+MAX_ERROR: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to an attempt.
+
+    Attributes:
+        task: what was attempted.
+        attempt: which one it answers.
+        result: what came of it.
+        error: why it failed; None: it succeeded.
+        refused: it is not worth trying again.
+    """
+
+    task: Task
+    attempt: int
+    result: Any = None
+    error: str | None = None
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimerDue:
+    """It is time.
+
+    Attributes:
+        timer: the name of the timer.
+    """
+
+    timer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A person lets a saga that is stuck go on.
+
+    Attributes:
+        resolved: what could not be done has been done by the person.
+        reason: what the person says.
+    """
+
+    resolved: bool = False
+    reason: str = ""
+
+
+Input = Reply | TimerDue | Resume | None
+"""What comes in; None: it is only looked what there is to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One saga at one time.
+
+    Attributes:
+        saga: its definition.
+        saga_id: which one.
+        state: what its stream says.
+        now: the time, where one is needed.
+    """
+
+    saga: Saga
+    saga_id: str
+    state: SagaState
+    now: datetime = VIRTUAL_START
+
+
+def decide(case: Case, incoming: Input) -> list[Event]:
+    """Return the events that follow from what came in: what became of it, and what is done next.
+
+    Args:
+        case: the saga, as it is.
+        incoming: an answer, a timer, a person's word; or None.
+
+    Raises:
+        SagaDefinitionError: a step that began is not there any more.
+
+    Example:
+        >>> trip = Saga("trip", [Step("hotel", print, print), Step("train", print)])
+        >>> case = Case(trip, "1", SagaState())
+        >>> decide(case, None)
+        [StepStarted(step='hotel', attempt=1, command=None)]
+    """
+    decision = _Decision(case)
+    match incoming:
+        case Reply():
+            decision.answer(incoming)
+        case TimerDue():
+            decision.fire(incoming.timer)
+        case Resume():
+            decision.resume(incoming)
+    decision.go_on()
+    return decision.events
+
+
+class _Decision:
+    """The events that were decided so far, and the state behind them."""
+
+    def __init__(self, case: Case) -> None:
+        self.events: list[Event] = []
+        self._case = case
+        self._saga = case.saga
+        self._stream_id = case.saga.stream_id(case.saga_id)
+        self._now = case.now
+        self._state = case.state
+
+    def _add(self, *events: Event) -> None:
+        for event in events:
+            self._state = evolve(self._state, event)
+            self.events.append(event)
+
+    # What came in.
+
+    def answer(self, reply: Reply) -> None:
+        """Take note of an answer to an attempt."""
+        state, task = self._state, reply.task
+        step = self._saga.step(task.step)
+        done = state.completed if task.kind == "execute" else state.compensated
+        running = state.running.get(task)
+        if task.step in done:
+            return  # it was answered before
+        if running is None and not self._retrying(task):
+            self._take_late(reply, step)
+        elif reply.error is None:
+            self._cancel(lambda of: of == task)
+            if task.kind == "execute":
+                completed: Event = StepCompleted(
+                    step=task.step, attempt=reply.attempt, result=reply.result
+                )
+            else:
+                late = state.status is SagaStatus.COMPENSATED
+                completed = CompensationCompleted(step=task.step, attempt=reply.attempt, late=late)
+            self._add(completed)
+        elif running is not None and running.attempt == reply.attempt:
+            self._cancel(lambda of: of == task)
+            self._fail(step, task, reply.attempt, reply.error, refused=reply.refused)
+
+    def _take_late(self, reply: Reply, step: Step) -> None:
+        """Take note of an answer that is not waited for; it may be that it must be undone."""
+        task, touched = reply.task, self._state.touched
+        undo = (
+            task.kind == "execute"
+            and reply.error is None
+            and task.step not in touched
+            and step.compensate is not None
+        )
+        self._add(
+            LateReplyReceived(
+                step=task.step,
+                kind=task.kind,
+                attempt=reply.attempt,
+                error=reply.error,
+                compensated=undo,
+            )
+        )
+
+    def fire(self, timer: str) -> None:
+        """Do what a timer was set for, if it still is."""
+        set_ = self._state.timers.get(timer)
+        if set_ is None or set_.task is None:
+            return
+        self._add(TimerFired(timer=timer))
+        step = self._saga.step(set_.task.step)
+        if set_.purpose == "retry":
+            self._begin(step, set_.task.kind, set_.attempt)
+        else:
+            self._fail(step, set_.task, set_.attempt, None, refused=False)
+
+    def resume(self, word: Resume) -> None:
+        """Go on where it is stuck."""
+        stuck = self._state.stuck
+        if stuck is not None:
+            self._add(
+                SagaResumed(
+                    step=stuck.step, kind=stuck.kind, resolved=word.resolved, reason=word.reason
+                )
+            )
+
+    # What is done next.
+
+    def go_on(self) -> None:
+        """Decide until everything that can be done now has begun."""
+        while following := list(self._following()):
+            self._add(*following)
+
+    def _following(self) -> Iterator[Event]:
+        status = self._state.status
+        if status is SagaStatus.RUNNING:
+            yield from self._forwards()
+        elif status is SagaStatus.COMPENSATING and not self._in_flight("execute"):
+            yield from self._cancelled(lambda task: task.kind == "execute")
+            yield from self._backwards()
+        elif status is SagaStatus.COMPENSATED:
+            yield from self._undo()
+
+    def _forwards(self) -> Iterator[Event]:
+        state = self._state
+        for group in self._saga.groups:
+            left = [step for step in group if step.name not in state.completed]
+            if not left:
+                continue
+            for step in left:
+                task = Task(step.name, "execute")
+                if task not in state.running and not self._retrying(task):
+                    yield from self._beginning(step, "execute", state.attempts.get(task, 0) + 1)
+            return
+        yield SagaCompleted()
+
+    def _backwards(self) -> Iterator[Event]:
+        failed = self._state.failed_step or ""
+        if self._saga.pivot in self._state.touched:  # it was executed, or may have been
+            yield SagaStuck(step=failed, error=self._state.error or "", kind="execute")
+            return
+        undoing = list(self._undo())
+        yield from undoing
+        if not undoing and not self._in_flight("compensate"):
+            yield SagaCompensated(failed_step=failed)
+
+    def _undo(self) -> Iterator[Event]:
+        """Undo the last step that is to be undone, unless that is being done."""
+        state = self._state
+        if self._in_flight("compensate"):
+            return
+        for name in reversed(state.touched):
+            step = self._saga.step(name)
+            if name in state.compensated or step.compensate is None:
+                continue
+            begun = state.attempts.get(Task(name, "compensate"), 0)
+            yield from self._beginning(step, "compensate", begun + 1)
+            return
+
+    def _in_flight(self, kind: Kind) -> bool:
+        """Say whether something of a kind is being done; undoing goes on until it is done."""
+        state = self._state
+        retried = (timer.task for timer in state.timers.values() if kind == "compensate")
+        return any(task is not None and task.kind == kind for task in (*state.running, *retried))
+
+    def _retrying(self, task: Task) -> bool:
+        return any(
+            timer.task == task and timer.purpose == "retry" for timer in self._state.timers.values()
+        )
+
+    # Attempts.
+
+    def _begin(self, step: Step, kind: Kind, attempt: int) -> None:
+        self._add(*self._beginning(step, kind, attempt))
+
+    def _beginning(self, step: Step, kind: Kind, attempt: int) -> Iterator[Event]:
+        """Yield the events by which an attempt begins; or fails, if its command cannot be made."""
+        way = step.way(kind)
+        command = None
+        if isinstance(way, Send):
+            try:
+                case = replace(self._case, state=self._state)
+                context = context_of(case, Task(step.name, kind), attempt)
+                command = _recorded(way.command(context))
+            except Exception as error:
+                yield from self._failing(step, kind, attempt, error_text(error))
+                return
+        started = {"step": step.name, "attempt": attempt, "command": command}
+        if kind == "execute":
+            yield StepStarted(**started)
+        else:
+            yield CompensationStarted(**started, late=self._state.status is SagaStatus.COMPENSATED)
+        if step.timeout is not None:
+            yield self._timer("timeout", step, kind, attempt, step.timeout)
+
+    def _failing(self, step: Step, kind: Kind, attempt: int, error: str) -> Iterator[Event]:
+        parts = {"step": step.name, "attempt": attempt, "error": error, "final": True}
+        if kind == "execute":
+            yield StepFailed(**parts)
+        else:
+            yield CompensationFailed(**parts)
+            yield SagaStuck(step=step.name, error=error)
+
+    def _fail(
+        self, step: Step, task: Task, attempt: int, error: str | None, *, refused: bool
+    ) -> None:
+        """Take note that an attempt failed, or timed out if there is no error; and try again."""
+        wait = None if refused else self._wait(step, task, attempt)
+        parts = {"step": step.name, "attempt": attempt, "final": wait is None}
+        if error is None:
+            cls = StepTimedOut if task.kind == "execute" else CompensationTimedOut
+            self._add(cls(**parts))
+        else:
+            failed = StepFailed if task.kind == "execute" else CompensationFailed
+            self._add(failed(**parts, error=error))
+        if wait is None:
+            if task.kind == "compensate":
+                self._add(SagaStuck(step=step.name, error=self._state.error or ""))
+        elif wait:
+            self._add(self._timer("retry", step, task.kind, attempt + 1, wait))
+        else:
+            self._begin(step, task.kind, attempt + 1)
+
+    def _wait(self, step: Step, task: Task, attempt: int) -> timedelta | None:
+        """Return how long to wait before it is tried again; None if it is not."""
+        if task.kind == "execute" and self._state.failed_step is not None:
+            return None  # another one beside it failed for good
+        tries = attempt - self._state.forgiven.get(task, 0)
+        return step.policy(task.kind).wait(f"{self._stream_id} {step.name} {task.kind}", tries)
+
+    def _timer(
+        self, purpose: Any, step: Step, kind: Kind, attempt: int, wait: timedelta
+    ) -> TimerSet:
+        return TimerSet(
+            timer=f"{kind} {step.name} {attempt} {purpose}",
+            due_at=self._now + wait,
+            purpose=purpose,
+            step=step.name,
+            kind=kind,
+            attempt=attempt,
+        )
+
+    def _cancel(self, of: Callable[[Task], bool]) -> None:
+        self._add(*self._cancelled(of))
+
+    def _cancelled(self, of: Callable[[Task], bool]) -> Iterator[Event]:
+        for name, timer in self._state.timers.items():
+            if timer.task is not None and of(timer.task):
+                yield TimerCancelled(timer=name)
+
+
+def context_of(case: Case, task: Task, attempt: int) -> StepContext:
+    """Return what the function of a step is given at an attempt."""
+    stream_id = case.saga.stream_id(case.saga_id)
+    undoes = task.kind == "compensate"
+    return StepContext(
+        saga_id=case.saga_id,
+        step=task.step,
+        attempt=attempt,
+        idempotency_key=step_key(stream_id, task.step, task.kind),
+        input=case.state.input,
+        results=case.state.results,
+        undoes=step_key(stream_id, task.step, "execute") if undoes else None,
+    )
+
+
+def error_text(error: Exception) -> str:
+    """Return what an error says, so that it can be recorded, whatever that is."""
+    text = f"{type(error).__name__}: {error}"[:MAX_ERROR]
+    return text.encode(errors="replace").decode()
+
+
+def _recorded(command: object) -> dict[str, Any]:
+    if not isinstance(command, Command):
+        raise DomainError(f"Send() takes a function that makes a command; it made {command!r:.200}")
+    return {"type": qualified_name(type(command)), "data": command.model_dump(mode="json")}

@@ -1,0 +1,308 @@
+"""What the orchestrator runs: something that decides from its own stream, and sends.
+
+There are two: a saga, whose steps are executed in order (`SagaMachine`), and a process manager,
+which reacts to events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from eslab.bus.journey import Message
+from eslab.errors import DomainError, LimitError, SagaDefinitionError
+from eslab.events import Event, Metadata, RecordedEvent
+from eslab.messaging import Command, CommandBus, handling
+from eslab.sagas.decisions import Case, Input, Reply, context_of, decide, error_text
+from eslab.sagas.definition import KINDS, Saga, Send, saga_stream, step_key
+from eslab.sagas.events import SagaStarted
+from eslab.sagas.state import Running, SagaState, Task, Timer, evolve
+from eslab.schema import canonical_json
+
+__all__ = ["Delivered", "Machine", "Outgoing", "SagaMachine", "State", "send"]
+
+MAX_RESULT: Final = 100_000
+
+
+class State(Protocol):
+    """What the orchestrator has to know of a state."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing happens any more, unless somebody sees to it."""
+        ...
+
+    @property
+    def timers(self) -> Mapping[str, Timer]:
+        """The timers that are set, by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An event of the log, for the one saga that it concerns.
+
+    Attributes:
+        recorded: the event as it is in the log.
+        event: the same as an instance of its class.
+    """
+
+    recorded: RecordedEvent
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Something that was sent, and of which the stream does not say yet what became of it.
+
+    Attributes:
+        task: by which it is told from all else that the same saga sends.
+        message: that is on its way.
+    """
+
+    task: Hashable
+    message: Message
+
+
+class Machine(Protocol):
+    """A kind of saga: what its instances decide, and what they send."""
+
+    @property
+    def name(self) -> str:
+        """By which its streams are named: ``saga-<name>-<id>``."""
+        ...
+
+    @property
+    def after(self) -> int:
+        """Only events behind this position concern it."""
+        ...
+
+    @property
+    def concerns(self) -> frozenset[str]:
+        """The types of events of the log that may concern an instance."""
+        ...
+
+    def initial(self) -> State:
+        """Return the state of an instance of which there is no event."""
+        ...
+
+    def evolve(self, state: Any, event: Event) -> State:
+        """Return the state after one event of the stream."""
+        ...
+
+    def concerned(self, delivered: Delivered) -> str | None:
+        """Return the id of the instance that an event concerns; None: it concerns none."""
+        ...
+
+    def answered(self, recorded: RecordedEvent) -> Hashable | None:
+        """Return the task that an event answers; None: it is no answer."""
+        ...
+
+    def decide(
+        self, saga_id: str, state: Any, incoming: Input | Delivered, now: datetime
+    ) -> list[Event]:
+        """Return the events that follow from what came in."""
+        ...
+
+    def outgoing(self, saga_id: str, state: Any) -> list[Outgoing]:
+        """Return what was sent, and is not answered yet."""
+        ...
+
+    def carry_out(self, saga_id: str, state: Any, sent: Outgoing, origin: Metadata) -> Input:
+        """Have something carried out that arrives, and return the answer.
+
+        Args:
+            saga_id: which instance sent it.
+            state: of the instance, when it did.
+            sent: what it sent.
+            origin: what that belongs to.
+
+        Returns:
+            None: the answer is an event of the log, which comes later.
+        """
+        ...
+
+    def failed(self, sent: Outgoing, error: Exception) -> Input:
+        """Return the answer to something that failed without being carried out."""
+        ...
+
+
+class SagaMachine:
+    """Executes the steps of a saga, or undoes them.
+
+    Args:
+        saga: the steps.
+        commands: carries the commands out that steps send.
+        cost: whether an attempt takes its time, as on a virtual clock.
+    """
+
+    after: int
+
+    def __init__(self, saga: Saga, commands: CommandBus, *, cost: bool) -> None:
+        self.saga = saga
+        self.name = saga.name
+        self.after = saga.after
+        self._commands = commands
+        self._cost = cost
+        self._answered: dict[str, tuple[Task, bool]] = {}
+        for step in saga:
+            for kind in KINDS:
+                way = step.way(kind)
+                if isinstance(way, Send):
+                    for event in way.answers:
+                        succeeded = event in way.reply
+                        self._answered[event.event_type] = Task(step.name, kind), succeeded
+        start = saga.started_by
+        event_type = start.event_type if start and issubclass(start, Event) else None
+        self._start = event_type
+        self.concerns = frozenset([*self._answered, *filter(None, [event_type])])
+
+    def initial(self) -> SagaState:
+        """Return the state of a saga of which there is no event."""
+        return SagaState()
+
+    def evolve(self, state: SagaState, event: Event) -> SagaState:
+        """Return the state after one event of the stream."""
+        return evolve(state, event)
+
+    def concerned(self, delivered: Delivered) -> str | None:
+        """Return the id of the saga that an event starts, or answers; None: of none."""
+        recorded = delivered.recorded
+        if recorded.type == self._start:
+            return _text(self.saga.started_id(recorded), self.name)
+        prefix = saga_stream(self.name, "")
+        metadata = recorded.metadata
+        for named in (metadata.extra.get("saga"), metadata.correlation_id):
+            if isinstance(named, str) and named.startswith(prefix):
+                return named.removeprefix(prefix)
+        return None
+
+    def answered(self, recorded: RecordedEvent) -> Task | None:
+        """Return the task that an event answers; None: it is no answer."""
+        return self._answered[recorded.type][0] if recorded.type in self._answered else None
+
+    def decide(
+        self, saga_id: str, state: SagaState, incoming: Input | Delivered, now: datetime
+    ) -> list[Event]:
+        """Return the events that follow from what came in."""
+        if isinstance(incoming, Delivered):
+            if incoming.recorded.type == self._start:
+                return self._started(saga_id, incoming, now) if state == SagaState() else []
+            incoming = self._reply(state, incoming)
+        return decide(Case(self.saga, saga_id, state, now), incoming)
+
+    def _started(self, saga_id: str, delivered: Delivered, now: datetime) -> list[Event]:
+        started = SagaStarted(
+            saga=self.name,
+            saga_id=saga_id,
+            steps=[step.name for step in self.saga],
+            input=delivered.event.model_dump(mode="json"),
+            position=delivered.recorded.position,
+        )
+        state = evolve(SagaState(), started)
+        return [started, *decide(Case(self.saga, saga_id, state, now), None)]
+
+    def _reply(self, state: SagaState, delivered: Delivered) -> Reply:
+        task, succeeded = self._answered[delivered.recorded.type]
+        data = delivered.event.model_dump(mode="json")
+        error = None if succeeded else f"{delivered.recorded.type}: {canonical_json(data)}"
+        return Reply(task, state.attempts.get(task, 1), data, error, refused=not succeeded)
+
+    def outgoing(self, saga_id: str, state: SagaState) -> list[Outgoing]:
+        """Return the attempts that are not answered yet."""
+        stream_id = self.saga.stream_id(saga_id)
+        sent = []
+        for task, running in state.running.items():
+            step = self.saga.step(task.step)
+            message = Message(
+                kind=task.kind,
+                consumer=self.name,
+                name=step.name,
+                id=step_key(stream_id, step.name, task.kind),
+                sequence=stream_id,
+                attempt=running.attempt,
+                cost=step.cost if self._cost else timedelta(0),
+                timeout=step.timeout,
+            )
+            sent.append(Outgoing(task, message))
+        return sent
+
+    def carry_out(self, saga_id: str, state: SagaState, sent: Outgoing, origin: Metadata) -> Input:
+        """Call the function of a step, or send its command, and return the answer."""
+        task, attempt = _task(sent), sent.message.attempt
+        step = self.saga.step(task.step)
+        way = step.way(task.kind)
+        try:
+            if task.kind == "compensate" and isinstance(step.execute, Send):
+                # Should the command of the step be on its way yet, it comes too late.
+                self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
+            if isinstance(way, Send):
+                running = state.running.get(task, Running(attempt))
+                return self._send(way, task, running, sent, origin)
+            if way is None:
+                raise SagaDefinitionError(f"step {step.name!r} of {self.saga!r} cannot be undone")
+            context = context_of(Case(self.saga, saga_id, state), task, attempt)
+            with handling(origin):
+                result = way(context)
+            _check_result(result, f"the result of step {step.name!r}")
+        except SagaDefinitionError:
+            raise
+        except Exception as error:
+            return self.failed(sent, error)
+        return Reply(task, attempt, result)
+
+    def _send(
+        self, way: Send, task: Task, running: Running, sent: Outgoing, origin: Metadata
+    ) -> Input:
+        send(self._commands, running.command, sent.message, origin)
+        return None if way.answers else Reply(task, running.attempt)
+
+    def failed(self, sent: Outgoing, error: Exception) -> Reply:
+        """Return the answer to an attempt that failed."""
+        task, attempt = _task(sent), sent.message.attempt
+        return Reply(task, attempt, None, error_text(error), isinstance(error, DomainError))
+
+    def __repr__(self) -> str:
+        return repr(self.saga)
+
+
+def send(
+    commands: CommandBus, recorded: Mapping[str, Any] | None, message: Message, origin: Metadata
+) -> None:
+    """Have a command carried out that a stream says was sent.
+
+    What it records says by which saga, so that an answer is told from others.
+
+    Args:
+        commands: carries it out.
+        recorded: its type and its data.
+        message: with its id.
+        origin: what it belongs to.
+
+    Raises:
+        HandlerNotFoundError: nothing handles it.
+        DomainError: it was refused.
+    """
+    command: Command = commands.command(recorded or {})
+    metadata = Metadata(extra={"saga": message.sequence})
+    with handling(origin):
+        commands.execute(command, command_id=message.id, metadata=metadata)
+
+
+def _task(sent: Outgoing) -> Task:
+    assert isinstance(sent.task, Task)
+    return sent.task
+
+
+def _check_result(result: Any, what: str) -> None:
+    text = canonical_json(result, what=what)
+    if len(text) > MAX_RESULT:
+        raise LimitError(f"{what} has {len(text):,} characters of JSON; at most {MAX_RESULT:,}")
+
+
+def _text(id: object, name: str) -> str:
+    if not isinstance(id, str):
+        raise SagaDefinitionError(f"saga {name!r}: id() gives a text, not {id!r:.200}")
+    return id
