@@ -10,6 +10,7 @@ from eslab.errors import (
     AppendConditionError,
     AppendOutcomeUnknownError,
     ClockError,
+    CommandRevokedError,
     ConcurrencyError,
     DomainError,
     EslabError,
@@ -26,7 +27,9 @@ from eslab.errors import (
     ProjectionError,
     QueryError,
     RegistrationError,
+    SagaDefinitionError,
     SagaError,
+    SagaNotFoundError,
     SchemaError,
     StaleReadError,
     StoreClosedError,
@@ -36,6 +39,7 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
     StreamNotFoundError,
+    TimerError,
     UnknownEventTypeError,
     UpcastingError,
 )
@@ -55,7 +59,7 @@ from eslab.events import (
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
-from eslab.sagas import Saga, Step, StepContext
+from eslab.sagas import Parallel, Saga, Send, Step, StepContext
 from eslab.schema import compatibility, upcasts
 from eslab.store import (
     AppendResult,
@@ -82,6 +86,7 @@ __all__ = [
     "AsOf",
     "ClockError",
     "Command",
+    "CommandRevokedError",
     "ConcurrencyError",
     "ConsistencyToken",
     "Cost",
@@ -105,6 +110,7 @@ __all__ = [
     "MissingDependencyError",
     "NewEvent",
     "NotAuthorisedError",
+    "Parallel",
     "PartialDuplicateError",
     "Projection",
     "ProjectionError",
@@ -118,8 +124,11 @@ __all__ = [
     "Row",
     "Rows",
     "Saga",
+    "SagaDefinitionError",
     "SagaError",
+    "SagaNotFoundError",
     "SchemaError",
+    "Send",
     "SqlProjection",
     "StaleReadError",
     "Step",
@@ -134,6 +143,7 @@ __all__ = [
     "StreamFold",
     "StreamNotFoundError",
     "SystemClock",
+    "TimerError",
     "UnknownEventTypeError",
     "UpcastingError",
     "Verification",

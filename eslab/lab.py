@@ -110,8 +110,10 @@ if TYPE_CHECKING:
         LagView,
         LatencyView,
         ProjectionsView,
+        SagasView,
         SagaTimeline,
         StreamPlayer,
+        TimersView,
         VisibilityView,
         WhatIfView,
     )
@@ -461,8 +463,17 @@ class Lab:
         if any(each.position < token.position for each in runners):
             self._require_current()
         if not enough():
-            self._engine.run_until(enough, limit)
+            self._settle(enough, limit)
         return Readiness.of(runners, token.position)
+
+    def _settle(self, enough: Callable[[], bool], limit: timedelta | None) -> None:
+        """Have work done until it is enough; errors are left to those whose they are."""
+        try:
+            self._engine.run_until(enough, limit)
+        except StoreClosedError:
+            raise
+        except EslabError:
+            pass
 
     def _mint(self) -> uuid.UUID:
         """Return an id for a message; with a seed the same one at the same place of a run."""
@@ -921,23 +932,78 @@ class Lab:
             ClockError: the lab runs on the machine's clock, or that is no way forwards.
             EslabError: as `run`.
         """
+        clock = self._virtual_clock()
+        duration = _duration(by)
+        if duration < timedelta(0):
+            raise ClockError(f"a clock does not go back: by {by!r} was asked for")
+        try:
+            until = clock.now() + duration
+        except OverflowError:
+            raise ClockError(f"there is no time {by!r} from {clock.now()}") from None
+        self._advance_to(clock, until)
+
+    def run_until(
+        self, end: datetime | Callable[[], bool], *, limit: timedelta | str | None = None
+    ) -> bool:
+        """Do the work that is due until a moment, or until something holds.
+
+        On a virtual clock the clock moves along, to the moment itself; where nothing is left to
+        do, it does not wait for something to hold.
+
+        Args:
+            end: the moment; or a function without arguments, asked after each piece of work, such
+                as ``lambda: lab.saga_state("trip", "1").ended``.
+            limit: how long that may take, by the lab's clock, until it is given up.
+
+        Returns:
+            Whether it holds; for a moment, True.
+
+        Raises:
+            ClockError: the moment has passed; or the lab runs on the machine's clock, and a
+                moment was given.
+            EslabError: as `run`.
+
+        Example:
+            >>> with Lab(seed=7) as lab:
+            ...     lab.run_until(lab.clock.now() + timedelta(minutes=5))
+            ...     lab.clock.now().isoformat()
+            True
+            '2026-01-01T00:05:00+00:00'
+        """
+        if isinstance(end, datetime):
+            clock = self._virtual_clock()
+            until = as_utc(end, what="end")
+            if until < clock.now():
+                raise ClockError(
+                    f"a clock does not go back: it is {clock.now().isoformat()}, and "
+                    f"{until.isoformat()} was asked for"
+                )
+            self._advance_to(clock, until)
+            return True
+        if not callable(end):
+            raise InputError(
+                f"run_until() takes a moment, or a function that says whether it is enough, not "
+                f"{end!r:.200}"
+            )
+        self._require_current()
+        self._engine.run_until(end, None if limit is None else _duration(limit))
+        return bool(end())
+
+    def _virtual_clock(self) -> VirtualClock:
+        """Return the clock, which can be moved."""
         if not isinstance(self.clock, VirtualClock):
             raise ClockError(
                 "only a virtual clock can be advanced, and this lab runs on the machine's clock: "
                 "make it with Lab(seed=...)"
             )
         self._require_current()
-        duration = _duration(by)
-        if duration < timedelta(0):
-            raise ClockError(f"a clock does not go back: by {by!r} was asked for")
-        try:
-            until = self.clock.now() + duration
-        except OverflowError:
-            raise ClockError(f"there is no time {by!r} from {self.clock.now()}") from None
+        return self.clock
+
+    def _advance_to(self, clock: VirtualClock, until: datetime) -> None:
         try:
             self._engine.run(until)
         finally:
-            self.clock.advance_to(max(until, self.clock.now()))
+            clock.advance_to(max(until, clock.now()))
 
     def _require_current(self) -> None:
         if self.superseded:
@@ -1107,6 +1173,20 @@ class Lab:
         """Return the projections of these names; of no name, all of them."""
         names = list(projections) or list(self._projections)
         return [self._projection(name).projection for name in names]
+
+    @property
+    def sagas(self) -> SagasView:
+        """Where each saga stands, now: status, steps, what failed, the next timer."""
+        from eslab.views import SagasView
+
+        return SagasView(self.store)
+
+    @property
+    def timers(self) -> TimersView:
+        """The timers that sagas wait for, now; the next one first."""
+        from eslab.views import TimersView
+
+        return TimersView(self.store, at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
         """Show what a saga did, and what it undid.
