@@ -417,6 +417,13 @@ def test_a_log_that_is_whole(events: Sequence[Event]) -> None:
             ),
         ),
         (
+            (received, ("stock-2", received), reserved, charged, ("stock-2", reserved)),
+            (
+                "order o-1 is half done: reserved in stock-1, charged in account-1, "
+                "reserved in stock-2, not booked"
+            ),
+        ),
+        (
             (received, reserved, charged, ("stock-2", released), *given_up[1:]),
             "order o-1 is half done: reserved in stock-1, not charged, not booked",
         ),
@@ -427,8 +434,8 @@ def test_a_log_that_is_whole(events: Sequence[Event]) -> None:
         (
             (placed, received, *fulfilled, cancelled),
             (
-                "order o-1 is cancelled, but it is reserved in stock-1, charged in account-1, booked "
-                "in shipment-o-1"
+                "order o-1 is cancelled, but it is reserved in stock-1, charged in account-1, "
+                "booked in shipment-o-1"
             ),
         ),
         ((*fulfilled,), "order o-1: 3 of stock-1 are reserved, but 0 are free (position 1)"),
@@ -500,8 +507,19 @@ def test_an_order_that_is_not_fulfilled_as_it_was_placed(
     ]
 
 
-def test_what_is_wrong_with_one_order_is_not_said_of_another() -> None:
+def test_one_order_is_told_from_another() -> None:
     second = StockReserved(order_id="o-2", quantity=2)
     assert log(received, *fulfilled, second) == [
         "order o-2 is half done: reserved in stock-1, not charged, not booked"
     ]
+    third = StockReserved(order_id="o-3", quantity=1), StockReleased(order_id="o-3")
+    assert log(received, *fulfilled, second, *third, StockReleased(order_id="o-2")) == [
+        "order o-3: 1 of stock-1 are reserved, but 0 are free (position 6)"
+    ]
+
+
+def test_what_is_given_back_can_be_taken_by_another() -> None:
+    again = [event.model_copy(update={"order_id": "o-2"}) for event in fulfilled]
+    there = [*again[:2], ("shipment-o-2", again[2])]
+    before = StockReceived(quantity=3), CreditLimited(amount=30)
+    assert log(*before, *fulfilled, *given_up, *there) == []
