@@ -39,8 +39,8 @@ def check_orders(store: EventStore) -> list[str]:
 
     It is for a log at rest: an order whose saga is still under way is half done. The rules:
 
-    - An order is fulfilled, or nothing of it is left: its stock is reserved, its payment charged and
-      its courier booked, or each of these was undone or never done. A confirmed order is fulfilled,
+    - An order is fulfilled, or nothing is left of it: stock is reserved, the payment charged, and
+      a courier booked, or each of these was undone or never done. A confirmed order is fulfilled,
       of a cancelled one nothing is left.
     - An order that was placed is fulfilled as it was placed: so many pieces of that article, that
       amount from that customer, and that destination.
