@@ -427,9 +427,8 @@ class WorkloadReport:
 
     Example:
         >>> start = datetime.fromisoformat("2026-01-01T00:00:00Z")
-        >>> refused = {"a-# is closed": 40}
-        >>> WorkloadReport(1_000, 0, refused, start, start + timedelta(seconds=20))
-        <WorkloadReport: 1,000 commands in 0:00:20: 960 carried out, 40 refused (40 x a-# is closed)>
+        >>> WorkloadReport(100, 0, {"it is closed": 4}, start, start + timedelta(seconds=2))
+        <WorkloadReport: 100 commands in 0:00:02: 96 carried out, 4 refused (4 x it is closed)>
     """
 
     commands: int
