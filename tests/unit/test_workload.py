@@ -46,6 +46,18 @@ def withdraw(key: int | str) -> Withdraw:
     return Withdraw(account_id=f"a-{key}", amount=30)
 
 
+class Wish(Command):
+    number: int
+
+
+def wish(number: int) -> Wish:
+    return Wish(number=number)
+
+
+def want(command: Wish) -> StreamAppend:
+    return StreamAppend("x-1", [Wanted()])
+
+
 @pytest.fixture
 def bank() -> Iterator[Lab]:
     """A lab with the accounts a-1, a-2 and a-3, with 100 each."""
@@ -336,19 +348,24 @@ def test_each_command_is_carried_out_at_its_time(bank: Lab) -> None:
 
 def test_work_that_falls_due_meanwhile_is_done_and_the_rest_is_left() -> None:
     with Lab(seed=7) as lab:
-
-        @lab.handles
-        def want(command: Deposit) -> StreamAppend:
-            return StreamAppend("x-1", [Wanted()])
-
+        lab.handles(want)
         lab.project(Watched())
         # Each event takes a millisecond and a bit, and they are 10 ms apart.
-        lab.drive(Workload(lambda number: pay(number, 1), count=5, rate=100, arrival="constant"))
+        lab.drive(Workload(wish, count=5, rate=100, arrival="constant"))
         moves = lab.sql("select to_position from checkpoint_log order by all").fetchall()
         assert moves == [(1,), (2,), (3,), (4,)]
         assert lab.lag().now[0].lag_events == 1
         lab.run()
         assert lab.lag().now[0].lag_events == 0
+
+
+def test_no_command_waits_for_work_that_is_behind(bank: Lab) -> None:
+    bank.project(Watched())
+    bank.handles(want)
+    workload = Workload(wish, count=50, rate=5_000)
+    bank.drive(workload)
+    # A batch takes a millisecond, in which five arrive.
+    assert recorded_at(bank)[6:] == [at for at, _ in workload]
 
 
 def test_refusals_are_counted_by_their_reason(bank: Lab) -> None:
