@@ -102,7 +102,7 @@ from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
-    from eslab.simulation.queueing import Arrival
+    from eslab.simulation.workload import Arrival, OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
     from eslab.store.duckdb.journal import Durability
     from eslab.views import (
@@ -932,7 +932,7 @@ class Lab:
             ClockError: the lab runs on the machine's clock, or that is no way forwards.
             EslabError: as `run`.
         """
-        clock = self._virtual_clock()
+        clock = self._virtual_clock("only a virtual clock can be advanced")
         duration = _duration(by)
         if duration < timedelta(0):
             raise ClockError(f"a clock does not go back: by {by!r} was asked for")
@@ -971,7 +971,7 @@ class Lab:
             '2026-01-01T00:05:00+00:00'
         """
         if isinstance(end, datetime):
-            clock = self._virtual_clock()
+            clock = self._virtual_clock("only a virtual clock runs until a moment")
             until = as_utc(end, what="end")
             if until < clock.now():
                 raise ClockError(
@@ -989,21 +989,70 @@ class Lab:
         self._engine.run_until(end, None if limit is None else _duration(limit))
         return bool(end())
 
-    def _virtual_clock(self) -> VirtualClock:
-        """Return the clock, which can be moved."""
-        if not isinstance(self.clock, VirtualClock):
-            raise ClockError(
-                "only a virtual clock can be advanced, and this lab runs on the machine's clock: "
-                "make it with Lab(seed=...)"
-            )
-        self._require_current()
-        return self.clock
-
     def _advance_to(self, clock: VirtualClock, until: datetime) -> None:
         try:
             self._engine.run(until)
         finally:
             clock.advance_to(max(until, clock.now()))
+
+    def drive(
+        self, workload: Workload, *, on_refusal: OnRefusal = "count", progress: bool = True
+    ) -> WorkloadReport:
+        """Carry out the commands of a workload, each when it arrives, on the virtual clock.
+
+        The clock moves along, and the work that falls due between two commands is done. What is
+        left after the last one is done by `run`.
+
+        The id of each command is derived from the workload and from what the command says. So one
+        that recorded something is not carried out again when the same workload is driven again:
+        a cell may be run twice, and what was interrupted be driven to its end. Another seed gives
+        other commands. One that was refused, or recorded nothing, is decided anew.
+
+        Args:
+            workload: the commands; see `eslab.simulation.workload.Workload`.
+            on_refusal: what is done about a command that the domain refuses: ``"count"`` it in the
+                report and go on, or ``"raise"``.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            ClockError: the lab runs on the machine's clock.
+            DomainError: a command was refused, and that was to be raised.
+            EslabError: a command failed, as in `execute`, or other work, as in `run`; what arrived
+                before was carried out.
+
+        Example:
+            >>> from eslab.simulation.scenarios import accounts
+            >>> from eslab.simulation.workload import Workload, Zipf
+            >>> def pay(key: int) -> accounts.Deposit:
+            ...     return accounts.Deposit(account_id=f"a-{key}", amount=30)
+            >>> with Lab(seed=7) as lab:
+            ...     lab.register(accounts.account)
+            ...     for key in (1, 2):
+            ...         _ = lab.execute(accounts.OpenAccount(account_id=f"a-{key}", owner="Ann"))
+            ...     report = lab.drive(Workload(pay, count=100, rate=50, keys=Zipf(3)))
+            >>> report.commands, report.carried_out, report.refused
+            (100, 83, {'there is no account a-#': 17})
+        """
+        from eslab.simulation.workload import drive
+
+        clock = self._virtual_clock("a workload arrives on a virtual clock")
+        return drive(
+            workload,
+            execute=self.execute,
+            now=clock.now,
+            advance_to=lambda until: self._advance_to(clock, until),
+            on_refusal=on_refusal,
+            progress=progress,
+        )
+
+    def _virtual_clock(self, rule: str) -> VirtualClock:
+        """Return the clock, which can be moved."""
+        self._require_current()
+        if not isinstance(self.clock, VirtualClock):
+            raise ClockError(
+                f"{rule}, and this lab runs on the machine's clock: make it with Lab(seed=...)"
+            )
+        return self.clock
 
     def _require_current(self) -> None:
         if self.superseded:
@@ -1147,8 +1196,9 @@ class Lab:
             cost: of its work; by default the projection's.
             outage: when it is paused, from the beginning, and for how long, such as
                 ``("10 s", "5 s")``.
-            arrival: ``"poisson"``, or ``"constant"``: one event so long after the other.
-            seed: of Poisson arrivals; by default the lab's.
+            arrival: ``"poisson"``; ``"constant"``, one event so long after the other; ``"bursts"``
+                or `Bursts`; see `eslab.simulation.workload.arrivals`.
+            seed: of the arrivals; by default the lab's.
 
         Raises:
             InputError: the log has no rate, or one of the others cannot be.
