@@ -293,17 +293,24 @@ class Orchestrator:
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule on a virtual clock what was sent."""
         self._scan()
+        self._schedule(scheduler)
+
+    def _schedule(self, scheduler: Scheduler) -> None:
         with self._lock:
             agenda, self._agenda = self._agenda, []
         for due, _, work in sorted(agenda, key=lambda entry: entry[:2]):
             self._scheduled += 1
             late = max(timedelta(0), due - self._store.clock.now())
-            scheduler.after(late, partial(self._done, work, self._generation))
+            scheduler.after(late, partial(self._done, scheduler, work, self._generation))
 
-    def _done(self, work: Work, generation: int) -> None:
-        if generation == self._generation:  # else it was scheduled before all was forgotten
-            self._scheduled -= 1
+    def _done(self, scheduler: Scheduler, work: Work, generation: int) -> None:
+        if generation != self._generation:
+            return  # it was scheduled before all was forgotten
+        self._scheduled -= 1
+        try:
             work()
+        finally:
+            self._schedule(scheduler)  # an answer may be on its way, and nothing was appended
 
     def forget(self) -> None:
         """Take note that nothing is scheduled any more: it is found again in the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from eslab.clock import Clock, Scheduled, Scheduler
 from eslab.sagas.orchestrator import Orchestrator
@@ -70,11 +71,14 @@ class Timers:
             self._scheduled = None
         if timer is not None:
             wait = max(timedelta(0), timer[0] - self._clock.now())
-            self._scheduled = timer, scheduler.after(wait, self._fire)
+            self._scheduled = timer, scheduler.after(wait, partial(self._fire, scheduler))
 
-    def _fire(self) -> None:
+    def _fire(self, scheduler: Scheduler) -> None:
         self._scheduled = None
-        self.step()
+        try:
+            self.step()
+        finally:
+            self.wake(scheduler)
 
     def forget(self) -> None:
         """Take note that nothing is scheduled any more."""
