@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -39,7 +39,7 @@ from eslab.sagas.events import (
     SagaStuck,
 )
 from eslab.sagas.machine import Delivered, Machine, Outgoing, SagaMachine, State
-from eslab.sagas.state import SagaState
+from eslab.sagas.state import SagaState, Timer
 from eslab.schema import EventRegistry, encode
 from eslab.store.port import EventStore, StreamAppend
 
@@ -53,7 +53,7 @@ _AT_ONCE: Final = (timedelta(0),)
 _OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived)
 _CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationCompleted)
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Orchestrator:
         self._lock = threading.RLock()
         self._numbers = count()
         self._generations = count()
-        self._resting: set[str] = set()
+        self._resting: dict[str, list[Work]] = {}
         self._forget()
         for event in SAGA_EVENTS:
             registry.register(event)
@@ -242,10 +242,12 @@ class Orchestrator:
     def begin(self) -> None:
         """Take note that a run begins: sagas that failed in the last one are tried again."""
         with self._lock:
-            resting, self._resting = self._resting, set()
-            for stream_id in sorted(resting):
-                self._instances.pop(stream_id, None)
-                self._put(timedelta(0), stream_id, partial(self._take, stream_id, None))
+            resting, self._resting = self._resting, {}
+            for who in sorted(resting):
+                if who in self._instances:
+                    self._set_timers(self._instances[who])
+                for work in resting[who]:
+                    self._put(timedelta(0), who, work)
 
     def step(self) -> bool:
         """Do what is due, and say whether there was anything.
@@ -278,13 +280,14 @@ class Orchestrator:
         """Return in how many seconds something arrives, or is tried again; None: never."""
         with self._lock:
             times = [self._agenda[0][0]] if self._agenda else []
-            times += [due for due, timer in self._set_timers() if timer.purpose == "retry"][:1]
+            times += [timer.due_at for timer in self._timers() if timer.purpose == "retry"][:1]
         if not times:
             return None
         return max(0.0, (min(times) - self._store.clock.now()).total_seconds())
 
     def crashed(self, error: BaseException) -> None:
-        """Take note that its thread ended: whoever waits for it is told why."""
+        """Take note that its thread ended, perhaps in the middle of something."""
+        self.forget()
 
     def note(self) -> float | None:
         """Return None: it never stands still."""
@@ -323,22 +326,38 @@ class Orchestrator:
         """Return when the next timer is due, of which stream it is, and its name."""
         with self._lock:
             while self._due:
-                due_at, _, stream_id, timer = self._due[0]
-                instance = self._instances.get(stream_id)
-                if instance is not None and timer in instance.state.timers:
-                    return due_at, stream_id, timer
+                due_at, _, stream_id, name = self._due[0]
+                if self._timer(stream_id, name) is not None:
+                    return due_at, stream_id, name
                 heapq.heappop(self._due)
+                if stream_id in self._instances:
+                    self._instances[stream_id].timers.discard(name)
             return None
 
-    def _set_timers(self) -> Iterable[Any]:
-        for due_at, _, stream_id, name in sorted(self._due):
-            instance = self._instances.get(stream_id)
-            if instance is not None and (timer := instance.state.timers.get(name)):
-                yield due_at, timer
+    def _timers(self) -> Iterator[Timer]:
+        for _, _, stream_id, name in sorted(self._due):
+            if (timer := self._timer(stream_id, name)) is not None:
+                yield timer
+
+    def _timer(self, stream_id: str, name: str) -> Timer | None:
+        """Return a timer that is set; None if it is no longer, or if its saga rests."""
+        instance = self._instances.get(stream_id)
+        if instance is None or stream_id in self._resting:
+            return None
+        timer: Timer | None = instance.state.timers.get(name)
+        return timer
+
+    def _set_timers(self, instance: _Instance) -> None:
+        """Take note of the timers that a saga has set, if it was not taken yet."""
+        timers = instance.state.timers
+        for name in timers.keys() - instance.timers:
+            entry = (timers[name].due_at, next(self._numbers), instance.stream_id, name)
+            heapq.heappush(self._due, entry)
+        instance.timers = set(timers)
 
     def fire(self, stream_id: str, timer: str) -> None:
-        """Let a saga know that it is time."""
-        self._guard(stream_id, partial(self._take, stream_id, TimerDue(timer)))
+        """Let a saga know that it is time; one that rests is told when it goes on."""
+        self._guard(stream_id, partial(self._take, stream_id, TimerDue(timer)), keep=False)
 
     # From the log.
 
@@ -501,10 +520,7 @@ class Orchestrator:
                     arrive = partial(self._arrive, instance, state, sent, journey)
                     self._put(arrival, instance.stream_id, arrive)
         instance.sent = {(sent.task, sent.message.attempt) for sent in outgoing}
-        for name in state.timers.keys() - instance.timers:
-            timer = state.timers[name]
-            heapq.heappush(self._due, (timer.due_at, next(self._numbers), instance.stream_id, name))
-        instance.timers = set(state.timers)
+        self._set_timers(instance)
         if state.ended:
             self._instances.pop(instance.stream_id, None)
 
@@ -522,25 +538,28 @@ class Orchestrator:
             if delay:
                 self._put(delay, instance.stream_id, take)
             else:
-                take()
+                self._guard(instance.stream_id, take)
 
-    def _put(self, delay: timedelta, stream_id: str, work: Callable[[], object]) -> None:
+    def _put(self, delay: timedelta, who: str, work: Work) -> None:
         """Do something later, for a saga."""
         with self._lock:
             due = self._store.clock.now() + delay
-            guarded: Work = partial(self._guard, stream_id, work)
+            guarded: Work = partial(self._guard, who, work)
             heapq.heappush(self._agenda, (due, next(self._numbers), guarded))
 
-    def _guard(self, stream_id: str, work: Callable[[], object]) -> None:
-        """Do something for a saga, which rests if that fails."""
-        if stream_id in self._resting:
-            return
+    def _guard(self, who: str, work: Work, *, keep: bool = True) -> None:
+        """Do something for a saga, which rests if that fails: what is for it waits meanwhile."""
+        with self._lock:
+            if (waiting := self._resting.get(who)) is not None:
+                waiting += [work] if keep else []
+                return
         try:
             work()
         except StoreClosedError:
             raise
         except EslabError:
-            self._resting.add(stream_id)
+            with self._lock:
+                self._resting.setdefault(who, [work] if keep else [])  # else a part of it waits
             raise
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from eslab.clock import Clock, Scheduled, Scheduler
+from eslab.errors import EslabError, StoreClosedError
 from eslab.sagas.orchestrator import Orchestrator
 
 __all__ = ["Timers"]
@@ -38,14 +39,26 @@ class Timers:
         """Take note that a run begins."""
 
     def step(self) -> bool:
-        """Fire the timers that are due, and say whether there was any."""
+        """Fire the timers that are due, and say whether there was any.
+
+        Raises:
+            EslabError: the first error of the sagas that could not go on; the others did.
+        """
         fired = False
+        failure: EslabError | None = None
         while (timer := self._orchestrator.next_timer()) is not None:
             due_at, stream_id, name = timer
             if due_at > self._clock.now():
                 break
-            self._orchestrator.fire(stream_id, name)
             fired = True
+            try:
+                self._orchestrator.fire(stream_id, name)
+            except StoreClosedError:
+                raise
+            except EslabError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return fired
 
     def due_in(self) -> float | None:
