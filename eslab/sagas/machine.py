@@ -171,7 +171,7 @@ class SagaMachine:
         """Return the id of the saga that an event starts, or answers; None: of none."""
         recorded = delivered.recorded
         if recorded.type == self._start:
-            return _text(self.saga.started_id(recorded), self.name)
+            return self.saga.started_id(recorded)
         prefix = saga_stream(self.name, "")
         metadata = recorded.metadata
         for named in (metadata.extra.get("saga"), metadata.correlation_id):
@@ -189,7 +189,9 @@ class SagaMachine:
         """Return the events that follow from what came in."""
         if isinstance(incoming, Delivered):
             if incoming.recorded.type == self._start:
-                return self._started(saga_id, incoming, now) if state == SagaState() else []
+                return [] if state.started else self._started(saga_id, incoming, now)
+            if not state.started:
+                return []  # it answers a saga of another log
             incoming = self._reply(state, incoming)
         return decide(Case(self.saga, saga_id, state, now), incoming)
 
@@ -305,9 +307,3 @@ def _check_result(result: Any, what: str) -> None:
     text = canonical_json(result, what=what)
     if len(text) > MAX_RESULT:
         raise LimitError(f"{what} has {len(text):,} characters of JSON; at most {MAX_RESULT:,}")
-
-
-def _text(id: object, name: str) -> str:
-    if not isinstance(id, str):
-        raise SagaDefinitionError(f"saga {name!r}: id() gives a text, not {id!r:.200}")
-    return id

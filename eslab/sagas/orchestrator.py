@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,6 +31,7 @@ from eslab.sagas.definition import Saga, derived_key, saga_stream
 from eslab.sagas.events import (
     SAGA_EVENTS,
     CompensationCompleted,
+    CompensationStarted,
     LateReplyReceived,
     SagaCompensated,
     SagaCompleted,
@@ -39,7 +40,7 @@ from eslab.sagas.events import (
     SagaStuck,
 )
 from eslab.sagas.machine import Delivered, Machine, Outgoing, SagaMachine, State
-from eslab.sagas.state import SagaState, Timer
+from eslab.sagas.state import SagaState, SagaStatus, Timer, evolve
 from eslab.schema import EventRegistry, encode
 from eslab.store.port import EventStore, StreamAppend
 
@@ -50,7 +51,7 @@ ATTEMPTS: Final = 100
 """How often a decision is made again, because others appended to the stream meanwhile."""
 
 _AT_ONCE: Final = (timedelta(0),)
-_OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived)
+_OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived, CompensationStarted)
 _CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationCompleted)
 
 Work = Callable[[], object]
@@ -118,8 +119,8 @@ class Orchestrator:
         self._instances: dict[str, _Instance] = {}
         self._agenda: list[tuple[datetime, int, Work]] = []
         self._due: list[tuple[datetime, int, str, str]] = []
+        self._new: dict[str, Machine] = dict(self._machines)
         self._scanned: int | None = None
-        self._handled: dict[str, set[int]] = {}
         self._generation = next(self._generations)
         self._scheduled = 0
         self.position = 0
@@ -152,16 +153,17 @@ class Orchestrator:
     def add(self, machine: Machine) -> None:
         """Run a machine from now on; one of the same name is replaced."""
         with self._lock:
+            if machine.name not in self._machines or machine.concerns:
+                self._new[machine.name] = machine  # it has yet to see what is in the log
             self._machines[machine.name] = machine
             for instance in self._instances.values():
                 if instance.machine.name == machine.name:
                     instance.machine = machine
-            if machine.concerns:
-                self._forget()  # it has yet to see what is in the log
 
     def _started(self, saga: Saga, command: Command) -> list[StreamAppend]:
         """Return what a command that starts a saga records."""
-        saga_id = self._commands.target(command, saga.name) if saga.id is None else saga.id(command)
+        by_field = saga.id is None
+        saga_id = self._commands.target(command, saga.name) if by_field else saga.started_id(command)
         stream_id = saga.stream_id(saga_id)
         started = self._start_of(saga, saga_id, command.model_dump(mode="json"))
         if self._store.stream_version(stream_id) == 0:
@@ -209,7 +211,7 @@ class Orchestrator:
             raise SagaNotFoundError(name, saga_id)
         for recorded in self._store.read(stream_id):
             event = self._registry.decode(recorded)
-            state = machine.evolve(state, event) if machine else state
+            state = evolve(state, event) if machine is None else machine.evolve(state, event)
         return state
 
     def resume(self, name: str, saga_id: str, *, resolved: bool = False, reason: str = "") -> None:
@@ -228,8 +230,11 @@ class Orchestrator:
         state = self.state(name, saga_id)
         if name not in self._machines:
             raise SagaError(f"no saga of the name {name!r} is registered: register it first")
-        if not self._take(saga_stream(name, saga_id), Resume(resolved, reason)):
-            raise SagaError(f"saga {name!r} {saga_id!r} is {_status(state)}, and not STUCK")
+        status = getattr(state, "status", None)
+        if status is not SagaStatus.STUCK:
+            found = getattr(status, "value", "as it is")
+            raise SagaError(f"saga {name!r} {saga_id!r} is {found}, and not STUCK")
+        self._take(saga_stream(name, saga_id), Resume(resolved, reason))
 
     def unfinished(self) -> list[tuple[str, str]]:
         """Return the names and ids of the sagas that have not ended."""
@@ -362,56 +367,85 @@ class Orchestrator:
     # From the log.
 
     def _scan(self) -> None:
-        """Look at what was appended since it last looked."""
+        """Look at what was appended since it last looked; who is new, at all that there is."""
         with self._lock:
             head = self._store.head()
-            if self._scanned is None:
-                self._recover(head)
-            if self._scanned is None or head > self._scanned:
-                self._look(self._scanned or 0, head)
-                self._scanned = head
+            new = self._new
+            if new:
+                handled = self._recover(new, head)
+                self._look(new.values(), 0, head, handled)
+                self._new = {}
+            if self._scanned is not None and head > self._scanned:
+                self._find_started(self._scanned, head)
+                known = [one for name, one in self._machines.items() if name not in new]
+                self._look(known, self._scanned, head, {})
+            self._scanned = head
             if not (self._agenda or self._scheduled or self._due):
                 self.position = head
 
-    def _look(self, after: int, until: int) -> None:
-        types = {SagaStarted.event_type}.union(*(m.concerns for m in self._machines.values()))
-        for event in self._store.read_all(after=after, until=until, types=types):
-            if event.type == SagaStarted.event_type and event.category == CATEGORY:
-                if event.stream_id not in self._instances:
-                    self._put(timedelta(0), event.stream_id, partial(self._take, event.stream_id))
-                continue
-            for machine in self._machines.values():
-                if (
-                    event.type in machine.concerns
-                    and event.position > machine.after
-                    and event.position not in self._handled.get(machine.name, ())
-                ):
-                    self._bring(machine, event)
-        self._handled.clear()
+    def _recover(self, machines: Mapping[str, Machine], head: int) -> dict[str, set[int]]:
+        """Find the sagas that have not ended, and go on with them.
 
-    def _recover(self, head: int) -> None:
-        """Find the sagas that have not ended, and go on with them."""
+        Returns:
+            The positions of the events that started any, by the name of the saga.
+        """
         opened: dict[str, None] = {}
+        handled: dict[str, set[int]] = {}
         opening = [cls.event_type for cls in _OPENING]
         types = [*opening, *(cls.event_type for cls in _CLOSING)]
         for event in self._store.read_all(until=head, types=types, category=CATEGORY):
+            data = event.data
             if event.type == SagaStarted.event_type:
-                self._handled.setdefault(event.data["saga"], set()).add(
-                    event.data.get("position", 0)
-                )
-            if event.type in opening and event.data.get("compensated", True):
+                handled.setdefault(data["saga"], set()).add(data.get("position", 0))
+            if not data.get("compensated", data.get("late", True)):
+                continue  # of these only the ones that come when it has ended
+            if event.type in opening:
                 opened[event.stream_id] = None
-            elif event.type not in opening and event.data.get("late", True):
+            else:
                 opened.pop(event.stream_id, None)
-        self._scanned = 0 if any(m.concerns for m in self._machines.values()) else head
-        known = [stream_id for stream_id in opened if self._machine(stream_id) is not None]
-        streams: dict[str, list[RecordedEvent]] = {stream_id: [] for stream_id in known}
-        if known:
+        streams: dict[str, list[RecordedEvent]] = {
+            stream_id: []
+            for stream_id in opened
+            if _name(stream_id) in machines and stream_id not in self._instances
+        }
+        if streams:
             for event in self._store.read_all(streams=streams):
                 streams[event.stream_id].append(event)
         for stream_id, events in streams.items():
             self._load(stream_id, events)
             self._put(timedelta(0), stream_id, partial(self._take, stream_id))
+        return handled
+
+    def _find_started(self, after: int, until: int) -> None:
+        """Begin with the sagas that were started meanwhile."""
+        started = self._store.read_all(
+            after=after, until=until, types=[SagaStarted.event_type], category=CATEGORY
+        )
+        for event in started:
+            if event.stream_id not in self._instances:
+                self._put(timedelta(0), event.stream_id, partial(self._take, event.stream_id))
+
+    def _look(
+        self,
+        machines: Iterable[Machine],
+        after: int,
+        until: int,
+        handled: Mapping[str, Container[int]],
+    ) -> None:
+        """Find the events that concern machines, but for those that were handled before."""
+        machines = [machine for machine in machines if machine.concerns]
+        if not machines:
+            return
+        types = frozenset().union(*(machine.concerns for machine in machines))
+        for event in self._store.read_all(after=after, until=until, types=types):
+            for machine in machines:
+                if (
+                    event.type in machine.concerns
+                    and event.position > machine.after
+                    and event.position not in handled.get(machine.name, ())
+                ):
+                    who = f"{machine.name} {event.stream_id}"
+                    self._put(timedelta(0), who, partial(self._bring, machine, event))
 
     def _bring(self, machine: Machine, recorded: RecordedEvent) -> None:
         """Let a machine have an event, when it has travelled."""
@@ -443,8 +477,7 @@ class Orchestrator:
     # One saga.
 
     def _machine(self, stream_id: str) -> Machine | None:
-        name = stream_id.removeprefix(f"{CATEGORY}-").partition("-")[0]
-        return self._machines.get(name)
+        return self._machines.get(_name(stream_id))
 
     def _instance(self, stream_id: str) -> _Instance | None:
         """Return a saga as its stream says it is; None, if nobody here knows its name."""
@@ -503,6 +536,8 @@ class Orchestrator:
             for place, event in enumerate(events)
         ]
         result = self._store.append(instance.stream_id, new, expected_version=instance.version)
+        if result.duplicate:
+            return False
         for event in events:
             instance.state = instance.machine.evolve(instance.state, event)
         instance.version = result.version
@@ -521,7 +556,7 @@ class Orchestrator:
                     self._put(arrival, instance.stream_id, arrive)
         instance.sent = {(sent.task, sent.message.attempt) for sent in outgoing}
         self._set_timers(instance)
-        if state.ended:
+        if state.ended or instance.version == 0:
             self._instances.pop(instance.stream_id, None)
 
     def _arrive(self, instance: _Instance, state: State, sent: Outgoing, journey: Journey) -> None:
@@ -563,6 +598,11 @@ class Orchestrator:
             raise
 
 
+def _name(stream_id: str) -> str:
+    """Return the name of the saga that a stream is of."""
+    return stream_id.removeprefix(f"{CATEGORY}-").partition("-")[0]
+
+
 def _inherited(metadata: Metadata, stream_id: str) -> Metadata:
     """Return what a saga's events, and what it sends, inherit from what started it."""
     return Metadata(
@@ -570,8 +610,3 @@ def _inherited(metadata: Metadata, stream_id: str) -> Metadata:
         actor=metadata.actor,
         traceparent=metadata.traceparent,
     )
-
-
-def _status(state: Any) -> str:
-    status = getattr(state, "status", None)
-    return getattr(status, "value", "as it is")

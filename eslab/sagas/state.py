@@ -74,6 +74,7 @@ class SagaState:
     """What a saga's stream says about it.
 
     Attributes:
+        started: whether anything did start it.
         status: where it stands.
         input: what it was started with.
         results: what the completed steps returned.
@@ -90,6 +91,7 @@ class SagaState:
         timers: those that are set, by name.
     """
 
+    started: bool = False
     status: SagaStatus = SagaStatus.RUNNING
     input: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
@@ -128,7 +130,7 @@ def evolve(state: SagaState, event: Event) -> SagaState:
 
 
 def _started(state: SagaState, event: SagaStarted) -> SagaState:
-    return replace(state, input=event.input)
+    return replace(state, started=True, input=event.input)
 
 
 def _begun(state: SagaState, event: StepStarted | CompensationStarted) -> SagaState:
