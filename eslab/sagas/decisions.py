@@ -157,24 +157,29 @@ class _Decision:
         state, task = self._state, reply.task
         step = self._saga.step(task.step)
         done = state.completed if task.kind == "execute" else state.compensated
-        running = state.running.get(task)
+        running = task in state.running
         if task.step in done:
             return  # it was answered before
-        if running is None and not self._retrying(task):
-            self._take_late(reply, step)
-        elif reply.error is None:
+        if reply.error is None and (running or self._retrying(task)):
             self._cancel(lambda of: of == task)
-            if task.kind == "execute":
-                completed: Event = StepCompleted(
-                    step=task.step, attempt=reply.attempt, result=reply.result
-                )
-            else:
-                late = state.status is SagaStatus.COMPENSATED
-                completed = CompensationCompleted(step=task.step, attempt=reply.attempt, late=late)
-            self._add(completed)
-        elif running is not None and running.attempt == reply.attempt:
+            self._succeed(reply)
+        elif (
+            reply.error is not None
+            and reply.attempt == state.attempts.get(task)
+            and (running or (reply.refused and self._retrying(task)))
+        ):
             self._cancel(lambda of: of == task)
             self._fail(step, task, reply.attempt, reply.error, refused=reply.refused)
+        else:
+            self._take_late(reply, step)
+
+    def _succeed(self, reply: Reply) -> None:
+        step, attempt = reply.task.step, reply.attempt
+        if reply.task.kind == "execute":
+            self._add(StepCompleted(step=step, attempt=attempt, result=reply.result))
+        else:
+            late = self._state.status is SagaStatus.COMPENSATED
+            self._add(CompensationCompleted(step=step, attempt=attempt, late=late))
 
     def _take_late(self, reply: Reply, step: Step) -> None:
         """Take note of an answer that is not waited for; it may be that it must be undone."""

@@ -86,7 +86,7 @@ class SagaState:
         stuck: what it can neither do nor do without.
         error: why.
         attempts: the attempts that began, by task.
-        forgiven: of these, the ones before a person let it go on, by task.
+        forgiven: of these, the ones before a person last let it go on, by task.
         running: the attempts that are not answered yet, by task.
         timers: those that are set, by name.
     """
@@ -193,7 +193,6 @@ def _stuck(state: SagaState, event: SagaStuck) -> SagaState:
 
 
 def _resumed(state: SagaState, event: SagaResumed) -> SagaState:
-    task = Task(event.step, event.kind)
     forwards = event.kind == "execute"
     state = replace(
         state,
@@ -201,7 +200,7 @@ def _resumed(state: SagaState, event: SagaResumed) -> SagaState:
         failed_step=None if forwards else state.failed_step,
         stuck=None,
         error=None,
-        forgiven={**state.forgiven, task: state.attempts.get(task, 0)},
+        forgiven=state.attempts,
     )
     if not event.resolved:
         return state
