@@ -34,7 +34,7 @@ from eslab.sagas.events import (
     TimerFired,
     TimerSet,
 )
-from eslab.sagas.state import SagaState, SagaStatus, Task, evolve
+from eslab.sagas.state import SagaState, SagaStatus, Task, Timer, evolve
 from eslab.schema import qualified_name
 
 __all__ = ["Case", "Input", "Reply", "Resume", "TimerDue", "context_of", "decide", "error_text"]
@@ -161,14 +161,14 @@ class _Decision:
         if task.step in done:
             return  # it was answered before
         if reply.error is None and (running or self._retrying(task)):
-            self._cancel(lambda of: of == task)
+            self._cancel(task)
             self._succeed(reply)
         elif (
             reply.error is not None
             and reply.attempt == state.attempts.get(task)
             and (running or (reply.refused and self._retrying(task)))
         ):
-            self._cancel(lambda of: of == task)
+            self._cancel(task)
             self._fail(step, task, reply.attempt, reply.error, refused=reply.refused)
         else:
             self._take_late(reply, step)
@@ -233,9 +233,10 @@ class _Decision:
         status = self._state.status
         if status is SagaStatus.RUNNING:
             yield from self._forwards()
-        elif status is SagaStatus.COMPENSATING and not self._in_flight("execute"):
-            yield from self._cancelled(lambda task: task.kind == "execute")
-            yield from self._backwards()
+        elif status is SagaStatus.COMPENSATING:
+            yield from self._cancelled(_is_new_try)  # of those beside the one that failed
+            if not self._in_flight("execute"):
+                yield from self._backwards()
         elif status is SagaStatus.COMPENSATED:
             yield from self._undo()
 
@@ -358,13 +359,17 @@ class _Decision:
             attempt=attempt,
         )
 
-    def _cancel(self, of: Callable[[Task], bool]) -> None:
-        self._add(*self._cancelled(of))
+    def _cancel(self, task: Task) -> None:
+        self._add(*self._cancelled(lambda timer: timer.task == task))
 
-    def _cancelled(self, of: Callable[[Task], bool]) -> Iterator[Event]:
+    def _cancelled(self, of: Callable[[Timer], bool]) -> Iterator[Event]:
         for name, timer in self._state.timers.items():
-            if timer.task is not None and of(timer.task):
+            if of(timer):
                 yield TimerCancelled(timer=name)
+
+
+def _is_new_try(timer: Timer) -> bool:
+    return timer.purpose == "retry" and timer.task is not None and timer.task.kind == "execute"
 
 
 def context_of(case: Case, task: Task, attempt: int) -> StepContext:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn, Protocol
 
 from eslab.bus.journey import Message
-from eslab.errors import DomainError, LimitError, SagaDefinitionError
+from eslab.errors import DomainError, HandlerNotFoundError, LimitError, SagaDefinitionError
 from eslab.events import Event, Metadata, RecordedEvent
 from eslab.messaging import Command, CommandBus, handling
 from eslab.sagas.decisions import Case, Input, Reply, context_of, decide, error_text
@@ -121,6 +121,10 @@ class Machine(Protocol):
 
         Returns:
             None: the answer is an event of the log, which comes later.
+
+        Raises:
+            SagaDefinitionError: it is not defined any more.
+            HandlerNotFoundError: nothing handles the command, yet.
         """
         ...
 
@@ -239,7 +243,8 @@ class SagaMachine:
         try:
             if task.kind == "compensate" and isinstance(step.execute, Send):
                 # Should the command of the step be on its way yet, it comes too late.
-                self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
+                with handling(origin):
+                    self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
             if isinstance(way, Send):
                 running = state.running.get(task, Running(attempt))
                 return self._send(way, task, running, sent, origin)
@@ -249,8 +254,8 @@ class SagaMachine:
             with handling(origin):
                 result = way(context)
             _check_result(result, f"the result of step {step.name!r}")
-        except SagaDefinitionError:
-            raise
+        except (SagaDefinitionError, HandlerNotFoundError):
+            raise  # it is no answer: somebody has yet to define it
         except Exception as error:
             return self.failed(sent, error)
         return Reply(task, attempt, result)
