@@ -330,6 +330,8 @@ class Orchestrator:
     def next_timer(self) -> tuple[datetime, str, str] | None:
         """Return when the next timer is due, of which stream it is, and its name."""
         with self._lock:
+            if self._new:
+                self._scan()  # whoever fires timers may be the first to ask
             while self._due:
                 due_at, _, stream_id, name = self._due[0]
                 if self._timer(stream_id, name) is not None:
@@ -445,10 +447,11 @@ class Orchestrator:
                     and event.position not in handled.get(machine.name, ())
                 ):
                     who = f"{machine.name} {event.stream_id}"
-                    self._put(timedelta(0), who, partial(self._bring, machine, event))
+                    self._put(timedelta(0), who, partial(self._bring, machine.name, event))
 
-    def _bring(self, machine: Machine, recorded: RecordedEvent) -> None:
+    def _bring(self, name: str, recorded: RecordedEvent) -> None:
         """Let a machine have an event, when it has travelled."""
+        machine = self._machines[name]  # as it is now
         delivered = Delivered(recorded, self._registry.decode(recorded))
         saga_id = machine.concerned(delivered)
         if saga_id is None:
@@ -497,6 +500,7 @@ class Orchestrator:
             instance.state = machine.evolve(instance.state, event)
             instance.version = recorded.version
         self._instances[stream_id] = instance
+        self._set_timers(instance)
         return instance
 
     def _take(self, stream_id: str, incoming: Input | Delivered = None) -> bool:

@@ -36,7 +36,8 @@ class Timers:
         return self._orchestrator.position
 
     def begin(self) -> None:
-        """Take note that a run begins."""
+        """Take note that a run begins: sagas that failed in the last one are tried again."""
+        self._orchestrator.begin()
 
     def step(self) -> bool:
         """Fire the timers that are due, and say whether there was any.
