@@ -32,7 +32,12 @@ from eslab.sagas import (
     StepFailed,
     StepStarted,
 )
-from eslab.simulation.scenarios.orders import ReceiveStock, Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import (
+    AGGREGATES,
+    PlaceOrder,
+    ReceiveStock,
+    order_fulfilment,
+)
 from eslab.views import (
     EventsView,
     LagView,
@@ -428,18 +433,10 @@ def test_a_long_history_is_drawn_with_few_points_and_all_its_peaks(count: int, h
 
 
 def fulfilled(lab: Lab, destination: str) -> SagaTimeline:
-    stock = lab.find(Stock, "anvil")
-    stock.receive(ReceiveStock(article="anvil", quantity=10))
-    lab.save(stock)
-    lab.start_saga(
-        order_fulfilment(lab.repository),
-        "o-1",
-        article="anvil",
-        quantity=2,
-        customer="Ann",
-        amount=30,
-        destination=destination,
-    )
+    lab.register(*AGGREGATES, order_fulfilment)
+    lab.execute(ReceiveStock(article="anvil", quantity=10))
+    order = {"article": "anvil", "quantity": 2, "customer": "Ann", "amount": 30}
+    lab.execute(PlaceOrder(order_id="o-1", **order, destination=destination))
     lab.run()
     return lab.saga("fulfilment-o-1")
 
