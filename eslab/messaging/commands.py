@@ -34,7 +34,7 @@ from eslab.errors import (
     SchemaError,
 )
 from eslab.events import Event, Metadata
-from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, passed, takes
+from eslab.messaging.envelope import Envelope, HandlerMap, Middleware, handled, passed, takes
 from eslab.messaging.tokens import ConsistencyToken
 from eslab.schema import encode, message_classes, qualified_name
 from eslab.store.port import EventStore, StreamAppend
@@ -259,7 +259,16 @@ class CommandBus:
         Args:
             command_id: the id that whoever sends the command gives it.
         """
-        revoked = encode(CommandRevoked(command_id=command_id), event_id=derived_id(command_id, 0))
+        parent = handled()
+        revoked = encode(
+            CommandRevoked(command_id=command_id),
+            event_id=derived_id(command_id, 0),
+            metadata=Metadata(
+                correlation_id=parent.correlation_id,
+                actor=parent.actor,
+                traceparent=parent.traceparent,
+            ),
+        )
         try:
             self._store.append(f"revoked-{command_id}", [revoked])
         except IdempotencyError:

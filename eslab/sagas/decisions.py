@@ -34,7 +34,7 @@ from eslab.sagas.events import (
     TimerFired,
     TimerSet,
 )
-from eslab.sagas.state import SagaState, SagaStatus, Task, evolve
+from eslab.sagas.state import SagaState, SagaStatus, Task, Timer, evolve
 from eslab.schema import qualified_name
 
 __all__ = ["Case", "Input", "Reply", "Resume", "TimerDue", "context_of", "decide", "error_text"]
@@ -157,24 +157,29 @@ class _Decision:
         state, task = self._state, reply.task
         step = self._saga.step(task.step)
         done = state.completed if task.kind == "execute" else state.compensated
-        running = state.running.get(task)
+        running = task in state.running
         if task.step in done:
             return  # it was answered before
-        if running is None and not self._retrying(task):
-            self._take_late(reply, step)
-        elif reply.error is None:
-            self._cancel(lambda of: of == task)
-            if task.kind == "execute":
-                completed: Event = StepCompleted(
-                    step=task.step, attempt=reply.attempt, result=reply.result
-                )
-            else:
-                late = state.status is SagaStatus.COMPENSATED
-                completed = CompensationCompleted(step=task.step, attempt=reply.attempt, late=late)
-            self._add(completed)
-        elif running is not None and running.attempt == reply.attempt:
-            self._cancel(lambda of: of == task)
+        if reply.error is None and (running or self._retrying(task)):
+            self._cancel(task)
+            self._succeed(reply)
+        elif (
+            reply.error is not None
+            and reply.attempt == state.attempts.get(task)
+            and (running or (reply.refused and self._retrying(task)))
+        ):
+            self._cancel(task)
             self._fail(step, task, reply.attempt, reply.error, refused=reply.refused)
+        else:
+            self._take_late(reply, step)
+
+    def _succeed(self, reply: Reply) -> None:
+        step, attempt = reply.task.step, reply.attempt
+        if reply.task.kind == "execute":
+            self._add(StepCompleted(step=step, attempt=attempt, result=reply.result))
+        else:
+            late = self._state.status is SagaStatus.COMPENSATED
+            self._add(CompensationCompleted(step=step, attempt=attempt, late=late))
 
     def _take_late(self, reply: Reply, step: Step) -> None:
         """Take note of an answer that is not waited for; it may be that it must be undone."""
@@ -228,9 +233,10 @@ class _Decision:
         status = self._state.status
         if status is SagaStatus.RUNNING:
             yield from self._forwards()
-        elif status is SagaStatus.COMPENSATING and not self._in_flight("execute"):
-            yield from self._cancelled(lambda task: task.kind == "execute")
-            yield from self._backwards()
+        elif status is SagaStatus.COMPENSATING:
+            yield from self._cancelled(_is_new_try)  # of those beside the one that failed
+            if not self._in_flight("execute"):
+                yield from self._backwards()
         elif status is SagaStatus.COMPENSATED:
             yield from self._undo()
 
@@ -353,13 +359,17 @@ class _Decision:
             attempt=attempt,
         )
 
-    def _cancel(self, of: Callable[[Task], bool]) -> None:
-        self._add(*self._cancelled(of))
+    def _cancel(self, task: Task) -> None:
+        self._add(*self._cancelled(lambda timer: timer.task == task))
 
-    def _cancelled(self, of: Callable[[Task], bool]) -> Iterator[Event]:
+    def _cancelled(self, of: Callable[[Timer], bool]) -> Iterator[Event]:
         for name, timer in self._state.timers.items():
-            if timer.task is not None and of(timer.task):
+            if of(timer):
                 yield TimerCancelled(timer=name)
+
+
+def _is_new_try(timer: Timer) -> bool:
+    return timer.purpose == "retry" and timer.task is not None and timer.task.kind == "execute"
 
 
 def context_of(case: Case, task: Task, attempt: int) -> StepContext:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NoReturn, Self
 
 from eslab.errors import SagaDefinitionError
 from eslab.events import Event, RecordedEvent, check_stream_id
@@ -282,9 +282,22 @@ class Saga:
             return self.by_name[name]
         raise SagaDefinitionError(f"saga {self.name!r} has no step {name!r}; it has: {self}")
 
-    def started_id(self, event: RecordedEvent) -> str:
-        """Return which saga an event starts."""
-        return event.stream_id.partition("-")[2] if self.id is None else self.id(event)
+    def started_id(self, message: RecordedEvent | Command) -> str:
+        """Return which saga an event starts; or a command, for which `id` says it.
+
+        Raises:
+            SagaDefinitionError: that cannot be said.
+        """
+        try:
+            given = _identity(message) if self.id is None else self.id(message)
+        except Exception as error:
+            raise SagaDefinitionError(
+                f"saga {self.name!r}: id() does not say which one {message!r:.200} starts; it "
+                f"raised {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(given, str) or not given:
+            self._refuse(f"which one {message!r:.200} starts is a text, not {given!r:.200}")
+        return given
 
     def _check_names(self) -> None:
         names = [step.name for step in self]
@@ -332,7 +345,7 @@ class Saga:
         if isinstance(self.after, bool) or not isinstance(self.after, int) or self.after < 0:
             self._refuse(f"after is a position of the log, from 0, not {self.after!r}")
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str) -> NoReturn:
         raise SagaDefinitionError(f"saga {self.name!r}: {why}")
 
     def __repr__(self) -> str:
@@ -371,6 +384,12 @@ def derived_key(stream_id: str, what: str) -> uuid.UUID:
 def step_key(stream_id: str, step: str, kind: Kind) -> uuid.UUID:
     """Return the key of what a step does: the same at every attempt."""
     return derived_key(stream_id, f"{step}\0{kind}")
+
+
+def _identity(message: RecordedEvent | Command) -> str:
+    """Return the identity of the stream that an event is in."""
+    assert isinstance(message, RecordedEvent)
+    return message.stream_id.partition("-")[2]
 
 
 def _names(classes: Sequence[type[Event]]) -> str:

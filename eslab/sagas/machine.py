@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn, Protocol
 
 from eslab.bus.journey import Message
-from eslab.errors import DomainError, LimitError, SagaDefinitionError
+from eslab.errors import DomainError, HandlerNotFoundError, LimitError, SagaDefinitionError
 from eslab.events import Event, Metadata, RecordedEvent
 from eslab.messaging import Command, CommandBus, handling
 from eslab.sagas.decisions import Case, Input, Reply, context_of, decide, error_text
@@ -121,6 +121,10 @@ class Machine(Protocol):
 
         Returns:
             None: the answer is an event of the log, which comes later.
+
+        Raises:
+            SagaDefinitionError: it is not defined any more.
+            HandlerNotFoundError: nothing handles the command, yet.
         """
         ...
 
@@ -171,7 +175,7 @@ class SagaMachine:
         """Return the id of the saga that an event starts, or answers; None: of none."""
         recorded = delivered.recorded
         if recorded.type == self._start:
-            return _text(self.saga.started_id(recorded), self.name)
+            return self.saga.started_id(recorded)
         prefix = saga_stream(self.name, "")
         metadata = recorded.metadata
         for named in (metadata.extra.get("saga"), metadata.correlation_id):
@@ -189,7 +193,9 @@ class SagaMachine:
         """Return the events that follow from what came in."""
         if isinstance(incoming, Delivered):
             if incoming.recorded.type == self._start:
-                return self._started(saga_id, incoming, now) if state == SagaState() else []
+                return [] if state.started else self._started(saga_id, incoming, now)
+            if not state.started:
+                return []  # it answers a saga of another log
             incoming = self._reply(state, incoming)
         return decide(Case(self.saga, saga_id, state, now), incoming)
 
@@ -238,7 +244,8 @@ class SagaMachine:
             doubtful = task.kind == "compensate" and step.name not in state.completed
             if doubtful and isinstance(step.execute, Send):
                 # Should the command of the step be on its way yet, it comes too late.
-                self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
+                with handling(origin):
+                    self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
             if isinstance(way, Send):
                 running = state.running.get(task, Running(attempt))
                 return self._send(way, task, running, sent, origin)
@@ -248,8 +255,8 @@ class SagaMachine:
             with handling(origin):
                 result = way(context)
             _check_result(result, f"the result of step {step.name!r}")
-        except SagaDefinitionError:
-            raise
+        except (SagaDefinitionError, HandlerNotFoundError):
+            raise  # it is no answer: somebody has yet to define it
         except Exception as error:
             return self.failed(sent, error)
         return Reply(task, attempt, result)
@@ -306,9 +313,3 @@ def _check_result(result: Any, what: str) -> None:
     text = canonical_json(result, what=what)
     if len(text) > MAX_RESULT:
         raise LimitError(f"{what} has {len(text):,} characters of JSON; at most {MAX_RESULT:,}")
-
-
-def _text(id: object, name: str) -> str:
-    if not isinstance(id, str):
-        raise SagaDefinitionError(f"saga {name!r}: id() gives a text, not {id!r:.200}")
-    return id

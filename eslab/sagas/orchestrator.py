@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -32,6 +31,7 @@ from eslab.sagas.definition import Saga, derived_key, saga_stream
 from eslab.sagas.events import (
     SAGA_EVENTS,
     CompensationCompleted,
+    CompensationStarted,
     LateReplyReceived,
     SagaCompensated,
     SagaCompleted,
@@ -40,7 +40,7 @@ from eslab.sagas.events import (
     SagaStuck,
 )
 from eslab.sagas.machine import Delivered, Machine, Outgoing, SagaMachine, State
-from eslab.sagas.state import SagaState
+from eslab.sagas.state import SagaState, SagaStatus, Timer, evolve
 from eslab.schema import EventRegistry, encode
 from eslab.store.port import EventStore, StreamAppend
 
@@ -51,10 +51,10 @@ ATTEMPTS: Final = 100
 """How often a decision is made again, because others appended to the stream meanwhile."""
 
 _AT_ONCE: Final = (timedelta(0),)
-_OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived)
+_OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived, CompensationStarted)
 _CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationCompleted)
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 @dataclass(slots=True)
@@ -110,8 +110,7 @@ class Orchestrator:
         self._lock = threading.RLock()
         self._numbers = count()
         self._generations = count()
-        self._resting: set[str] = set()
-        self._scheduler: Scheduler | None = None
+        self._resting: dict[str, list[Work]] = {}
         self._forget()
         for event in SAGA_EVENTS:
             registry.register(event)
@@ -120,8 +119,8 @@ class Orchestrator:
         self._instances: dict[str, _Instance] = {}
         self._agenda: list[tuple[datetime, int, Work]] = []
         self._due: list[tuple[datetime, int, str, str]] = []
+        self._new: dict[str, Machine] = dict(self._machines)
         self._scanned: int | None = None
-        self._handled: dict[str, set[int]] = {}
         self._generation = next(self._generations)
         self._scheduled = 0
         self.position = 0
@@ -154,16 +153,17 @@ class Orchestrator:
     def add(self, machine: Machine) -> None:
         """Run a machine from now on; one of the same name is replaced."""
         with self._lock:
+            if machine.name not in self._machines or machine.concerns:
+                self._new[machine.name] = machine  # it has yet to see what is in the log
             self._machines[machine.name] = machine
             for instance in self._instances.values():
                 if instance.machine.name == machine.name:
                     instance.machine = machine
-            if machine.concerns:
-                self._forget()  # it has yet to see what is in the log
 
     def _started(self, saga: Saga, command: Command) -> list[StreamAppend]:
         """Return what a command that starts a saga records."""
-        saga_id = self._commands.target(command, saga.name) if saga.id is None else saga.id(command)
+        by_field = saga.id is None
+        saga_id = self._commands.target(command, saga.name) if by_field else saga.started_id(command)
         stream_id = saga.stream_id(saga_id)
         started = self._start_of(saga, saga_id, command.model_dump(mode="json"))
         if self._store.stream_version(stream_id) == 0:
@@ -211,7 +211,7 @@ class Orchestrator:
             raise SagaNotFoundError(name, saga_id)
         for recorded in self._store.read(stream_id):
             event = self._registry.decode(recorded)
-            state = machine.evolve(state, event) if machine else state
+            state = evolve(state, event) if machine is None else machine.evolve(state, event)
         return state
 
     def resume(self, name: str, saga_id: str, *, resolved: bool = False, reason: str = "") -> None:
@@ -230,8 +230,11 @@ class Orchestrator:
         state = self.state(name, saga_id)
         if name not in self._machines:
             raise SagaError(f"no saga of the name {name!r} is registered: register it first")
-        if not self._take(saga_stream(name, saga_id), Resume(resolved, reason)):
-            raise SagaError(f"saga {name!r} {saga_id!r} is {_status(state)}, and not STUCK")
+        status = getattr(state, "status", None)
+        if status is not SagaStatus.STUCK:
+            found = getattr(status, "value", "as it is")
+            raise SagaError(f"saga {name!r} {saga_id!r} is {found}, and not STUCK")
+        self._take(saga_stream(name, saga_id), Resume(resolved, reason))
 
     def unfinished(self) -> list[tuple[str, str]]:
         """Return the names and ids of the sagas that have not ended."""
@@ -244,9 +247,12 @@ class Orchestrator:
     def begin(self) -> None:
         """Take note that a run begins: sagas that failed in the last one are tried again."""
         with self._lock:
-            resting, self._resting = self._resting, set()
-            for stream_id in sorted(resting):
-                self._resume(stream_id, self._store.read(stream_id))
+            resting, self._resting = self._resting, {}
+            for who in sorted(resting):
+                if who in self._instances:
+                    self._set_timers(self._instances[who])
+                for work in resting[who]:
+                    self._put(timedelta(0), who, work)
 
     def step(self) -> bool:
         """Do what is due, and say whether there was anything.
@@ -279,13 +285,14 @@ class Orchestrator:
         """Return in how many seconds something arrives, or is tried again; None: never."""
         with self._lock:
             times = [self._agenda[0][0]] if self._agenda else []
-            times += [due for due, timer in self._set_timers() if timer.purpose == "retry"][:1]
+            times += [timer.due_at for timer in self._timers() if timer.purpose == "retry"][:1]
         if not times:
             return None
         return max(0.0, (min(times) - self._store.clock.now()).total_seconds())
 
     def crashed(self, error: BaseException) -> None:
-        """Take note that its thread ended: whoever waits for it is told why."""
+        """Take note that its thread ended, perhaps in the middle of something."""
+        self.forget()
 
     def note(self) -> float | None:
         """Return None: it never stands still."""
@@ -293,22 +300,25 @@ class Orchestrator:
 
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule on a virtual clock what was sent."""
-        self._scheduler = scheduler
         self._scan()
+        self._schedule(scheduler)
+
+    def _schedule(self, scheduler: Scheduler) -> None:
         with self._lock:
             agenda, self._agenda = self._agenda, []
-            for due, _, work in sorted(agenda, key=lambda entry: entry[:2]):
-                self._schedule(max(timedelta(0), due - self._store.clock.now()), work)
+        for due, _, work in sorted(agenda, key=lambda entry: entry[:2]):
+            self._scheduled += 1
+            late = max(timedelta(0), due - self._store.clock.now())
+            scheduler.after(late, partial(self._done, scheduler, work, self._generation))
 
-    def _schedule(self, delay: timedelta, work: Work) -> None:
-        assert self._scheduler is not None
-        self._scheduled += 1
-        self._scheduler.after(delay, partial(self._done, work, self._generation))
-
-    def _done(self, work: Work, generation: int) -> None:
-        if generation == self._generation:  # else it was scheduled before all was forgotten
-            self._scheduled -= 1
+    def _done(self, scheduler: Scheduler, work: Work, generation: int) -> None:
+        if generation != self._generation:
+            return  # it was scheduled before all was forgotten
+        self._scheduled -= 1
+        try:
             work()
+        finally:
+            self._schedule(scheduler)  # an answer may be on its way, and nothing was appended
 
     def forget(self) -> None:
         """Take note that nothing is scheduled any more: it is found again in the log."""
@@ -320,87 +330,128 @@ class Orchestrator:
     def next_timer(self) -> tuple[datetime, str, str] | None:
         """Return when the next timer is due, of which stream it is, and its name."""
         with self._lock:
+            if self._new:
+                self._scan()  # whoever fires timers may be the first to ask
             while self._due:
-                due_at, _, stream_id, timer = self._due[0]
-                instance = self._instances.get(stream_id)
-                if instance is not None and timer in instance.state.timers:
-                    return due_at, stream_id, timer
+                due_at, _, stream_id, name = self._due[0]
+                if self._timer(stream_id, name) is not None:
+                    return due_at, stream_id, name
                 heapq.heappop(self._due)
+                if stream_id in self._instances:
+                    self._instances[stream_id].timers.discard(name)
             return None
 
-    def _set_timers(self) -> Iterable[Any]:
-        for due_at, _, stream_id, name in sorted(self._due):
-            instance = self._instances.get(stream_id)
-            if instance is not None and (timer := instance.state.timers.get(name)):
-                yield due_at, timer
+    def _timers(self) -> Iterator[Timer]:
+        for _, _, stream_id, name in sorted(self._due):
+            if (timer := self._timer(stream_id, name)) is not None:
+                yield timer
+
+    def _timer(self, stream_id: str, name: str) -> Timer | None:
+        """Return a timer that is set; None if it is no longer, or if its saga rests."""
+        instance = self._instances.get(stream_id)
+        if instance is None or stream_id in self._resting:
+            return None
+        timer: Timer | None = instance.state.timers.get(name)
+        return timer
+
+    def _set_timers(self, instance: _Instance) -> None:
+        """Take note of the timers that a saga has set, if it was not taken yet."""
+        timers = instance.state.timers
+        for name in timers.keys() - instance.timers:
+            entry = (timers[name].due_at, next(self._numbers), instance.stream_id, name)
+            heapq.heappush(self._due, entry)
+        instance.timers = set(timers)
 
     def fire(self, stream_id: str, timer: str) -> None:
-        """Let a saga know that it is time."""
-        self._guard(stream_id, partial(self._take, stream_id, TimerDue(timer)))
+        """Let a saga know that it is time; one that rests is told when it goes on."""
+        self._guard(stream_id, partial(self._take, stream_id, TimerDue(timer)), keep=False)
 
     # From the log.
 
     def _scan(self) -> None:
-        """Look at what was appended since it last looked."""
+        """Look at what was appended since it last looked; who is new, at all that there is."""
         with self._lock:
             head = self._store.head()
-            if self._scanned is None:
-                self._recover(head)
-            if self._scanned is None or head > self._scanned:
-                self._look(self._scanned or 0, head)
-                self._scanned = head
+            new = self._new
+            if new:
+                handled = self._recover(new, head)
+                self._look(new.values(), 0, head, handled)
+                self._new = {}
+            if self._scanned is not None and head > self._scanned:
+                self._find_started(self._scanned, head)
+                known = [one for name, one in self._machines.items() if name not in new]
+                self._look(known, self._scanned, head, {})
+            self._scanned = head
             if not (self._agenda or self._scheduled or self._due):
                 self.position = head
 
-    def _look(self, after: int, until: int) -> None:
-        types = {SagaStarted.event_type}.union(*(m.concerns for m in self._machines.values()))
-        for event in self._store.read_all(after=after, until=until, types=types):
-            if event.type == SagaStarted.event_type and event.category == CATEGORY:
-                if event.stream_id not in self._instances:
-                    self._put(timedelta(0), event.stream_id, partial(self._take, event.stream_id))
-                continue
-            for machine in self._machines.values():
-                if (
-                    event.type in machine.concerns
-                    and event.position > machine.after
-                    and event.position not in self._handled.get(machine.name, ())
-                ):
-                    self._bring(machine, event)
-        self._handled.clear()
+    def _recover(self, machines: Mapping[str, Machine], head: int) -> dict[str, set[int]]:
+        """Find the sagas that have not ended, and go on with them.
 
-    def _recover(self, head: int) -> None:
-        """Find the sagas that have not ended, and go on with them."""
+        Returns:
+            The positions of the events that started any, by the name of the saga.
+        """
         opened: dict[str, None] = {}
+        handled: dict[str, set[int]] = {}
         opening = [cls.event_type for cls in _OPENING]
         types = [*opening, *(cls.event_type for cls in _CLOSING)]
         for event in self._store.read_all(until=head, types=types, category=CATEGORY):
+            data = event.data
             if event.type == SagaStarted.event_type:
-                self._handled.setdefault(event.data["saga"], set()).add(
-                    event.data.get("position", 0)
-                )
-            if event.type in opening and event.data.get("compensated", True):
+                handled.setdefault(data["saga"], set()).add(data.get("position", 0))
+            if not data.get("compensated", data.get("late", True)):
+                continue  # of these only the ones that come when it has ended
+            if event.type in opening:
                 opened[event.stream_id] = None
-            elif event.type not in opening and event.data.get("late", True):
+            else:
                 opened.pop(event.stream_id, None)
-        self._scanned = 0 if any(m.concerns for m in self._machines.values()) else head
-        known = [stream_id for stream_id in opened if self._machine(stream_id) is not None]
-        streams: dict[str, list[RecordedEvent]] = {stream_id: [] for stream_id in known}
-        if known:
+        streams: dict[str, list[RecordedEvent]] = {
+            stream_id: []
+            for stream_id in opened
+            if _name(stream_id) in machines and stream_id not in self._instances
+        }
+        if streams:
             for event in self._store.read_all(streams=streams):
                 streams[event.stream_id].append(event)
         for stream_id, events in streams.items():
-            self._resume(stream_id, events)
-
-    def _resume(self, stream_id: str, events: Iterable[RecordedEvent]) -> None:
-        """Go on with a saga of which nothing is known but its stream."""
-        instance = self._load(stream_id, events)
-        if instance is not None:
-            with suppress(EslabError):  # it is raised when it is its turn
-                self._send(instance)
+            self._load(stream_id, events)
             self._put(timedelta(0), stream_id, partial(self._take, stream_id))
+        return handled
 
-    def _bring(self, machine: Machine, recorded: RecordedEvent) -> None:
+    def _find_started(self, after: int, until: int) -> None:
+        """Begin with the sagas that were started meanwhile."""
+        started = self._store.read_all(
+            after=after, until=until, types=[SagaStarted.event_type], category=CATEGORY
+        )
+        for event in started:
+            if event.stream_id not in self._instances:
+                self._put(timedelta(0), event.stream_id, partial(self._take, event.stream_id))
+
+    def _look(
+        self,
+        machines: Iterable[Machine],
+        after: int,
+        until: int,
+        handled: Mapping[str, Container[int]],
+    ) -> None:
+        """Find the events that concern machines, but for those that were handled before."""
+        machines = [machine for machine in machines if machine.concerns]
+        if not machines:
+            return
+        types = frozenset().union(*(machine.concerns for machine in machines))
+        for event in self._store.read_all(after=after, until=until, types=types):
+            for machine in machines:
+                if (
+                    event.type in machine.concerns
+                    and event.position > machine.after
+                    and event.position not in handled.get(machine.name, ())
+                ):
+                    who = f"{machine.name} {event.stream_id}"
+                    self._put(timedelta(0), who, partial(self._bring, machine.name, event))
+
+    def _bring(self, name: str, recorded: RecordedEvent) -> None:
         """Let a machine have an event, when it has travelled."""
+        machine = self._machines[name]  # as it is now
         delivered = Delivered(recorded, self._registry.decode(recorded))
         saga_id = machine.concerned(delivered)
         if saga_id is None:
@@ -429,8 +480,7 @@ class Orchestrator:
     # One saga.
 
     def _machine(self, stream_id: str) -> Machine | None:
-        name = stream_id.removeprefix(f"{CATEGORY}-").partition("-")[0]
-        return self._machines.get(name)
+        return self._machines.get(_name(stream_id))
 
     def _instance(self, stream_id: str) -> _Instance | None:
         """Return a saga as its stream says it is; None, if nobody here knows its name."""
@@ -450,6 +500,7 @@ class Orchestrator:
             instance.state = machine.evolve(instance.state, event)
             instance.version = recorded.version
         self._instances[stream_id] = instance
+        self._set_timers(instance)
         return instance
 
     def _take(self, stream_id: str, incoming: Input | Delivered = None) -> bool:
@@ -489,6 +540,8 @@ class Orchestrator:
             for place, event in enumerate(events)
         ]
         result = self._store.append(instance.stream_id, new, expected_version=instance.version)
+        if result.duplicate:
+            return False
         for event in events:
             instance.state = instance.machine.evolve(instance.state, event)
         instance.version = result.version
@@ -506,11 +559,8 @@ class Orchestrator:
                     arrive = partial(self._arrive, instance, state, sent, journey)
                     self._put(arrival, instance.stream_id, arrive)
         instance.sent = {(sent.task, sent.message.attempt) for sent in outgoing}
-        for name in state.timers.keys() - instance.timers:
-            timer = state.timers[name]
-            heapq.heappush(self._due, (timer.due_at, next(self._numbers), instance.stream_id, name))
-        instance.timers = set(state.timers)
-        if state.ended:
+        self._set_timers(instance)
+        if state.ended or instance.version == 0:
             self._instances.pop(instance.stream_id, None)
 
     def _arrive(self, instance: _Instance, state: State, sent: Outgoing, journey: Journey) -> None:
@@ -527,29 +577,34 @@ class Orchestrator:
             if delay:
                 self._put(delay, instance.stream_id, take)
             else:
-                take()
+                self._guard(instance.stream_id, take)
 
-    def _put(self, delay: timedelta, stream_id: str, work: Callable[[], object]) -> None:
+    def _put(self, delay: timedelta, who: str, work: Work) -> None:
         """Do something later, for a saga."""
         with self._lock:
-            guarded: Work = partial(self._guard, stream_id, work)
-            if self._scheduler is not None:
-                self._schedule(delay, guarded)
-                return
             due = self._store.clock.now() + delay
+            guarded: Work = partial(self._guard, who, work)
             heapq.heappush(self._agenda, (due, next(self._numbers), guarded))
 
-    def _guard(self, stream_id: str, work: Callable[[], object]) -> None:
-        """Do something for a saga, which rests if that fails."""
-        if stream_id in self._resting:
-            return
+    def _guard(self, who: str, work: Work, *, keep: bool = True) -> None:
+        """Do something for a saga, which rests if that fails: what is for it waits meanwhile."""
+        with self._lock:
+            if (waiting := self._resting.get(who)) is not None:
+                waiting += [work] if keep else []
+                return
         try:
             work()
         except StoreClosedError:
             raise
         except EslabError:
-            self._resting.add(stream_id)
+            with self._lock:
+                self._resting.setdefault(who, [work] if keep else [])  # else a part of it waits
             raise
+
+
+def _name(stream_id: str) -> str:
+    """Return the name of the saga that a stream is of."""
+    return stream_id.removeprefix(f"{CATEGORY}-").partition("-")[0]
 
 
 def _inherited(metadata: Metadata, stream_id: str) -> Metadata:
@@ -559,8 +614,3 @@ def _inherited(metadata: Metadata, stream_id: str) -> Metadata:
         actor=metadata.actor,
         traceparent=metadata.traceparent,
     )
-
-
-def _status(state: Any) -> str:
-    status = getattr(state, "status", None)
-    return getattr(status, "value", "as it is")

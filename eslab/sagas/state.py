@@ -74,6 +74,7 @@ class SagaState:
     """What a saga's stream says about it.
 
     Attributes:
+        started: whether anything did start it.
         status: where it stands.
         input: what it was started with.
         results: what the completed steps returned.
@@ -85,11 +86,12 @@ class SagaState:
         stuck: what it can neither do nor do without.
         error: why.
         attempts: the attempts that began, by task.
-        forgiven: of these, the ones before a person let it go on, by task.
+        forgiven: of these, the ones before a person last let it go on, by task.
         running: the attempts that are not answered yet, by task.
         timers: those that are set, by name.
     """
 
+    started: bool = False
     status: SagaStatus = SagaStatus.RUNNING
     input: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
@@ -128,7 +130,7 @@ def evolve(state: SagaState, event: Event) -> SagaState:
 
 
 def _started(state: SagaState, event: SagaStarted) -> SagaState:
-    return replace(state, input=event.input)
+    return replace(state, started=True, input=event.input)
 
 
 def _begun(state: SagaState, event: StepStarted | CompensationStarted) -> SagaState:
@@ -191,7 +193,6 @@ def _stuck(state: SagaState, event: SagaStuck) -> SagaState:
 
 
 def _resumed(state: SagaState, event: SagaResumed) -> SagaState:
-    task = Task(event.step, event.kind)
     forwards = event.kind == "execute"
     state = replace(
         state,
@@ -199,7 +200,7 @@ def _resumed(state: SagaState, event: SagaResumed) -> SagaState:
         failed_step=None if forwards else state.failed_step,
         stuck=None,
         error=None,
-        forgiven={**state.forgiven, task: state.attempts.get(task, 0)},
+        forgiven=state.attempts,
     )
     if not event.resolved:
         return state

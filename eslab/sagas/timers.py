@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from eslab.clock import Clock, Scheduled, Scheduler
+from eslab.errors import EslabError, StoreClosedError
 from eslab.sagas.orchestrator import Orchestrator
 
 __all__ = ["Timers"]
@@ -34,17 +36,30 @@ class Timers:
         return self._orchestrator.position
 
     def begin(self) -> None:
-        """Take note that a run begins."""
+        """Take note that a run begins: sagas that failed in the last one are tried again."""
+        self._orchestrator.begin()
 
     def step(self) -> bool:
-        """Fire the timers that are due, and say whether there was any."""
+        """Fire the timers that are due, and say whether there was any.
+
+        Raises:
+            EslabError: the first error of the sagas that could not go on; the others did.
+        """
         fired = False
+        failure: EslabError | None = None
         while (timer := self._orchestrator.next_timer()) is not None:
             due_at, stream_id, name = timer
             if due_at > self._clock.now():
                 break
-            self._orchestrator.fire(stream_id, name)
             fired = True
+            try:
+                self._orchestrator.fire(stream_id, name)
+            except StoreClosedError:
+                raise
+            except EslabError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return fired
 
     def due_in(self) -> float | None:
@@ -70,11 +85,14 @@ class Timers:
             self._scheduled = None
         if timer is not None:
             wait = max(timedelta(0), timer[0] - self._clock.now())
-            self._scheduled = timer, scheduler.after(wait, self._fire)
+            self._scheduled = timer, scheduler.after(wait, partial(self._fire, scheduler))
 
-    def _fire(self) -> None:
+    def _fire(self, scheduler: Scheduler) -> None:
         self._scheduled = None
-        self.step()
+        try:
+            self.step()
+        finally:
+            self.wake(scheduler)
 
     def forget(self) -> None:
         """Take note that nothing is scheduled any more."""
