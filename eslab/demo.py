@@ -28,7 +28,7 @@ from eslab.interop.flights import (
     year_source,
 )
 from eslab.lab import Lab
-from eslab.simulation.scenarios.orders import Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import ReceiveStock, Stock, order_fulfilment
 from eslab.views import LagView, SagaTimeline, StreamPlayer
 from eslab.views.scales import moment_text
 from eslab.views.theme import TEMPLATE
@@ -237,7 +237,7 @@ def _replay(lab: Lab) -> StreamPlayer:
 def _saga(lab: Lab) -> tuple[SagaTimeline, dict[str, Any]]:
     stock = lab.repository.find(Stock, "anvil")
     if stock.version == 0:
-        stock.receive(10)
+        stock.receive(ReceiveStock(article="anvil", quantity=10))
         lab.save(stock)
     saga = order_fulfilment(lab.repository)
     lab.start_saga(

@@ -89,7 +89,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 SCENARIO = """
 from eslab import *
-from eslab.simulation.scenarios.orders import Account, Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import Account, ReceiveStock, Stock, order_fulfilment
 
 class Wished(Event, tags=("who",)):
     who: str
@@ -108,7 +108,7 @@ class Wishes(Projection):
 lab = Lab(seed={seed})
 lab.project(Wishes())
 stock = Stock("lamp")
-stock.receive(5)
+stock.receive(ReceiveStock(article="lamp", quantity=5))
 lab.save(stock, metadata=Metadata(actor="Ann"))
 saga = order_fulfilment(lab.repository)
 lab.register(saga)

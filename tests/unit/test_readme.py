@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import eslab
-from eslab.simulation.scenarios.orders import Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import ReceiveStock, Stock, order_fulfilment
 
 CHECKOUT = Path(__file__).parents[2]
 README = CHECKOUT / "README.md"
@@ -43,7 +43,7 @@ def test_the_code_runs() -> None:
 def test_the_picture_is_what_the_saga_draws() -> None:
     with eslab.Lab(seed=7) as lab:
         stock = lab.find(Stock, "anvil")
-        stock.receive(10)
+        stock.receive(ReceiveStock(article="anvil", quantity=10))
         lab.save(stock)
         order = {"article": "anvil", "quantity": 2, "customer": "Ann", "amount": 30}
         saga = order_fulfilment(lab.repository)

@@ -32,7 +32,7 @@ from eslab.sagas import (
     StepFailed,
     StepStarted,
 )
-from eslab.simulation.scenarios.orders import Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import ReceiveStock, Stock, order_fulfilment
 from eslab.views import (
     EventsView,
     LagView,
@@ -429,7 +429,7 @@ def test_a_long_history_is_drawn_with_few_points_and_all_its_peaks(count: int, h
 
 def fulfilled(lab: Lab, destination: str) -> SagaTimeline:
     stock = lab.find(Stock, "anvil")
-    stock.receive(10)
+    stock.receive(ReceiveStock(article="anvil", quantity=10))
     lab.save(stock)
     lab.start_saga(
         order_fulfilment(lab.repository),

@@ -10,17 +10,22 @@ from datetime import timedelta
 from typing import Any
 
 from eslab.aggregates import Definition, Repository
-from eslab.messaging import handled
+from eslab.messaging import Command, handled
 from eslab.sagas import Saga, Step, StepContext
+from eslab.simulation.scenarios.orders.commands import (
+    BookShipment,
+    ChargePayment,
+    RefundPayment,
+    ReleaseStock,
+    ReserveStock,
+)
 from eslab.simulation.scenarios.orders.participants import Account, Shipment, Stock
 from eslab.subscriptions import Retry
 
 __all__ = ["order_fulfilment"]
 
 
-def order_fulfilment(
-    repository: Repository, *, served: frozenset[str] = frozenset({"New York", "Boston"})
-) -> Saga:
+def order_fulfilment(repository: Repository) -> Saga:
     """Return the saga that fulfils an order.
 
     It is started with ``article``, ``quantity``, ``customer``, ``amount`` and ``destination``;
@@ -28,28 +33,35 @@ def order_fulfilment(
 
     Args:
         repository: where the participants are.
-        served: where the courier delivers.
     """
 
-    def change(cls: Definition[Any], id: str, method: str, *args: Any, **options: Any) -> None:
+    def ask(cls: Definition[Any], id: str, command: Command) -> None:
         participant = repository.find(cls, id)
-        getattr(participant, method)(*args, **options)
+        participant.execute(command)
         repository.save(participant, metadata=handled())
 
     def reserve(step: StepContext) -> None:
-        change(Stock, step.input["article"], "reserve", step.saga_id, step.input["quantity"])
+        article, quantity = step.input["article"], step.input["quantity"]
+        command = ReserveStock(article=article, order_id=step.saga_id, quantity=quantity)
+        ask(Stock, article, command)
 
     def release(step: StepContext) -> None:
-        change(Stock, step.input["article"], "release", step.saga_id)
+        article = step.input["article"]
+        ask(Stock, article, ReleaseStock(article=article, order_id=step.saga_id))
 
     def charge(step: StepContext) -> None:
-        change(Account, step.input["customer"], "charge", step.saga_id, step.input["amount"])
+        customer, amount = step.input["customer"], step.input["amount"]
+        command = ChargePayment(customer=customer, order_id=step.saga_id, amount=amount)
+        ask(Account, customer, command)
 
     def refund(step: StepContext) -> None:
-        change(Account, step.input["customer"], "refund", step.saga_id)
+        customer = step.input["customer"]
+        ask(Account, customer, RefundPayment(customer=customer, order_id=step.saga_id))
 
     def book(step: StepContext) -> None:
-        change(Shipment, step.saga_id, "book", step.input["destination"], served=served)
+        destination = step.input["destination"]
+        command = BookShipment(order_id=step.saga_id, destination=destination)
+        ask(Shipment, step.saga_id, command)
 
     return Saga(
         "fulfilment",
