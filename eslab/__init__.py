@@ -55,7 +55,7 @@ from eslab.events import (
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
-from eslab.sagas import Saga, Step, StepContext
+from eslab.sagas import ProcessManager, Saga, Step, StepContext, on_refused, on_timer, start, stop
 from eslab.schema import compatibility, upcasts
 from eslab.store import (
     AppendResult,
@@ -106,6 +106,7 @@ __all__ = [
     "NewEvent",
     "NotAuthorisedError",
     "PartialDuplicateError",
+    "ProcessManager",
     "Projection",
     "ProjectionError",
     "Query",
@@ -142,7 +143,11 @@ __all__ = [
     "compatibility",
     "handles",
     "on",
+    "on_refused",
+    "on_timer",
     "open_store",
     "restore_store",
+    "start",
+    "stop",
     "upcasts",
 ]

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any, Final
+from uuid import UUID
 
 from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.clock import Scheduler, VirtualClock
@@ -23,7 +24,7 @@ from eslab.errors import (
     SagaNotFoundError,
     StoreClosedError,
 )
-from eslab.events import NO_STREAM, Metadata, RecordedEvent
+from eslab.events import NO_STREAM, Event, Metadata, RecordedEvent
 from eslab.messaging import Command, CommandBus
 from eslab.messaging.envelope import handled
 from eslab.sagas.decisions import Input, Resume, TimerDue
@@ -31,6 +32,9 @@ from eslab.sagas.definition import Saga, derived_key, saga_stream
 from eslab.sagas.events import (
     SAGA_EVENTS,
     CompensationCompleted,
+    InputFailed,
+    InputParked,
+    InputReceived,
     LateReplyReceived,
     SagaCompensated,
     SagaCompleted,
@@ -39,8 +43,10 @@ from eslab.sagas.events import (
     SagaStuck,
 )
 from eslab.sagas.machine import Delivered, Machine, Outgoing, SagaMachine, State
-from eslab.sagas.state import SagaState
-from eslab.schema import EventRegistry, encode
+from eslab.sagas.process_machine import ProcessMachine
+from eslab.sagas.process_manager import ProcessManager, is_process_manager
+from eslab.sagas.state import SagaState, Timer
+from eslab.schema import EventRegistry, encode, qualified_name
 from eslab.store.port import EventStore, StreamAppend
 
 __all__ = ["Orchestrator"]
@@ -52,6 +58,8 @@ ATTEMPTS: Final = 100
 _AT_ONCE: Final = (timedelta(0),)
 _OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived)
 _CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationCompleted)
+_TAKING: Final = (SagaStarted, InputReceived, InputParked, InputFailed)
+"""Those that say that a saga dealt with an event of the log, and at which position that is."""
 
 Work = Callable[[], None]
 
@@ -63,7 +71,7 @@ class _Instance:
     Attributes:
         sent: what was sent for it by this orchestrator, and not answered when that was looked at.
         replies: how long the answers to that travel, where they are events of the log.
-        timers: the timers that are known to be set.
+        timers: the timers that are known to be set, and when they are due.
         origin: what its events, and what it sends, belong to.
     """
 
@@ -75,7 +83,7 @@ class _Instance:
     origin: Metadata = field(default_factory=Metadata)
     sent: set[Any] = field(default_factory=set)
     replies: dict[Hashable, tuple[timedelta, ...]] = field(default_factory=dict)
-    timers: set[str] = field(default_factory=set)
+    timers: set[tuple[str, datetime]] = field(default_factory=set)
 
 
 class Orchestrator:
@@ -126,28 +134,62 @@ class Orchestrator:
 
     # What users do.
 
-    def register(self, definition: Saga) -> None:
-        """Make a saga known by its name; one of the same name is replaced.
+    def register(self, definition: Saga | type[ProcessManager]) -> None:
+        """Make a saga or a process manager known by its name; a saga of that name is replaced.
+
+        A class of process managers is replaced by one of the same module and qualified name,
+        because a cell of a notebook is run again and again.
 
         Raises:
-            SagaDefinitionError: that is no saga.
+            SagaDefinitionError: it is neither, or another one has that name.
             RegistrationError: something else handles the command that starts it.
         """
-        if not isinstance(definition, Saga):
-            raise SagaDefinitionError(
-                f"a saga is made by Saga(name, steps); found {definition!r:.200}"
-            )
-        earlier = self._machines.get(definition.name)
-        if isinstance(earlier, SagaMachine) and earlier.saga == definition:
+        if is_process_manager(definition):
+            self._add_process(definition)
+        else:
+            self._add_saga(definition)
+
+    def _add_saga(self, saga: Saga) -> None:
+        if not isinstance(saga, Saga):
+            raise SagaDefinitionError(f"a saga is made by Saga(name, steps); found {saga!r:.200}")
+        earlier = self._machines.get(saga.name)
+        if isinstance(earlier, SagaMachine) and earlier.saga == saga:
             return
-        virtual = isinstance(self._store.clock, VirtualClock)
-        machine = SagaMachine(definition, self._commands, cost=virtual)
-        start = definition.started_by
+        if isinstance(earlier, ProcessMachine):
+            raise SagaDefinitionError(f"the name {saga.name!r} is that of {earlier!r} already")
+        start = saga.started_by
         if start is not None and issubclass(start, Command):
-            self._commands.take(
-                f"saga {definition.name!r}", start, partial(self._started, definition)
+            self._commands.take(f"saga {saga.name!r}", start, partial(self._started, saga))
+        self.add(SagaMachine(saga, self._commands, cost=self._costs))
+
+    @property
+    def _costs(self) -> bool:
+        """Whether what is sent takes its time: on the machine's clock it does so by itself."""
+        return isinstance(self._store.clock, VirtualClock)
+
+    def _add_process(self, cls: type[ProcessManager]) -> None:
+        machine = ProcessMachine(cls, self._commands, self._event, cost=self._costs)
+        earlier = self._machines.get(machine.name)
+        if isinstance(earlier, ProcessMachine) and earlier.cls is cls:
+            return
+        if earlier is not None and not (
+            isinstance(earlier, ProcessMachine)
+            and qualified_name(earlier.cls) == qualified_name(cls)
+        ):
+            raise SagaDefinitionError(
+                f"the name {machine.name!r} is that of {earlier!r} already: give {cls!r} "
+                f"another one: class {cls.__name__}(ProcessManager, name=...)"
             )
+        for event in machine.definition.events.values():
+            self._registry.register(event)
         self.add(machine)
+
+    def _event(self, event_id: str) -> Event:
+        """Return an event of the log."""
+        recorded = self._store.find(UUID(event_id))
+        if recorded is None:
+            raise SagaError(f"there is no event {event_id} in this log")
+        return self._registry.decode(recorded)
 
     def add(self, machine: Machine) -> None:
         """Run a machine from now on; one of the same name is replaced."""
@@ -184,7 +226,7 @@ class Orchestrator:
         Raises:
             IdempotencyError: a saga of this id was started with another input.
         """
-        self.register(saga)
+        self._add_saga(saga)
         stream_id = saga.stream_id(saga_id)
         event_id = derived_key(stream_id, "started")
         started = self._start_of(saga, saga_id, input)
@@ -317,17 +359,21 @@ class Orchestrator:
         with self._lock:
             while self._due:
                 due_at, _, stream_id, timer = self._due[0]
-                instance = self._instances.get(stream_id)
-                if instance is not None and timer in instance.state.timers:
+                if self._is_set(due_at, stream_id, timer) is not None:
                     return due_at, stream_id, timer
                 heapq.heappop(self._due)
             return None
 
     def _set_timers(self) -> Iterable[Any]:
         for due_at, _, stream_id, name in sorted(self._due):
-            instance = self._instances.get(stream_id)
-            if instance is not None and (timer := instance.state.timers.get(name)):
+            if (timer := self._is_set(due_at, stream_id, name)) is not None:
                 yield due_at, timer
+
+    def _is_set(self, due_at: datetime, stream_id: str, name: str) -> Timer | None:
+        """Return a timer, if it is set yet, and not for another time."""
+        instance = self._instances.get(stream_id)
+        timer = None if instance is None else instance.state.timers.get(name)
+        return timer if timer is not None and timer.due_at == due_at else None
 
     def fire(self, stream_id: str, timer: str) -> None:
         """Let a saga know that it is time."""
@@ -367,15 +413,17 @@ class Orchestrator:
         """Find the sagas that have not ended, and go on with them."""
         opened: dict[str, None] = {}
         opening = [cls.event_type for cls in _OPENING]
-        types = [*opening, *(cls.event_type for cls in _CLOSING)]
+        closing = [cls.event_type for cls in _CLOSING]
+        taking = [cls.event_type for cls in _TAKING]
+        types = {*opening, *closing, *taking}
         for event in self._store.read_all(until=head, types=types, category=CATEGORY):
-            if event.type == SagaStarted.event_type:
-                self._handled.setdefault(event.data["saga"], set()).add(
+            if event.type in taking:
+                self._handled.setdefault(_name_in(event.stream_id), set()).add(
                     event.data.get("position", 0)
                 )
             if event.type in opening and event.data.get("compensated", True):
                 opened[event.stream_id] = None
-            elif event.type not in opening and event.data.get("late", True):
+            elif event.type in closing and event.data.get("late", True):
                 opened.pop(event.stream_id, None)
         self._scanned = 0 if any(m.concerns for m in self._machines.values()) else head
         known = [stream_id for stream_id in opened if self._machine(stream_id) is not None]
@@ -390,10 +438,15 @@ class Orchestrator:
     def _bring(self, machine: Machine, recorded: RecordedEvent) -> None:
         """Let a machine have an event, when it has travelled."""
         delivered = Delivered(recorded, self._registry.decode(recorded))
-        saga_id = machine.concerned(delivered)
-        if saga_id is None:
+        try:
+            saga_id = machine.concerned(delivered)
+            if saga_id is None:
+                return
+            stream_id = saga_stream(machine.name, saga_id)
+        except Exception as error:  # it says so, and the events behind it are looked at
+            told = f"{machine!r}: {recorded!r:.200} does not say which one it concerns: {error}"
+            self._put(timedelta(0), None, partial(_refuse, SagaDefinitionError(told), error))
             return
-        stream_id = saga_stream(machine.name, saga_id)
         for delay in self._delays(machine, recorded, stream_id):
             self._put(delay, stream_id, partial(self._take, stream_id, delivered))
 
@@ -417,8 +470,7 @@ class Orchestrator:
     # One saga.
 
     def _machine(self, stream_id: str) -> Machine | None:
-        name = stream_id.removeprefix(f"{CATEGORY}-").partition("-")[0]
-        return self._machines.get(name)
+        return self._machines.get(_name_in(stream_id))
 
     def _instance(self, stream_id: str) -> _Instance | None:
         """Return a saga as its stream says it is; None, if nobody here knows its name."""
@@ -432,7 +484,7 @@ class Orchestrator:
         saga_id = stream_id.removeprefix(saga_stream(machine.name, ""))
         instance = _Instance(machine, saga_id, stream_id, machine.initial())
         for recorded in events:
-            if instance.version == 0:
+            if instance.version == 0 or recorded.type == SagaStarted.event_type:
                 instance.origin = _inherited(recorded.metadata, stream_id)
             event = self._registry.decode(recorded)
             instance.state = machine.evolve(instance.state, event)
@@ -468,7 +520,7 @@ class Orchestrator:
         metadata, first_id = instance.origin, None
         if isinstance(incoming, Delivered):
             message = incoming.recorded
-            if instance.version == 0:
+            if instance.version == 0 or isinstance(events[0], SagaStarted):
                 metadata = instance.origin = _inherited(message.metadata, instance.stream_id)
             metadata = replace(metadata, causation_id=str(message.event_id))
             first_id = derived_key(instance.stream_id, str(message.event_id))
@@ -494,10 +546,11 @@ class Orchestrator:
                     arrive = partial(self._arrive, instance, state, sent, journey)
                     self._put(arrival, instance.stream_id, arrive)
         instance.sent = {(sent.task, sent.message.attempt) for sent in outgoing}
-        for name in state.timers.keys() - instance.timers:
-            timer = state.timers[name]
-            heapq.heappush(self._due, (timer.due_at, next(self._numbers), instance.stream_id, name))
-        instance.timers = set(state.timers)
+        timers = [(name, timer.due_at) for name, timer in state.timers.items()]
+        for name, due_at in timers:
+            if (name, due_at) not in instance.timers:
+                heapq.heappush(self._due, (due_at, next(self._numbers), instance.stream_id, name))
+        instance.timers = set(timers)
         if state.ended:
             self._instances.pop(instance.stream_id, None)
 
@@ -517,14 +570,14 @@ class Orchestrator:
             else:
                 take()
 
-    def _put(self, delay: timedelta, stream_id: str, work: Callable[[], object]) -> None:
-        """Do something later, for a saga."""
+    def _put(self, delay: timedelta, stream_id: str | None, work: Callable[[], object]) -> None:
+        """Do something later, for a saga if there is one."""
         with self._lock:
             due = self._store.clock.now() + delay
             guarded: Work = partial(self._guard, stream_id, work)
             heapq.heappush(self._agenda, (due, next(self._numbers), guarded))
 
-    def _guard(self, stream_id: str, work: Callable[[], object]) -> None:
+    def _guard(self, stream_id: str | None, work: Callable[[], object]) -> None:
         """Do something for a saga, which rests if that fails."""
         if stream_id in self._resting:
             return
@@ -533,8 +586,18 @@ class Orchestrator:
         except StoreClosedError:
             raise
         except EslabError:
-            self._resting.add(stream_id)
+            if stream_id is not None:
+                self._resting.add(stream_id)
             raise
+
+
+def _refuse(error: SagaDefinitionError, cause: Exception) -> None:
+    raise error from cause
+
+
+def _name_in(stream_id: str) -> str:
+    """Return the name of the saga that a stream is of."""
+    return stream_id.removeprefix(f"{CATEGORY}-").partition("-")[0]
 
 
 def _inherited(metadata: Metadata, stream_id: str) -> Metadata:
