@@ -10,6 +10,7 @@ from eslab.errors import (
     AppendConditionError,
     AppendOutcomeUnknownError,
     ClockError,
+    CommandRevokedError,
     ConcurrencyError,
     DomainError,
     EslabError,
@@ -26,7 +27,9 @@ from eslab.errors import (
     ProjectionError,
     QueryError,
     RegistrationError,
+    SagaDefinitionError,
     SagaError,
+    SagaNotFoundError,
     SchemaError,
     StaleReadError,
     StoreClosedError,
@@ -36,6 +39,7 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
     StreamNotFoundError,
+    TimerError,
     UnknownEventTypeError,
     UpcastingError,
 )
@@ -55,7 +59,18 @@ from eslab.events import (
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
-from eslab.sagas import ProcessManager, Saga, Step, StepContext, on_refused, on_timer, start, stop
+from eslab.sagas import (
+    Parallel,
+    ProcessManager,
+    Saga,
+    Send,
+    Step,
+    StepContext,
+    on_refused,
+    on_timer,
+    start,
+    stop,
+)
 from eslab.schema import compatibility, upcasts
 from eslab.store import (
     AppendResult,
@@ -82,6 +97,7 @@ __all__ = [
     "AsOf",
     "ClockError",
     "Command",
+    "CommandRevokedError",
     "ConcurrencyError",
     "ConsistencyToken",
     "Cost",
@@ -105,6 +121,7 @@ __all__ = [
     "MissingDependencyError",
     "NewEvent",
     "NotAuthorisedError",
+    "Parallel",
     "PartialDuplicateError",
     "ProcessManager",
     "Projection",
@@ -119,8 +136,11 @@ __all__ = [
     "Row",
     "Rows",
     "Saga",
+    "SagaDefinitionError",
     "SagaError",
+    "SagaNotFoundError",
     "SchemaError",
+    "Send",
     "SqlProjection",
     "StaleReadError",
     "Step",
@@ -135,6 +155,7 @@ __all__ = [
     "StreamFold",
     "StreamNotFoundError",
     "SystemClock",
+    "TimerError",
     "UnknownEventTypeError",
     "UpcastingError",
     "Verification",

@@ -103,7 +103,7 @@ from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
-    from eslab.simulation.queueing import Arrival
+    from eslab.simulation.workload import Arrival, OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
     from eslab.store.duckdb.journal import Durability
     from eslab.views import (
@@ -111,8 +111,10 @@ if TYPE_CHECKING:
         LagView,
         LatencyView,
         ProjectionsView,
+        SagasView,
         SagaTimeline,
         StreamPlayer,
+        TimersView,
         VisibilityView,
         WhatIfView,
     )
@@ -464,8 +466,17 @@ class Lab:
         if any(each.position < token.position for each in runners):
             self._require_current()
         if not enough():
-            self._engine.run_until(enough, limit)
+            self._settle(enough, limit)
         return Readiness.of(runners, token.position)
+
+    def _settle(self, enough: Callable[[], bool], limit: timedelta | None) -> None:
+        """Have work done until it is enough; errors are left to those whose they are."""
+        try:
+            self._engine.run_until(enough, limit)
+        except StoreClosedError:
+            raise
+        except EslabError:
+            pass
 
     def _mint(self) -> uuid.UUID:
         """Return an id for a message; with a seed the same one at the same place of a run."""
@@ -931,23 +942,127 @@ class Lab:
             ClockError: the lab runs on the machine's clock, or that is no way forwards.
             EslabError: as `run`.
         """
-        if not isinstance(self.clock, VirtualClock):
-            raise ClockError(
-                "only a virtual clock can be advanced, and this lab runs on the machine's clock: "
-                "make it with Lab(seed=...)"
-            )
-        self._require_current()
+        clock = self._virtual_clock("only a virtual clock can be advanced")
         duration = as_duration(by)
         if duration < timedelta(0):
             raise ClockError(f"a clock does not go back: by {by!r} was asked for")
         try:
-            until = self.clock.now() + duration
+            until = clock.now() + duration
         except OverflowError:
-            raise ClockError(f"there is no time {by!r} from {self.clock.now()}") from None
+            raise ClockError(f"there is no time {by!r} from {clock.now()}") from None
+        self._advance_to(clock, until)
+
+    def run_until(
+        self, end: datetime | Callable[[], bool], *, limit: timedelta | str | None = None
+    ) -> bool:
+        """Do the work that is due until a moment, or until something holds.
+
+        On a virtual clock the clock moves along, to the moment itself; where nothing is left to
+        do, it does not wait for something to hold.
+
+        Args:
+            end: the moment; or a function without arguments, asked after each piece of work, such
+                as ``lambda: lab.saga_state("trip", "1").ended``.
+            limit: how long that may take, by the lab's clock, until it is given up.
+
+        Returns:
+            Whether it holds; for a moment, True.
+
+        Raises:
+            ClockError: the moment has passed; or the lab runs on the machine's clock, and a
+                moment was given.
+            EslabError: as `run`.
+
+        Example:
+            >>> with Lab(seed=7) as lab:
+            ...     lab.run_until(lab.clock.now() + timedelta(minutes=5))
+            ...     lab.clock.now().isoformat()
+            True
+            '2026-01-01T00:05:00+00:00'
+        """
+        if isinstance(end, datetime):
+            clock = self._virtual_clock("only a virtual clock runs until a moment")
+            until = as_utc(end, what="end")
+            if until < clock.now():
+                raise ClockError(
+                    f"a clock does not go back: it is {clock.now().isoformat()}, and "
+                    f"{until.isoformat()} was asked for"
+                )
+            self._advance_to(clock, until)
+            return True
+        if not callable(end):
+            raise InputError(
+                f"run_until() takes a moment, or a function that says whether it is enough, not "
+                f"{end!r:.200}"
+            )
+        self._require_current()
+        self._engine.run_until(end, None if limit is None else as_duration(limit))
+        return bool(end())
+
+    def _advance_to(self, clock: VirtualClock, until: datetime) -> None:
         try:
             self._engine.run(until)
         finally:
-            self.clock.advance_to(max(until, self.clock.now()))
+            clock.advance_to(max(until, clock.now()))
+
+    def drive(
+        self, workload: Workload, *, on_refusal: OnRefusal = "count", progress: bool = True
+    ) -> WorkloadReport:
+        """Carry out the commands of a workload, each when it arrives, on the virtual clock.
+
+        The clock moves along, and the work that falls due between two commands is done. What is
+        left after the last one is done by `run`.
+
+        The id of each command is derived from the workload and from what the command says. So one
+        that recorded something is not carried out again when the same workload is driven again:
+        a cell may be run twice, and what was interrupted be driven to its end. Another seed gives
+        other commands. One that was refused, or recorded nothing, is decided anew.
+
+        Args:
+            workload: the commands; see `eslab.simulation.workload.Workload`.
+            on_refusal: what is done about a command that the domain refuses: ``"count"`` it in the
+                report and go on, or ``"raise"``.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            ClockError: the lab runs on the machine's clock.
+            DomainError: a command was refused, and that was to be raised.
+            EslabError: a command failed, as in `execute`, or other work, as in `run`; what arrived
+                before was carried out.
+
+        Example:
+            >>> from eslab.simulation.scenarios import accounts
+            >>> from eslab.simulation.workload import Workload, Zipf
+            >>> def pay(key: int) -> accounts.Deposit:
+            ...     return accounts.Deposit(account_id=f"a-{key}", amount=30)
+            >>> with Lab(seed=7) as lab:
+            ...     lab.register(accounts.account)
+            ...     for key in (1, 2):
+            ...         _ = lab.execute(accounts.OpenAccount(account_id=f"a-{key}", owner="Ann"))
+            ...     report = lab.drive(Workload(pay, count=100, rate=50, keys=Zipf(3)))
+            >>> report.commands, report.carried_out, report.refused
+            (100, 83, {'there is no account a-#': 17})
+        """
+        from eslab.simulation.workload import drive
+
+        clock = self._virtual_clock("a workload arrives on a virtual clock")
+        return drive(
+            workload,
+            execute=self.execute,
+            now=clock.now,
+            advance_to=lambda until: self._advance_to(clock, until),
+            on_refusal=on_refusal,
+            progress=progress,
+        )
+
+    def _virtual_clock(self, rule: str) -> VirtualClock:
+        """Return the clock, which can be moved."""
+        self._require_current()
+        if not isinstance(self.clock, VirtualClock):
+            raise ClockError(
+                f"{rule}, and this lab runs on the machine's clock: make it with Lab(seed=...)"
+            )
+        return self.clock
 
     def _require_current(self) -> None:
         if self.superseded:
@@ -1091,8 +1206,9 @@ class Lab:
             cost: of its work; by default the projection's.
             outage: when it is paused, from the beginning, and for how long, such as
                 ``("10 s", "5 s")``.
-            arrival: ``"poisson"``, or ``"constant"``: one event so long after the other.
-            seed: of Poisson arrivals; by default the lab's.
+            arrival: ``"poisson"``; ``"constant"``, one event so long after the other; ``"bursts"``
+                or `Bursts`; see `eslab.simulation.workload.arrivals`.
+            seed: of the arrivals; by default the lab's.
 
         Raises:
             InputError: the log has no rate, or one of the others cannot be.
@@ -1117,6 +1233,20 @@ class Lab:
         """Return the projections of these names; of no name, all of them."""
         names = list(projections) or list(self._projections)
         return [self._projection(name).projection for name in names]
+
+    @property
+    def sagas(self) -> SagasView:
+        """Where each saga stands, now: status, steps, what failed, the next timer."""
+        from eslab.views import SagasView
+
+        return SagasView(self.store)
+
+    @property
+    def timers(self) -> TimersView:
+        """The timers that sagas wait for, now; the next one first."""
+        from eslab.views import TimersView
+
+        return TimersView(self.store, at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
         """Show what a saga did, and what it undid.

@@ -17,7 +17,9 @@ DELAY: Final = 1.0
 _Bar = type("_Bar", (tqdm,), {"_lock": threading.RLock()})
 
 
-def progress_bar(*, total: int | None, description: str, progress: bool) -> tqdm:  # type: ignore[type-arg]
+def progress_bar(
+    *, total: int | None, description: str, progress: bool, unit: str = "events"
+) -> tqdm:  # type: ignore[type-arg]
     """Return a bar of events on stderr, which is drawn if that is a terminal or a notebook.
 
     It shows what was done, how much a second, and how long the rest takes; not at all of work that
@@ -27,11 +29,12 @@ def progress_bar(*, total: int | None, description: str, progress: bool) -> tqdm
         total: how many events there are, if that is known.
         description: what is done to them.
         progress: False draws nothing.
+        unit: what is counted, if not events.
     """
     return _Bar(  # type: ignore[no-any-return]
         total=total,
         desc=description,
-        unit=" events",
+        unit=f" {unit}",
         unit_scale=True,
         delay=DELAY,
         disable=None if progress else True,

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from eslab.bus.journey import Message
 from eslab.errors import DomainError, LimitError, SagaDefinitionError
 from eslab.events import Event, Metadata, RecordedEvent
 from eslab.messaging import Command, CommandBus, handling
 from eslab.sagas.decisions import Case, Input, Reply, context_of, decide, error_text
-from eslab.sagas.definition import KINDS, Saga, Send, saga_stream, step_key
+from eslab.sagas.definition import KINDS, Saga, Send, Step, saga_stream, step_key
 from eslab.sagas.events import SagaStarted
 from eslab.sagas.state import Running, SagaState, Task, Timer, evolve
 from eslab.schema import canonical_json
@@ -242,7 +242,7 @@ class SagaMachine:
                 running = state.running.get(task, Running(attempt))
                 return self._send(way, task, running, sent, origin)
             if way is None:
-                raise SagaDefinitionError(f"step {step.name!r} of {self.saga!r} cannot be undone")
+                self._cannot_undo(step)
             context = context_of(Case(self.saga, saga_id, state), task, attempt)
             with handling(origin):
                 result = way(context)
@@ -252,6 +252,11 @@ class SagaMachine:
         except Exception as error:
             return self.failed(sent, error)
         return Reply(task, attempt, result)
+
+    def _cannot_undo(self, step: Step) -> NoReturn:
+        raise SagaDefinitionError(
+            f"step {step.name!r} of {self.saga!r} is to be undone, and has no compensation any more"
+        )
 
     def _send(
         self, way: Send, task: Task, running: Running, sent: Outgoing, origin: Metadata

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -118,6 +119,7 @@ class Orchestrator:
         self._numbers = count()
         self._generations = count()
         self._resting: set[str] = set()
+        self._scheduler: Scheduler | None = None
         self._forget()
         for event in SAGA_EVENTS:
             registry.register(event)
@@ -286,8 +288,7 @@ class Orchestrator:
         with self._lock:
             resting, self._resting = self._resting, set()
             for stream_id in sorted(resting):
-                self._instances.pop(stream_id, None)
-                self._put(timedelta(0), stream_id, partial(self._take, stream_id, None))
+                self._resume(stream_id, self._store.read(stream_id))
 
     def step(self) -> bool:
         """Do what is due, and say whether there was anything.
@@ -334,13 +335,17 @@ class Orchestrator:
 
     def wake(self, scheduler: Scheduler) -> None:
         """Schedule on a virtual clock what was sent."""
+        self._scheduler = scheduler
         self._scan()
         with self._lock:
             agenda, self._agenda = self._agenda, []
-        for due, _, work in sorted(agenda, key=lambda entry: entry[:2]):
-            self._scheduled += 1
-            late = max(timedelta(0), due - self._store.clock.now())
-            scheduler.after(late, partial(self._done, work, self._generation))
+            for due, _, work in sorted(agenda, key=lambda entry: entry[:2]):
+                self._schedule(max(timedelta(0), due - self._store.clock.now()), work)
+
+    def _schedule(self, delay: timedelta, work: Work) -> None:
+        assert self._scheduler is not None
+        self._scheduled += 1
+        self._scheduler.after(delay, partial(self._done, work, self._generation))
 
     def _done(self, work: Work, generation: int) -> None:
         if generation == self._generation:  # else it was scheduled before all was forgotten
@@ -432,7 +437,14 @@ class Orchestrator:
             for event in self._store.read_all(streams=streams):
                 streams[event.stream_id].append(event)
         for stream_id, events in streams.items():
-            self._load(stream_id, events)
+            self._resume(stream_id, events)
+
+    def _resume(self, stream_id: str, events: Iterable[RecordedEvent]) -> None:
+        """Go on with a saga of which nothing is known but its stream."""
+        instance = self._load(stream_id, events)
+        if instance is not None:
+            with suppress(EslabError):  # it is raised when it is its turn
+                self._send(instance)
             self._put(timedelta(0), stream_id, partial(self._take, stream_id))
 
     def _bring(self, machine: Machine, recorded: RecordedEvent) -> None:
@@ -573,8 +585,11 @@ class Orchestrator:
     def _put(self, delay: timedelta, stream_id: str | None, work: Callable[[], object]) -> None:
         """Do something later, for a saga if there is one."""
         with self._lock:
-            due = self._store.clock.now() + delay
             guarded: Work = partial(self._guard, stream_id, work)
+            if self._scheduler is not None:
+                self._schedule(delay, guarded)
+                return
+            due = self._store.clock.now() + delay
             heapq.heappush(self._agenda, (due, next(self._numbers), guarded))
 
     def _guard(self, stream_id: str | None, work: Callable[[], object]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eslab.events import Event
 from eslab.sagas.definition import Kind
@@ -31,6 +31,9 @@ from eslab.sagas.events import (
 )
 
 __all__ = ["Running", "SagaState", "SagaStatus", "Task", "Timer", "evolve"]
+
+
+NO_ANSWER: Final = "no answer came in time"
 
 
 class SagaStatus(Enum):
@@ -120,53 +123,71 @@ class SagaState:
 
 def evolve(state: SagaState, event: Event) -> SagaState:
     """Return the state after one event of the saga's stream."""
-    match event:
-        case SagaStarted():
-            return replace(state, input=event.input)
-        case StepStarted() | CompensationStarted():
-            task = _task(event)
-            return replace(
-                state,
-                attempts={**state.attempts, task: event.attempt},
-                running={**state.running, task: Running(event.attempt, event.command)},
-            )
-        case StepCompleted(step=step):
-            return replace(
-                _answered(state, event),
-                completed=(*state.completed, step),
-                touched=_moved(state.touched, step),
-                results={**state.results, step: event.result},
-            )
-        case CompensationCompleted(step=step):
-            return replace(_answered(state, event), compensated=(*state.compensated, step))
-        case StepTimedOut(step=step):
-            doubtful = replace(_answered(state, event), touched=_moved(state.touched, step))
-            return _failed(doubtful, step, "no answer came in time") if event.final else doubtful
-        case StepFailed(step=step):
-            answered = _answered(state, event)
-            return _failed(answered, step, event.error) if event.final else answered
-        case CompensationFailed(error=error):
-            return replace(_answered(state, event), error=error)
-        case CompensationTimedOut():
-            return replace(_answered(state, event), error="no answer came in time")
-        case LateReplyReceived(step=step, compensated=True):
-            return replace(state, touched=_moved(state.touched, step))
-        case TimerSet(timer=name):
-            about = None if event.step is None else Task(event.step, event.kind)
-            timer = Timer(event.due_at, event.purpose, about, event.attempt)
-            return replace(state, timers={**state.timers, name: timer})
-        case TimerFired(timer=name) | TimerCancelled(timer=name):
-            return replace(state, timers=_without(state.timers, name))
-        case SagaCompleted():
-            return replace(state, status=SagaStatus.COMPLETED)
-        case SagaCompensated():
-            return replace(state, status=SagaStatus.COMPENSATED)
-        case SagaStuck():
-            stuck = Task(event.step, event.kind)
-            return replace(state, status=SagaStatus.STUCK, stuck=stuck, error=event.error)
-        case SagaResumed():
-            return _resumed(state, event)
-    return state
+    follow = _EVOLVE.get(type(event))
+    return state if follow is None else follow(state, event)
+
+
+def _started(state: SagaState, event: SagaStarted) -> SagaState:
+    return replace(state, input=event.input)
+
+
+def _begun(state: SagaState, event: StepStarted | CompensationStarted) -> SagaState:
+    task = _task(event)
+    return replace(
+        state,
+        attempts={**state.attempts, task: event.attempt},
+        running={**state.running, task: Running(event.attempt, event.command)},
+    )
+
+
+def _completed(state: SagaState, event: StepCompleted) -> SagaState:
+    return replace(
+        _answered(state, event),
+        completed=(*state.completed, event.step),
+        touched=_moved(state.touched, event.step),
+        results={**state.results, event.step: event.result},
+    )
+
+
+def _compensated(state: SagaState, event: CompensationCompleted) -> SagaState:
+    return replace(_answered(state, event), compensated=(*state.compensated, event.step))
+
+
+def _step_failed(state: SagaState, event: StepFailed) -> SagaState:
+    answered = _answered(state, event)
+    return _failed(answered, event.step, event.error) if event.final else answered
+
+
+def _step_timed_out(state: SagaState, event: StepTimedOut) -> SagaState:
+    doubtful = replace(_answered(state, event), touched=_moved(state.touched, event.step))
+    return _failed(doubtful, event.step, NO_ANSWER) if event.final else doubtful
+
+
+def _compensation_failed(state: SagaState, event: CompensationFailed) -> SagaState:
+    return replace(_answered(state, event), error=event.error)
+
+
+def _compensation_timed_out(state: SagaState, event: CompensationTimedOut) -> SagaState:
+    return replace(_answered(state, event), error=NO_ANSWER)
+
+
+def _late(state: SagaState, event: LateReplyReceived) -> SagaState:
+    return replace(state, touched=_moved(state.touched, event.step)) if event.compensated else state
+
+
+def _timer_set(state: SagaState, event: TimerSet) -> SagaState:
+    task = None if event.step is None else Task(event.step, event.kind)
+    timer = Timer(event.due_at, event.purpose, task, event.attempt)
+    return replace(state, timers={**state.timers, event.timer: timer})
+
+
+def _timer_ended(state: SagaState, event: TimerFired | TimerCancelled) -> SagaState:
+    return replace(state, timers=_without(state.timers, event.timer))
+
+
+def _stuck(state: SagaState, event: SagaStuck) -> SagaState:
+    stuck = Task(event.step, event.kind)
+    return replace(state, status=SagaStatus.STUCK, stuck=stuck, error=event.error)
 
 
 def _resumed(state: SagaState, event: SagaResumed) -> SagaState:
@@ -208,3 +229,24 @@ def _moved(steps: tuple[str, ...], step: str) -> tuple[str, ...]:
 
 def _without(mapping: Mapping[Any, Any], key: Any) -> dict[Any, Any]:
     return {name: value for name, value in mapping.items() if name != key}
+
+
+_EVOLVE: Final[Mapping[type[Event], Callable[[SagaState, Any], SagaState]]] = {
+    SagaStarted: _started,
+    StepStarted: _begun,
+    StepCompleted: _completed,
+    StepFailed: _step_failed,
+    StepTimedOut: _step_timed_out,
+    CompensationStarted: _begun,
+    CompensationCompleted: _compensated,
+    CompensationFailed: _compensation_failed,
+    CompensationTimedOut: _compensation_timed_out,
+    LateReplyReceived: _late,
+    TimerSet: _timer_set,
+    TimerFired: _timer_ended,
+    TimerCancelled: _timer_ended,
+    SagaCompleted: lambda state, _: replace(state, status=SagaStatus.COMPLETED),
+    SagaCompensated: lambda state, _: replace(state, status=SagaStatus.COMPENSATED),
+    SagaStuck: _stuck,
+    SagaResumed: _resumed,
+}

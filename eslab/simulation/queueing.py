@@ -7,13 +7,11 @@ time is, to the microsecond, that of a lab in which such a projection runs on th
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -21,17 +19,11 @@ from eslab.clock import VIRTUAL_START, as_utc
 from eslab.errors import InputError
 from eslab.projections import Cost
 from eslab.projections.lag import ROWS
-from eslab.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Arrival", "Outage", "QueueRun", "arrivals", "run_queue"]
-
-Arrival = Literal["poisson", "constant"]
-
-MOST_SECONDS: Final = 1e10
-"""How long a run is, at most: three hundred years, for its moments are times of the calendar."""
+__all__ = ["Outage", "QueueRun", "run_queue"]
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -190,37 +182,6 @@ class QueueRun:
         }
 
 
-def arrivals(count: int, *, rate: float, arrival: Arrival = "poisson", seed: int = 0) -> list[int]:
-    """Return when events are appended, in microseconds from the beginning.
-
-    Args:
-        count: how many events.
-        rate: of them a second, in the mean.
-        arrival: ``"constant"``, each so long after the one before; or ``"poisson"``, as if by
-            many who know nothing of each other: the times between are exponential.
-        seed: of the generator of these; the same seed gives the same times.
-
-    Raises:
-        InputError: there is no event, the rate is not above 0, or there is no such arrival.
-
-    Example:
-        >>> arrivals(3, rate=100, arrival="constant")
-        [10000, 20000, 30000]
-    """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"there is at least one event, not {count!r}")
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
-        raise InputError(f"an append rate is a number of events a second, above 0, not {rate!r}")
-    if count / rate > MOST_SECONDS:
-        raise InputError(f"{counted(count, 'event')}, {rate!r} a second, take too long to be timed")
-    if arrival == "constant":
-        return [round(number * 1e6 / rate) for number in range(1, count + 1)]
-    if arrival != "poisson":
-        raise InputError(f"arrival is 'poisson' or 'constant', not {arrival!r}")
-    between = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    return [round(at * 1e6) for at in accumulate(between.expovariate(rate) for _ in range(count))]
-
-
 def run_queue(
     arrived: Sequence[int], *, cost: Cost, batch: int, outage: Outage | None = None
 ) -> QueueRun:
@@ -232,7 +193,8 @@ def run_queue(
     event is appended.
 
     Args:
-        arrived: when events are appended, in microseconds from the beginning, in this order.
+        arrived: when events are appended, in microseconds from the beginning, in this order; see
+            `eslab.simulation.workload.arrivals`.
         cost: of its work.
         batch: events in a batch, at most.
         outage: a time in which it commits nothing.

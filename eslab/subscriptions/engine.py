@@ -70,14 +70,14 @@ class Engine:
             self._threads.require_healthy()
 
     def run_until(self, enough: Callable[[], bool], limit: timedelta | None) -> None:
-        """Have work done until it is enough; errors are left to those whose they are.
+        """Have work done until it is enough.
 
         Args:
             enough: asked after each piece of work.
             limit: how long that may take, by the clock; by default as long as there is work.
 
         Raises:
-            StoreClosedError: the store was closed.
+            EslabError: the first error of a worker; all other work was done.
         """
         seconds = None if limit is None else limit.total_seconds()
         if self._threads is not None:
@@ -88,14 +88,9 @@ class Engine:
             until = None if limit is None else self._clock.now() + limit
         else:
             end = None if seconds is None else time.monotonic() + seconds
-        try:
-            self._runner.run(
-                until, enough=lambda: enough() or (end is not None and time.monotonic() >= end)
-            )
-        except StoreClosedError:
-            raise
-        except EslabError:
-            pass
+        self._runner.run(
+            until, enough=lambda: enough() or (end is not None and time.monotonic() >= end)
+        )
 
     def start(self) -> None:
         """Give each worker a thread, which works from now on whenever there is something to do.

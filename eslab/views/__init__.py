@@ -7,6 +7,7 @@ from eslab.views.latency import LatencyView, latency_figure
 from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
+from eslab.views.sagas import SagasView, TimersView
 from eslab.views.visibility import VisibilityView, Visible, visibility_figure
 from eslab.views.what_if import WhatIfView
 
@@ -17,7 +18,9 @@ __all__ = [
     "PictureView",
     "ProjectionsView",
     "SagaTimeline",
+    "SagasView",
     "StreamPlayer",
+    "TimersView",
     "View",
     "VisibilityView",
     "Visible",

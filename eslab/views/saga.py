@@ -35,16 +35,25 @@ with log as (
     select version, recorded_at, data->>'$.error' as error, data->>'$.step' as step,
            (data->>'$.attempt')::integer as attempt,
            case when type like 'Compensation%' then 'compensate' else 'execute' end as kind,
-           regexp_extract(type, '(Started|Completed|Failed)$') as what
+           regexp_extract(type, '(Started|Completed|Failed|TimedOut)$') as what
     from events
     where stream_id = $stream_id and version <= $version
-      and regexp_matches(type, '^(Step|Compensation)(Started|Completed|Failed)$')),
+      and regexp_matches(type, '^(Step|Compensation)(Started|Completed|Failed|TimedOut)$')),
+ends as (
+    -- An attempt that timed out may be answered later: that is what became of it.
+    from log where what <> 'Started'
+    qualify row_number() over (partition by step, kind, attempt order by version desc) = 1),
+done as (
+    select step, kind, min(recorded_at) as done_at from log where what = 'Completed' group by all),
 attempts as (
     select step, kind, attempt, coalesce(s.recorded_at, e.recorded_at) as started_at,
-           e.recorded_at as ended_at, coalesce(lower(e.what), 'running') as outcome,
+           coalesce(e.recorded_at, done_at) as ended_at,
+           case when e.what = 'TimedOut' then 'timed out' when e.what is not null then lower(e.what)
+                when done_at is not null then 'superseded' else 'running' end as outcome,
            e.error, coalesce(s.version, e.version) as version
     from (from log where what = 'Started') s
-    full join (from log where what <> 'Started') e using (step, kind, attempt))
+    full join ends e using (step, kind, attempt)
+    left join done using (step, kind))
 select step, kind, attempt, started_at, ended_at, outcome,
        dense_rank() over (order by first) as "order", error, version
 from (select *, min(version) over (partition by step, kind) as first from attempts)
@@ -76,10 +85,10 @@ class SagaSummary:
 
     @property
     def in_reverse(self) -> bool:
-        """Whether steps were undone in the reverse of the order in which they were completed."""
-        completed = self.state.completed
-        undone = [step for step in self.undo_order if step in completed]
-        return undone == [step for step in reversed(completed) if step in undone]
+        """Whether steps were undone in the reverse of the order in which they ended."""
+        touched = self.state.touched
+        undone = [step for step in self.undo_order if step in touched]
+        return undone == [step for step in reversed(touched) if step in undone]
 
     @property
     def alarming(self) -> bool:
@@ -110,12 +119,16 @@ class SagaSummary:
             parts.append("nothing to undo")
         if twice := sorted({s for s in state.compensated if state.compensated.count(s) > 1}):
             parts.append(f"undone TWICE: {', '.join(twice)}")
+        if doubtful := [step for step in state.doubtful if step != state.failed_step]:
+            parts.append(f"not answered: {', '.join(doubtful)}")
         if state.failed_step:
-            parts.append(f"1 failed: {state.failed_step}")
+            how = "not answered" if state.failed_step in state.doubtful else "1 failed"
+            parts.append(f"{how}: {state.failed_step}")
         if state.status is SagaStatus.COMPENSATING and self.undo_order and state.running:
             parts.append(f"{self.undo_order[-1]} is being undone")
-        if state.stuck_step:
-            parts.append(f"{state.stuck_step} cannot be undone")
+        if state.stuck is not None:
+            done = "undone" if state.stuck.kind == "compensate" else "done"
+            parts.append(f"{state.stuck.step} cannot be {done}")
         if self.retries:
             parts.append(f"{self.retries} {'retry' if self.retries == 1 else 'retries'}")
         return ", ".join(parts)
@@ -130,8 +143,9 @@ class SagaTimeline(PictureView):
     """What a saga did, and what it undid: each attempt with its time and its outcome.
 
     The frame has a row an attempt: step, kind (``execute`` or ``compensate``), attempt,
-    started_at, ended_at (missing while it runs), outcome (``completed``, ``failed`` or
-    ``running``), order (in which steps and compensations began), error and version.
+    started_at, ended_at (missing while it runs), outcome (``completed``, ``failed``,
+    ``timed out``, ``running``, or ``superseded`` by the answer to an earlier one), order (in which
+    steps and compensations began), error and version.
 
     Args:
         store: the log.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from eslab.views.base import records
 from eslab.views.scales import duration_text, unit_of
-from eslab.views.theme import COMPENSATION, DONE, FAILED, PENDING
+from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, PENDING, RETRY
 
 __all__ = ["Arc", "Bar", "Drawing", "Label", "Style", "drawing"]
 
@@ -31,9 +31,13 @@ class Style:
 STYLES: Final = {
     ("execute", "completed"): Style("executed", DONE, ""),
     ("execute", "failed"): Style("failed", FAILED, "", 0.6),
+    ("execute", "timed out"): Style("not answered in time", RETRY, "x"),
+    ("execute", "superseded"): Style("superseded", NEUTRAL, "x"),
     ("execute", "running"): Style("running", PENDING, "."),
     ("compensate", "completed"): Style("undone", COMPENSATION, "/"),
     ("compensate", "failed"): Style("undoing failed", FAILED, "/"),
+    ("compensate", "timed out"): Style("undoing not answered in time", RETRY, "/"),
+    ("compensate", "superseded"): Style("undoing superseded", NEUTRAL, "/"),
     ("compensate", "running"): Style("being undone", PENDING, "/"),
 }
 

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 
 from eslab.clock import VIRTUAL_START
 from eslab.projections import AnyProjection, Cost, ProjectionLag
-from eslab.simulation.queueing import Arrival, Outage, QueueRun, arrivals, run_queue
+from eslab.simulation.queueing import Outage, QueueRun, run_queue
+from eslab.simulation.workload import Arrival, arrivals
 from eslab.views.base import PictureView, plain
 from eslab.views.lag import lag_figure
 from eslab.views.lag_picture import lag_picture
@@ -35,8 +36,9 @@ class WhatIfView(PictureView):
         batch: events in a batch, at most.
         cost: of its work on the virtual clock.
         outage: a time in which it is paused.
-        arrival: ``"poisson"`` or ``"constant"``; see `eslab.simulation.queueing.arrivals`.
-        seed: of Poisson arrivals.
+        arrival: ``"poisson"``, ``"constant"``, ``"bursts"`` or `Bursts`; see
+            `eslab.simulation.workload.arrivals`.
+        seed: of the arrivals.
         start: the beginning of the run.
 
     Attributes:

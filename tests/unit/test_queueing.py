@@ -15,7 +15,8 @@ from planted_logs import Wanted, Watched
 
 from eslab import Cost, InputError, Lab, Projection
 from eslab.projections import lag_history
-from eslab.simulation.queueing import Outage, QueueRun, arrivals, run_queue
+from eslab.simulation.queueing import Outage, QueueRun, run_queue
+from eslab.simulation.workload import Bursts, arrivals
 
 MS = timedelta(milliseconds=1)
 US = timedelta(microseconds=1)
@@ -165,23 +166,9 @@ def test_work_that_costs_nothing_leaves_no_lag() -> None:
     assert run.load == 0.0
 
 
-def test_arrivals_repeat_themselves_and_keep_their_rate() -> None:
-    times = arrivals(10_000, rate=250, seed=1)
-    assert times == arrivals(10_000, rate=250, seed=1) != arrivals(10_000, rate=250, seed=2)
-    assert times == sorted(times)
-    # The time of the last is a sum of 10,000 exponentials: its relative error is 1 / 100.
-    assert times[-1] / 1e6 == pytest.approx(40, rel=0.04)
-
-
 def test_what_cannot_be_is_refused() -> None:
     cost = Cost()
     for call, words in (
-        (lambda: arrivals(0, rate=1), "at least one event"),
-        (lambda: arrivals(1, rate=0), "above 0"),
-        (lambda: arrivals(1, rate=math.nan), "above 0"),
-        (lambda: arrivals(1, rate="5"), "above 0"),  # type: ignore[arg-type]
-        (lambda: arrivals(1, rate=1e-11), "too long to be timed"),
-        (lambda: arrivals(1, rate=1, arrival="bursts"), "'poisson' or 'constant'"),  # type: ignore[arg-type]
         (lambda: run_queue([], cost=cost, batch=1), "at least one event"),
         (lambda: run_queue([0], cost=cost, batch=0), "a number from 1"),
         (lambda: Outage(-US, US), "begins at 0 or later"),
@@ -210,6 +197,10 @@ def test_a_lab_asks_what_if_with_its_own_rate_cost_and_batch() -> None:
         other = lab.what_if("watched", rate=50, seed=8, batch=1, cost=Cost(MS, 30 * MS))
         assert other.run.load == pytest.approx(50 * 0.031, rel=0.05)
         assert "UNSTABLE" in other.digest
+        bursts = lab.what_if("watched", rate=50, arrival=Bursts(size=500, peak=50), events=5_000)
+        assert "50 events a second (Bursts(size=500, peak=50))" in bursts.digest
+        # 2,500 events a second in a burst, in batches of one with 31 ms each, make a long queue.
+        assert bursts.run.max_queue > seeded.run.max_queue
 
 
 def test_what_if_is_drawn_as_lag_is() -> None:

@@ -36,15 +36,9 @@ from eslab.simulation.scenarios.orders.events import (
     StockReleased,
     StockReserved,
 )
-from eslab.simulation.scenarios.orders.fulfilment import (
-    order_fulfilment,
-)
-from eslab.simulation.scenarios.orders.invariants import (
-    check_orders,
-)
-from eslab.simulation.scenarios.orders.order import (
-    Order,
-)
+from eslab.simulation.scenarios.orders.fulfilment import order_fulfilment
+from eslab.simulation.scenarios.orders.invariants import check_orders
+from eslab.simulation.scenarios.orders.order import Order
 from eslab.simulation.scenarios.orders.participants import (
     SERVED,
     Account,
@@ -53,6 +47,7 @@ from eslab.simulation.scenarios.orders.participants import (
 )
 
 __all__ = [
+    "AGGREGATES",
     "SERVED",
     "Account",
     "BookShipment",
@@ -86,3 +81,6 @@ __all__ = [
     "check_orders",
     "order_fulfilment",
 ]
+
+AGGREGATES = (Order, Stock, Account, Shipment)
+"""Who takes part: ``lab.register(*AGGREGATES)`` lets them handle their commands."""

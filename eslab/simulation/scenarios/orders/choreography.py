@@ -58,9 +58,7 @@ class OrderProcess(ProcessManager, name="order_process", by="order_id", not_foun
         self.order = event
         self.set_timer("overdue", OVERDUE)
         self.asked.append("stock")
-        self.send(
-            ReserveStock(article=event.article, order_id=self.id, quantity=event.quantity)
-        )
+        self.send(ReserveStock(article=event.article, order_id=self.id, quantity=event.quantity))
 
     @on
     def reserved(self, _: StockReserved) -> None:
