@@ -128,6 +128,7 @@ class Orchestrator:
         self._instances: dict[str, _Instance] = {}
         self._agenda: list[tuple[datetime, int, Work]] = []
         self._due: list[tuple[datetime, int, str, str]] = []
+        self._arriving: dict[str, list[tuple[datetime, int, int, Delivered]]] = {}
         self._scanned: int | None = None
         self._handled: dict[str, set[int]] = {}
         self._generation = next(self._generations)
@@ -289,6 +290,8 @@ class Orchestrator:
             resting, self._resting = self._resting, set()
             for stream_id in sorted(resting):
                 self._resume(stream_id, self._store.read(stream_id))
+                for _ in self._arriving.get(stream_id, ()):  # what came while it rested
+                    self._put(timedelta(0), stream_id, partial(self._take_first, stream_id))
 
     def step(self) -> bool:
         """Do what is due, and say whether there was anything.
@@ -460,7 +463,24 @@ class Orchestrator:
             self._put(timedelta(0), None, partial(_refuse, SagaDefinitionError(told), error))
             return
         for delay in self._delays(machine, recorded, stream_id):
-            self._put(delay, stream_id, partial(self._take, stream_id, delivered))
+            due = self._store.clock.now() + delay
+            arriving = self._arriving.setdefault(stream_id, [])
+            heapq.heappush(arriving, (due, recorded.position, next(self._numbers), delivered))
+            self._put(delay, stream_id, partial(self._take_first, stream_id))
+
+    def _take_first(self, stream_id: str) -> None:
+        """Let a saga have the event that arrived first; of several at once, the first in the log.
+
+        What is due at the same time on a virtual clock is done in any order, and events of one
+        instance are not to overtake each other there.
+        """
+        with self._lock:
+            arriving = self._arriving.get(stream_id)
+            if arriving and arriving[0][0] <= self._store.clock.now():
+                self._take(stream_id, arriving[0][-1])
+                heapq.heappop(arriving)
+                if not arriving:
+                    del self._arriving[stream_id]
 
     def _delays(
         self, machine: Machine, recorded: RecordedEvent, stream_id: str
