@@ -34,14 +34,8 @@ from eslab.sagas.events import (
     TimerSet,
 )
 from eslab.sagas.orchestrator import Orchestrator
-from eslab.sagas.process_manager import (
-    ProcessManager,
-    is_process_manager,
-    on_refused,
-    on_timer,
-    start,
-    stop,
-)
+from eslab.sagas.process_definition import on_refused, on_timer, start, stop
+from eslab.sagas.process_manager import ProcessManager, is_process_manager
 from eslab.sagas.process_state import ProcessState, ProcessStatus
 from eslab.sagas.state import SagaState, SagaStatus, Task
 from eslab.sagas.timers import Timers

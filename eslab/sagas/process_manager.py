@@ -7,152 +7,40 @@ stops. Which instance an event concerns is told by a field that the events share
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Literal, TypeVar
-from uuid import UUID
+from typing import Any, ClassVar, Final, Literal
 
 from typing_extensions import TypeIs
 
-from eslab.aggregates.attributes import require_free_names, state_defaults, state_shape
-from eslab.aggregates.sourced import StateSchema, detached
+from eslab.aggregates.attributes import require_free_names, state_defaults
+from eslab.aggregates.sourced import detached
 from eslab.clock import as_duration, as_utc
-from eslab.errors import EslabError, SagaDefinitionError, SchemaError, TimerError
-from eslab.events import Event, RecordedEvent
+from eslab.errors import EslabError, SchemaError, TimerError
+from eslab.events import Event
 from eslab.messaging import Command
-from eslab.messaging.envelope import takes
-from eslab.projections import on
 from eslab.sagas.decisions import recorded_command
 from eslab.sagas.definition import COST, check_saga_name, derived_key
 from eslab.sagas.events import CommandSent, ProcessStopped, TimerCancelled, TimerSet
-from eslab.schema import (
-    BY,
-    EventMarker,
-    canonical_json,
-    marker,
-    message_handlers,
-    qualified_name,
-    snake_case,
-    visible_names,
+from eslab.sagas.process_definition import (
+    EVENT_MARKERS,
+    ProcessDefinition,
+    check_identity,
+    check_sending,
+    merged_handlers,
+    process_schema,
+    refusal_handlers,
+    refuse,
+    timer_handlers,
 )
+from eslab.schema import canonical_json, message_handlers, snake_case, visible_names
 from eslab.subscriptions import Retry
 
-__all__ = [
-    "ProcessDefinition",
-    "ProcessManager",
-    "Reaction",
-    "is_process_manager",
-    "on_refused",
-    "on_timer",
-    "start",
-    "stop",
-]
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-start = EventMarker("__eslab_start__")
-"""Mark a method of a process manager as the handler of an event that begins an instance.
-
-An instance that there is already handles it like any other event.
-"""
-
-stop = EventMarker("__eslab_stop__")
-"""Mark a method of a process manager as the handler of an event after which an instance stops."""
-
-on_refused = marker("__eslab_on_refused__")
-"""Mark a method of a process manager as what is done when a command that it sent is refused.
-
-It takes the command, by whose class it is found, and the reason.
-"""
+__all__ = ["ProcessManager", "Reaction", "is_process_manager"]
 
 _RETRY: Final = Retry()
-_TIMER: Final = "__eslab_on_timer__"
-
-
-def on_timer(name: str) -> Callable[[F], F]:
-    """Mark a method of a process manager as what is done when a timer of this name fires.
-
-    Raises:
-        TimerError: that is no name.
-    """
-    if not (isinstance(name, str) and name):
-        raise TimerError(f'a timer has a name: @on_timer("unpaid"); found {name!r:.200}')
-
-    def mark(method: F) -> F:
-        setattr(method, _TIMER, name)
-        return method
-
-    return mark
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessDefinition:
-    """What a class of process managers says of itself.
-
-    Attributes:
-        name: by which its streams are named.
-        by: the field of an event that says of which instance it is.
-        not_found: what is done about an event of an instance that there is not yet.
-        retry: how often a command that failed is tried again.
-        timeout: how long the answer to a command is waited for, until it is sent again.
-        cost: what carrying out a command costs on a virtual clock.
-        after: only events behind this position concern it.
-        events: the classes of the events that it handles, by their types.
-        handlers: what handles them, by their types.
-        starts: the types of those that begin an instance.
-        stops: the types of those after which it stops.
-        timers: what is done when a timer fires, by its name.
-        refused: the class of a command and what is done when it is refused, by its qualified name.
-        defaults: what its own state begins with.
-        schema: how that is kept as JSON.
-    """
-
-    name: str
-    by: str | None
-    not_found: Literal["ignore", "park"]
-    retry: Retry
-    timeout: timedelta | None
-    cost: timedelta
-    after: int
-    events: Mapping[str, type[Event]]
-    handlers: Mapping[str, Callable[..., None]]
-    starts: frozenset[str]
-    stops: frozenset[str]
-    timers: Mapping[str, Callable[..., None]]
-    refused: Mapping[str, tuple[type[Command], Callable[..., None]]]
-    defaults: Mapping[str, Any]
-    schema: StateSchema
-
-    def concerned(self, recorded: RecordedEvent, event: Event) -> str | None:
-        """Return the id of the instance that an event concerns; None: it concerns none.
-
-        Raises:
-            SagaDefinitionError: it is in a stream of another category, and does not say it itself.
-        """
-        by = getattr(self.handlers[recorded.type], BY, None)
-        if by is not None:
-            found = by(event)
-        elif self.by in type(event).model_fields:
-            found = getattr(event, self.by or "")
-        else:
-            category, _, found = recorded.stream_id.partition("-")
-            if f"{category}_id" != self.by:
-                raise SagaDefinitionError(
-                    f"{recorded.type} has no field {self.by!r}, and its stream is no "
-                    f"{(self.by or '').removesuffix('_id')}: give it that field, or its handler "
-                    f"by=lambda event: ..."
-                )
-        if found is None or (isinstance(found, str) and found):
-            return found
-        if isinstance(found, int | UUID) and not isinstance(found, bool):
-            return str(found)
-        raise SagaDefinitionError(
-            f"which process manager {recorded.type} concerns is told by a text, a whole number or "
-            f"a UUID, or None if it concerns none, not by {found!r:.200}"
-        )
 
 
 @dataclass(slots=True)
@@ -316,20 +204,20 @@ class ProcessManager:
         cls.name = snake_case(cls.__name__) if name is None else name
         check_saga_name(cls.name)
         if not_found not in ("ignore", "park"):
-            _refuse(cls, f"not_found is 'ignore' or 'park', not {not_found!r:.200}")
+            refuse(cls, f"not_found is 'ignore' or 'park', not {not_found!r:.200}")
         if isinstance(after, bool) or not isinstance(after, int) or after < 0:
-            _refuse(cls, f"after is a position of the log, from 0, not {after!r:.200}")
-        _check_sending(cls, retry, timeout, cost)
+            refuse(cls, f"after is a position of the log, from 0, not {after!r:.200}")
+        check_sending(cls, retry, timeout, cost)
         names = visible_names(cls)
         marked = {
             word: message_handlers(cls, each.attribute, Event, word="event", names=names)
-            for word, each in _EVENT_MARKERS.items()
+            for word, each in EVENT_MARKERS.items()
         }
         if not marked["start"]:
-            _refuse(cls, "nothing starts it: mark the method of an event with @start")
-        handlers = _merged(cls, marked)
+            refuse(cls, "nothing starts it: mark the method of an event with @start")
+        handlers = merged_handlers(cls, marked)
         for event, method in handlers.items():
-            _check_identity(cls, by, event, method)
+            check_identity(cls, by, event, method)
         defaults = state_defaults(cls, ProcessManager, own=_OWN_NAMES)
         cls.definition = ProcessDefinition(
             name=cls.name,
@@ -343,10 +231,10 @@ class ProcessManager:
             handlers={event.event_type: method for event, method in handlers.items()},
             starts=frozenset(event.event_type for event in marked["start"]),
             stops=frozenset(event.event_type for event in marked["stop"]),
-            timers=_timers(cls),
-            refused=_refused(cls, names),
+            timers=timer_handlers(cls),
+            refused=refusal_handlers(cls, names),
             defaults=defaults,
-            schema=_schema(cls, defaults, names),
+            schema=process_schema(cls, defaults, names),
         )
 
     def __init__(self, id: str, reaction: Reaction, data: Mapping[str, Any]) -> None:
@@ -438,7 +326,6 @@ def is_process_manager(definition: object) -> TypeIs[type[ProcessManager]]:
     return isinstance(definition, type) and issubclass(definition, ProcessManager)
 
 
-_EVENT_MARKERS: Final = {"start": start, "on": on, "stop": stop}
 _KEPT: Final = frozenset({"id", "_reaction", "_before"})
 _OWN_NAMES: Final = _KEPT | {
     name
@@ -446,99 +333,3 @@ _OWN_NAMES: Final = _KEPT | {
     if not name.startswith("__")
 }
 _CLASS_ARGUMENTS: Final = frozenset({"name"})
-
-
-def _refuse(cls: type, why: str) -> None:
-    raise SagaDefinitionError(f"process manager {cls.__qualname__}: {why}")
-
-
-def _check_sending(cls: type, retry: object, timeout: object, cost: object) -> None:
-    """Refuse what cannot say how commands are sent."""
-    zero = timedelta(0)
-    if not isinstance(retry, Retry):
-        _refuse(
-            cls, f"how often a command is tried again is a Retry(limit=...), not {retry!r:.200}"
-        )
-    if timeout is not None and not (isinstance(timeout, timedelta) and timeout > zero):
-        _refuse(cls, f"a timeout is a duration above 0, or None, not {timeout!r:.200}")
-    if not isinstance(cost, timedelta) or cost < zero:
-        _refuse(cls, f"a command costs a duration from 0, not {cost!r:.200}")
-
-
-def _merged(
-    cls: type, marked: Mapping[str, Mapping[type[Event], Callable[..., None]]]
-) -> dict[type[Event], Callable[..., None]]:
-    """Return the handlers of all events, of which each has one."""
-    handlers: dict[type[Event], Callable[..., None]] = {}
-    for word, methods in marked.items():
-        for event, method in methods.items():
-            if other := next((one for one in handlers if one.event_type == event.event_type), None):
-                _refuse(
-                    cls,
-                    f"{handlers[other].__name__} and {method.__name__} (@{word}) both handle "
-                    f"{event.event_type}: one method handles a type of event",
-                )
-            if not takes(method, 2):
-                _refuse(cls, f"{method.__name__} takes the event alone: (self, event)")
-            handlers[event] = method
-    return handlers
-
-
-def _check_identity(cls: type, by: object, event: type[Event], method: Callable[..., None]) -> None:
-    """Refuse a handler of an event that could not say which instance it concerns."""
-    own = getattr(method, BY, None)
-    if own is not None:
-        if not callable(own):
-            _refuse(cls, f"{method.__name__}: by is a function of the event, not {own!r:.200}")
-        return
-    if not (isinstance(by, str) and by):
-        _refuse(
-            cls,
-            f"say by which field an event tells which instance it concerns: "
-            f'class {cls.__name__}(ProcessManager, by="order_id"); found {by!r:.200}',
-        )
-    elif by not in event.model_fields and not by.endswith("_id"):
-        _refuse(
-            cls,
-            f"{event.event_type} has no field {by!r}, so it does not tell which instance it "
-            f"concerns: give it that field, or say it: @on(by=lambda event: ...)",
-        )
-
-
-def _timers(cls: type) -> dict[str, Callable[..., None]]:
-    found: dict[str, Callable[..., None]] = {}
-    for attribute in dict.fromkeys(name for owner in reversed(cls.__mro__) for name in vars(owner)):
-        method = inspect.getattr_static(cls, attribute)
-        name = getattr(method, _TIMER, None)
-        if name is None:
-            continue
-        if name in found:
-            _refuse(cls, f"{found[name].__name__} and {attribute} both take the timer {name!r}")
-        if not takes(method, 1) or inspect.iscoroutinefunction(method):
-            _refuse(cls, f"{attribute} takes a timer, and nothing else: a plain function of (self)")
-        found[name] = method
-    return found
-
-
-def _refused(
-    cls: type, names: Mapping[str, Any]
-) -> dict[str, tuple[type[Command], Callable[..., None]]]:
-    methods = message_handlers(cls, "__eslab_on_refused__", Command, word="command", names=names)
-    for method in methods.values():
-        if not takes(method, 3):
-            _refuse(cls, f"{method.__name__} takes the refused command and the reason, a text")
-    return {qualified_name(command): (command, method) for command, method in methods.items()}
-
-
-def _schema(cls: type, defaults: Mapping[str, Any], names: Mapping[str, Any]) -> StateSchema:
-    shape = state_shape(cls, defaults, names)
-    try:
-        schema = StateSchema(shape, version=1, where=cls.__qualname__)
-        schema.dump(dict(defaults))
-    except EslabError as error:
-        raise SchemaError(
-            f"process manager {cls.__qualname__}: there is no JSON for its state "
-            f"({error.__cause__ or error}); annotate it with types that pydantic knows, and let it "
-            f"begin with values of these"
-        ) from error
-    return schema
