@@ -154,6 +154,7 @@ class ProcessManager:
 
     Example:
         >>> import eslab
+        >>> from eslab import on_timer, start, stop
         >>> class OrderPlaced(Event):
         ...     order_id: str
         >>> class OrderPaid(Event):
