@@ -319,8 +319,11 @@ class CommandBus:
             _decided.reset(sent)  # and if Ctrl-C comes first, this context ends
         if not parts:
             return self._token(self._store.head(), duplicate=False)
+        command_id = envelope.id if idempotent else None
         try:
-            return self._save(parts, envelope.metadata, envelope.id if idempotent else None)
+            if handler.stream is not None:  # of an aggregate, which nobody else has
+                return self._save_own(parts[0], envelope.metadata, command_id)
+            return self._save(parts, envelope.metadata, command_id)
         except _CONFLICTS[idempotent] as conflict:
             return conflict
 
@@ -333,6 +336,16 @@ class CommandBus:
         results = self._repository.save_all(parts, metadata=metadata, command_id=command_id)
         position = max(result.position for result in results)
         return self._token(position, duplicate=any(result.duplicate for result in results))
+
+    def _save_own(
+        self, sourced: Part, metadata: Metadata, command_id: UUID | None
+    ) -> ConsistencyToken:
+        assert isinstance(sourced, Sourced)
+        events = tuple(sourced.uncommitted)
+        saved = self._repository.save(sourced, metadata=metadata, command_id=command_id)
+        if not saved.duplicate:
+            self._repository.follow(sourced, events)
+        return self._token(saved.position, duplicate=saved.duplicate)
 
     def _earlier(self, envelope: Envelope, handler: _Handler) -> int | None:
         """Return the position of the last event that a command recorded before, if it did."""

@@ -235,7 +235,8 @@ class SagaMachine:
         step = self.saga.step(task.step)
         way = step.way(task.kind)
         try:
-            if task.kind == "compensate" and isinstance(step.execute, Send):
+            doubtful = task.kind == "compensate" and step.name not in state.completed
+            if doubtful and isinstance(step.execute, Send):
                 # Should the command of the step be on its way yet, it comes too late.
                 self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
             if isinstance(way, Send):
