@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,7 +92,7 @@ class ProcessDefinition:
         stops: the types of those after which it stops.
         timers: what is done when a timer fires, by its name.
         refused: the class of a command and what is done when it is refused, by its qualified name.
-        defaults: what its own state begins with.
+        initial: what its own state begins with, as JSON.
         schema: how that is kept as JSON.
     """
 
@@ -108,7 +109,7 @@ class ProcessDefinition:
     stops: frozenset[str]
     timers: Mapping[str, Callable[..., None]]
     refused: Mapping[str, tuple[type[Command], Callable[..., None]]]
-    defaults: Mapping[str, Any]
+    initial: Mapping[str, Any]
     schema: StateSchema
 
     def concerned(self, recorded: RecordedEvent, event: Event) -> str | None:
@@ -223,16 +224,18 @@ def refusal_handlers(
     return {qualified_name(command): (command, method) for command, method in methods.items()}
 
 
-def process_schema(cls: type, defaults: Mapping[str, Any], names: Mapping[str, Any]) -> StateSchema:
-    """Return how the state of a class is kept as JSON, if it can be."""
+def process_schema(
+    cls: type, defaults: Mapping[str, Any], names: Mapping[str, Any]
+) -> tuple[StateSchema, dict[str, Any]]:
+    """Return how the state of a class is kept as JSON, and what it begins with."""
     shape = state_shape(cls, defaults, names)
     try:
         schema = StateSchema(shape, version=1, where=cls.__qualname__)
-        schema.dump(dict(defaults))
+        initial = json.loads(schema.dump(dict(defaults)))
     except EslabError as error:
         raise SchemaError(
             f"process manager {cls.__qualname__}: there is no JSON for its state "
             f"({error.__cause__ or error}); annotate it with types that pydantic knows, and let it "
             f"begin with values of these"
         ) from error
-    return schema
+    return schema, initial

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Final, Literal
 from typing_extensions import TypeIs
 
 from eslab.aggregates.attributes import require_free_names, state_defaults
-from eslab.aggregates.sourced import detached
 from eslab.clock import as_duration, as_utc
 from eslab.errors import EslabError, SchemaError, TimerError
 from eslab.events import Event
@@ -220,6 +219,7 @@ class ProcessManager:
         for event, method in handlers.items():
             check_identity(cls, by, event, method)
         defaults = state_defaults(cls, ProcessManager, own=_OWN_NAMES)
+        schema, initial = process_schema(cls, defaults, names)
         cls.definition = ProcessDefinition(
             name=cls.name,
             by=by,
@@ -234,8 +234,8 @@ class ProcessManager:
             stops=frozenset(event.event_type for event in marked["stop"]),
             timers=timer_handlers(cls),
             refused=refusal_handlers(cls, names),
-            defaults=defaults,
-            schema=process_schema(cls, defaults, names),
+            initial=initial,
+            schema=schema,
         )
 
     def __init__(self, id: str, reaction: Reaction, data: Mapping[str, Any]) -> None:
@@ -248,13 +248,9 @@ class ProcessManager:
         """
         self.id = id
         self._reaction = reaction
-        for name, default in self.definition.defaults.items():
-            setattr(self, name, detached(default))
-        self._before = self._kept()
-        if data:
-            text = canonical_json({**self._before, **data})
-            self.__dict__.update(self.definition.schema.load(text))
-            self._before = self._kept()
+        known = {name: value for name, value in data.items() if name in self.definition.initial}
+        self._before = {**self.definition.initial, **known}
+        self.__dict__.update(self.definition.schema.load(canonical_json(self._before)))
 
     @property
     def now(self) -> datetime:
@@ -307,7 +303,7 @@ class ProcessManager:
             SchemaError: it has attributes that are not annotated in the class.
             InputError: something cannot be kept as JSON.
         """
-        more = self.__dict__.keys() - self.definition.defaults.keys() - _KEPT
+        more = self.__dict__.keys() - self.definition.initial.keys() - _KEPT
         if more:
             raise SchemaError(
                 f"{type(self).__qualname__} has attributes that would be forgotten: annotate "
@@ -317,7 +313,7 @@ class ProcessManager:
 
     def _kept(self) -> dict[str, Any]:
         schema = self.definition.schema
-        state = {name: getattr(self, name) for name in self.definition.defaults}
+        state = {name: getattr(self, name) for name in self.definition.initial}
         kept: dict[str, Any] = json.loads(schema.dump(state))
         return kept
 
