@@ -34,6 +34,7 @@ from eslab.clock import (
     SeededIds,
     SystemClock,
     VirtualClock,
+    as_duration,
     as_utc,
     random_id,
 )
@@ -85,7 +86,7 @@ from eslab.projections import (
 )
 from eslab.projections.runner import Observer
 from eslab.replay import replay
-from eslab.sagas import Orchestrator, Saga, SagaState, Timers
+from eslab.sagas import Orchestrator, ProcessManager, Saga, Timers, is_process_manager
 from eslab.schema import (
     EventRegistry,
     UpcastingReport,
@@ -251,8 +252,10 @@ class Lab:
 
     # The write side.
 
-    def register(self, *definitions: type[Event | Aggregate] | Decider[Any] | Saga) -> None:
-        """Make event classes, aggregate classes, deciders and sagas known to this lab.
+    def register(
+        self, *definitions: type[Event | Aggregate | ProcessManager] | Decider[Any] | Saga
+    ) -> None:
+        """Make event and aggregate classes, deciders, sagas and process managers known here.
 
         What is appended, loaded, saved, projected or started is registered by that already; an
         aggregate and a decider must be, so that they are given the commands that they handle.
@@ -262,7 +265,7 @@ class Lab:
                 the same command.
         """
         for definition in definitions:
-            if isinstance(definition, Saga):
+            if is_process_manager(definition) or isinstance(definition, Saga):
                 self._orchestrator.register(definition)
             elif is_definition(definition):
                 self._commands.register(definition)
@@ -452,7 +455,7 @@ class Lab:
                 f"{token!r} is of another store, or of another epoch of it: this one is in epoch "
                 f"{self.store.epoch}; what was recorded there may not be here"
             )
-        limit = None if timeout is None else _duration(timeout)
+        limit = None if timeout is None else as_duration(timeout)
         runners = [self._projection(name) for name in projections or self._projections]
 
         def enough() -> bool:
@@ -853,26 +856,33 @@ class Lab:
         """
         self._orchestrator.start(saga, saga_id, input)
 
-    def saga_state(self, saga: Saga | str, saga_id: str) -> SagaState:
-        """Return what a saga's stream says about it.
+    def saga_state(self, saga: Saga | type[ProcessManager] | str, saga_id: str) -> Any:
+        """Return what the stream of a saga, or of a process manager, says about it.
 
         Args:
-            saga: the saga, or its name.
+            saga: the saga or the class of the process manager, or its name.
             saga_id: which one.
+
+        Returns:
+            A `SagaState`, or a `ProcessState`.
 
         Raises:
             SagaNotFoundError: there is no such saga.
         """
-        state: SagaState = self._orchestrator.state(_saga_name(saga), saga_id)
-        return state
+        return self._orchestrator.state(_saga_name(saga), saga_id)
 
     def resume_saga(
-        self, saga: Saga | str, saga_id: str, *, resolved: bool = False, reason: str = ""
+        self,
+        saga: Saga | type[ProcessManager] | str,
+        saga_id: str,
+        *,
+        resolved: bool = False,
+        reason: str = "",
     ) -> None:
-        """Let a saga that is stuck go on; `run` makes it do so.
+        """Let a saga or a process manager that is stuck go on; `run` makes it do so.
 
         Args:
-            saga: the saga, or its name.
+            saga: the saga or the class of the process manager, or its name.
             saga_id: which one.
             resolved: you have done yourself what it could not do; by default it is tried again.
             reason: what you say to whoever asks later.
@@ -933,7 +943,7 @@ class Lab:
             EslabError: as `run`.
         """
         clock = self._virtual_clock("only a virtual clock can be advanced")
-        duration = _duration(by)
+        duration = as_duration(by)
         if duration < timedelta(0):
             raise ClockError(f"a clock does not go back: by {by!r} was asked for")
         try:
@@ -986,7 +996,7 @@ class Lab:
                 f"{end!r:.200}"
             )
         self._require_current()
-        self._engine.run_until(end, None if limit is None else _duration(limit))
+        self._engine.run_until(end, None if limit is None else as_duration(limit))
         return bool(end())
 
     def _advance_to(self, clock: VirtualClock, until: datetime) -> None:
@@ -1150,7 +1160,7 @@ class Lab:
             at=self.clock.now(),
             since=None if since is None else as_utc(since, what="since"),
             until=None if until is None else as_utc(until, what="until"),
-            window=_duration(window),
+            window=as_duration(window),
         )
 
     def visibility(self, projection: str) -> VisibilityView:
@@ -1214,7 +1224,7 @@ class Lab:
             events=events,
             batch=batch,
             cost=cost,
-            outage=None if outage is None else Outage(*map(_duration, outage)),
+            outage=None if outage is None else Outage(*map(as_duration, outage)),
             arrival=arrival,
             seed=(self.seed or 0) if seed is None else seed,
         )
@@ -1300,7 +1310,7 @@ def _no_sleep(seconds: float) -> None:
     """Wait on a virtual clock, where whoever waits holds everybody up."""
 
 
-def _saga_name(saga: Saga | str) -> str:
+def _saga_name(saga: Saga | type[ProcessManager] | str) -> str:
     return saga if isinstance(saga, str) else saga.name
 
 
@@ -1318,20 +1328,6 @@ def _fingerprinted(event: RecordedEvent) -> str:
             list(event.tags),
         ]
     )
-
-
-def _duration(by: timedelta | str) -> timedelta:
-    if isinstance(by, timedelta):
-        return by
-    import pandas as pd
-
-    found: object = None
-    if isinstance(by, str):
-        with suppress(ValueError):
-            found = pd.Timedelta(by)
-    if not isinstance(found, pd.Timedelta):
-        raise InputError(f"a duration is a timedelta or text such as '5 min', not {by!r}")
-    return found.to_pytimedelta()
 
 
 def _player_widget(player: StreamPlayer) -> Any:

@@ -98,9 +98,11 @@ class CommandRevoked(Event):
 
     Attributes:
         command_id: the id of the command.
+        reason: why; it is what is said of the command if it comes.
     """
 
     command_id: UUID
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,7 @@ class CommandBus:
         assert isinstance(command, Command)
         return command
 
-    def revoke(self, command_id: UUID) -> bool:
+    def revoke(self, command_id: UUID, reason: str = "") -> bool:
         """Let a command never be carried out from now on, and say whether it was not yet.
 
         What it would record first has an id that is derived from its own: whoever has that id
@@ -258,10 +260,11 @@ class CommandBus:
 
         Args:
             command_id: the id that whoever sends the command gives it.
+            reason: what is said of the command if it comes.
         """
         parent = handled()
         revoked = encode(
-            CommandRevoked(command_id=command_id),
+            CommandRevoked(command_id=command_id, reason=reason),
             event_id=derived_id(command_id, 0),
             metadata=Metadata(
                 correlation_id=parent.correlation_id,
@@ -358,7 +361,7 @@ class CommandBus:
         if found is None:
             return None
         if found.type == CommandRevoked.event_type:
-            raise CommandRevokedError(envelope.id)
+            raise CommandRevokedError(envelope.id, found.data.get("reason", ""))
         stream_id = None if handler.stream is None else handler.stream(envelope.message)
         if stream_id is not None and found.stream_id != stream_id:
             raise IdempotencyError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Final, NoReturn, Protocol
 
 from eslab.bus.journey import Message
@@ -28,6 +29,11 @@ MAX_RESULT: Final = 100_000
 
 class State(Protocol):
     """What the orchestrator has to know of a state."""
+
+    @property
+    def status(self) -> Enum:
+        """Where it stands; ``STUCK`` is where a person lets it go on."""
+        ...
 
     @property
     def ended(self) -> bool:

@@ -1,9 +1,13 @@
 """Order fulfilment: stock is reserved, the payment is charged, a courier is booked.
 
-Read `events`, then `order` with its rules and its fold, then `participants` and the saga in
-`fulfilment`; `invariants` says what holds of all orders together.
+Read `events`, then `order` with its rules and its fold, then `participants`, and who brings
+them together in two styles: the saga in `fulfilment`, and the process manager in `choreography`;
+`invariants` says what holds of all orders together.
 """
 
+from eslab.simulation.scenarios.orders.choreography import (
+    OrderProcess,
+)
 from eslab.simulation.scenarios.orders.commands import (
     BookShipment,
     CancelOrder,
@@ -57,6 +61,7 @@ __all__ = [
     "OrderCancelled",
     "OrderConfirmed",
     "OrderPlaced",
+    "OrderProcess",
     "PaymentCharged",
     "PaymentRefunded",
     "PlaceOrder",
