@@ -34,9 +34,7 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[Hashable, deque[tuple[datetime, Work]]] = {}
 
-    def put(
-        self, lane: Hashable, due: datetime, work: Work
-    ) -> tuple[Callable[[], None], datetime]:
+    def put(self, lane: Hashable, due: datetime, work: Work) -> tuple[Callable[[], None], datetime]:
         """Let something travel in a lane, and return what is to be done, and when.
 
         Args:
