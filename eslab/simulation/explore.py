@@ -7,7 +7,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
@@ -56,6 +56,12 @@ class Laboratory(Protocol):
         """Return what a saga's stream says about it."""
         ...
 
+    def resume_saga(
+        self, saga: Saga | str, saga_id: str, *, resolved: bool = False, reason: str = ""
+    ) -> None:
+        """Let a saga that is stuck go on."""
+        ...
+
     def run(self, *, progress: bool = True) -> None:
         """Do all work."""
         ...
@@ -83,6 +89,8 @@ class Outcome:
         took: how long it took, on the virtual clock, until nothing was left to do.
         events: how many events there were then.
         problems: what is wrong with that, a sentence each.
+        resumed: whether it was STUCK, as it may be, and resumed when the faults were over: the
+            problems are those of then.
         injected: each fault at the exact place where it happened.
         appends: how many appends there were, to the store of the process that ended it.
     """
@@ -94,6 +102,7 @@ class Outcome:
     took: timedelta
     events: int
     problems: tuple[str, ...]
+    resumed: bool
     injected: tuple[Fault, ...]
     appends: int
 
@@ -106,24 +115,28 @@ class Violation:
         faults: those that are needed; none, if it goes wrong without any.
         seed: the smallest of those that were tried.
         problems: what is wrong, a sentence each.
+        resumed: whether that was seen only when the saga, which was STUCK, was resumed.
         combinations: how many combinations of faults come down to it.
     """
 
     faults: Combination
     seed: int
     problems: tuple[str, ...]
+    resumed: bool
     combinations: int
     experiment: _Experiment
 
     def reproduce(self) -> Any:
         """Make it happen again, and return the lab in which it did, to look around in."""
-        lab, _, _ = self.experiment.perform(self.faults, self.seed)
-        return lab
+        ran = self.experiment.perform(self.faults, self.seed)
+        if self.resumed:
+            self.experiment.resume(ran)
+        return ran.lab
 
     @property
     def snippet(self) -> str:
         """The Python lines that make it happen again, to paste somewhere."""
-        return self.experiment.snippet(self.faults, self.seed)
+        return self.experiment.snippet(self.faults, self.seed, resumed=self.resumed)
 
     def __repr__(self) -> str:
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
@@ -187,7 +200,9 @@ class Exploration:
             cells.setdefault(place, {}).setdefault(
                 last.name, "VIOLATION" if one.problems else one.status
             )
-        return pd.DataFrame.from_dict(cells, orient="index").fillna("")
+        order = [*STEP_FAULTS, *DELIVERY_FAULTS]
+        columns = [name for name in order if any(name in row for row in cells.values())]
+        return pd.DataFrame.from_dict(cells, orient="index", columns=columns).fillna("")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -248,7 +263,8 @@ def explore(
 
     What must hold of the saga itself is checked in any case, from its stream alone: see
     `eslab.simulation.saga_rules.check_saga`. What must hold of money, stock and whatever else the
-    saga changes is said by `invariants`.
+    saga changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
+    resumed as a person would do, and what must hold is asked when nothing is left to do again.
 
     Args:
         saga: its definition.
@@ -461,54 +477,73 @@ class _Experiment:
         return self._known[key]
 
     def _judged(self, faults: Combination, seed: int) -> Outcome:
-        lab, saga_id, ran = self.perform(faults, seed)
+        ran = self.perform(faults, seed)
+        lab, saga_id = ran.lab, ran.saga_id
         try:
             status = status_of(self._saga, saga_id, lab.store)
-            events = lab.store.read(self._saga.stream_id(saga_id))
-            return Outcome(
-                faults=faults,
-                seed=seed,
-                status=status,
-                compensated=tuple(
-                    event.data["step"] for event in events if event.type == "CompensationCompleted"
-                ),
-                took=lab.clock.now() - ran.began,
-                events=lab.store.head(),
-                problems=tuple(self._problems(lab, saga_id, status, ran)),
-                injected=tuple(
-                    dict.fromkeys(one.fault.at(one.message) for one in ran.faults.injected)
-                ),
-                appends=ran.faults.appends,
-            )
+            events = list(lab.store.read(self._saga.stream_id(saga_id)))
+            took, head = lab.clock.now() - ran.began, lab.store.head()
+            problems = [*self._wrong(ran), *(self._broken(lab) if status != "STUCK" else ())]
+            resumed = status == "STUCK" and not problems
+            if resumed:
+                self.resume(ran)
+                problems = [*self._wrong(ran), *self._broken(lab)]
         finally:
             lab.close()
+        return Outcome(
+            faults=faults,
+            seed=seed,
+            status=status,
+            compensated=tuple(
+                event.data["step"] for event in events if event.type == "CompensationCompleted"
+            ),
+            took=took,
+            events=head,
+            problems=tuple(problems),
+            resumed=resumed,
+            injected=tuple(dict.fromkeys(one.fault.at(one.message) for one in ran.faults.injected)),
+            appends=ran.appends,
+        )
 
-    def perform(self, faults: Combination, seed: int) -> tuple[Any, str, _Run]:
-        """Run the saga once, and return the lab, which is open, and which saga it was."""
+    def perform(self, faults: Combination, seed: int) -> _Run:
+        """Run the saga until nothing is left to do; the lab is open then."""
         lab = self._made(seed=seed)
         saga_id = self._started(lab)
         began = lab.clock.now()
         while True:
-            # One that can never happen, so that appends are counted when nothing goes wrong too.
+            # One that never happens, so that appends are counted where nothing goes wrong too.
             injected = lab.inject(*(faults or [_NEVER]))
             error: EslabError | None = None
             try:
                 lab.run(progress=False)
             except CrashError as crash:
                 faults = tuple(fault for fault in faults if fault != crash.crash)
-                store = lab.store
-                lab = self._made(seed=seed, store=store)
-                if lab.store is not store:
-                    raise InputError(
-                        "make_lab() was given a store, and made a lab on another one: give the "
-                        "lab what it is given: Lab(**options)"
-                    ) from None
-                if self._start is None:
-                    self._started(lab)
+                lab = self._restarted(lab, seed)
                 continue
             except EslabError as failure:
                 error = failure
-            return lab, saga_id, _Run(began, injected, error)
+            return _Run(lab, saga_id, began, injected, injected.appends, error)
+
+    def _restarted(self, dead: Any, seed: int) -> Any:
+        lab = self._made(seed=seed, store=dead.store)
+        if lab.store is not dead.store:
+            raise InputError(
+                "make_lab() was given a store, and made a lab on another one: give the lab what "
+                "make_lab is given: Lab(**options)"
+            )
+        if self._start is None:
+            self._started(lab)  # it is there already, and known now
+        return lab
+
+    def resume(self, ran: _Run) -> None:
+        """Let the saga, which is STUCK, go on without any fault."""
+        ran.lab.inject()
+        ran.error = None
+        ran.lab.resume_saga(self._saga.name, ran.saga_id, reason="the faults are over")
+        try:
+            ran.lab.run(progress=False)
+        except EslabError as error:
+            ran.error = error
 
     def _made(self, **options: Any) -> Any:
         lab = self._make_lab(**options)
@@ -525,13 +560,19 @@ class _Experiment:
             raise InputError(f"start() returns the id of the saga that it starts: {saga_id!r:.200}")
         return saga_id
 
-    def _problems(self, lab: Any, saga_id: str, status: str, ran: _Run) -> Iterator[str]:
+    def _wrong(self, ran: _Run) -> Iterator[str]:
+        """Yield what is wrong with the saga itself."""
+        lab, saga_id = ran.lab, ran.saga_id
         if ran.error is not None:
             yield f"run() raised {type(ran.error).__name__}: {ran.error}"
         yield from check_saga(self._saga, saga_id, lab.store)
+        status = status_of(self._saga, saga_id, lab.store)
         shown = lab.saga_state(self._saga.name, saga_id).status.value
         if shown != status:
             yield f"its stream says that it is {status}, and it is shown as {shown}"
+
+    def _broken(self, lab: Any) -> Iterator[str]:
+        """Yield what is wrong with the rest of the world."""
         for invariant in self._invariants:
             yield from _broken(invariant, lab)
 
@@ -542,10 +583,11 @@ class _Experiment:
             if outcome.problems:
                 first.setdefault(outcome.faults, outcome)
         least = Counter(self._reduced(outcome) for outcome in first.values())
-        return [
-            Violation(faults, seed, self.run(faults, seed).problems, count, self)
-            for (faults, seed), count in least.items()
-        ]
+        violations = []
+        for (faults, seed), count in least.items():
+            found = self.run(faults, seed)
+            violations.append(Violation(faults, seed, found.problems, found.resumed, count, self))
+        return violations
 
     def _reduced(self, outcome: Outcome) -> tuple[Combination, int]:
         """Leave out what is not needed to bring something wrong about."""
@@ -561,38 +603,44 @@ class _Experiment:
                 faults = fewer
         return faults, seed
 
-    def snippet(self, faults: Combination, seed: int) -> str:
+    def snippet(self, faults: Combination, seed: int, *, resumed: bool) -> str:
         """Return the Python lines that run the saga with these faults."""
-        input = "".join(f", {name}={value!r}" for name, value in self._input.items())
-        start = f"lab.start_saga({self._saga.name}, {SAGA_ID!r}{input})"
-        if self._start is not None:
-            start = f"{getattr(self._start, '__name__', 'start')}(lab)"
         make = getattr(self._make_lab, "__name__", "make_lab")
+        start, saga_id = self._start_line()
         lines = [f"lab = {make}(seed={seed})", start]
-        inject = [f"lab.inject({', '.join(map(repr, faults))})"] if faults else []
-        if not _crashes(faults):
-            return "\n".join([*lines, *inject, "lab.run()"])
-        left = ", ".join(repr(fault) for fault in faults if isinstance(fault, Fault))
-        return "\n".join(
-            [
-                *lines,
-                *inject,
+        lines += [f"lab.inject({', '.join(map(repr, faults))})"] if faults else []
+        for crash in _crashes(faults):
+            faults = tuple(fault for fault in faults if fault != crash)
+            lines += [
                 "with contextlib.suppress(CrashError):",
                 "    lab.run()",
                 f"lab = {make}(seed={seed}, store=lab.store)",
                 *([start] if self._start is None else []),
-                f"lab.inject({left})",
-                "lab.run()",
+                f"lab.inject({', '.join(map(repr, faults))})",
             ]
-        )
+        lines.append("lab.run()")
+        if resumed:
+            resume = f"lab.resume_saga({self._saga.name!r}, {saga_id})"
+            lines += ["lab.inject()", resume, "lab.run()"]
+        return "\n".join(lines)
+
+    def _start_line(self) -> tuple[str, str]:
+        """Return the line that starts the saga, and what stands for its id behind it."""
+        if self._start is not None:
+            return f"saga_id = {getattr(self._start, '__name__', 'start')}(lab)", "saga_id"
+        input = "".join(f", {name}={value!r}" for name, value in self._input.items())
+        return f"lab.start_saga({self._saga.name}, {SAGA_ID!r}{input})", repr(SAGA_ID)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """How a run went: when it began, the faults, and what it raised at its end."""
+    """A run that has come to rest: the lab, which saga it was, and what it raised at its end."""
 
-    began: Any
+    lab: Any
+    saga_id: str
+    began: datetime
     faults: Faults
+    appends: int
     error: EslabError | None
 
 
