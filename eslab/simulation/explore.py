@@ -91,7 +91,7 @@ class Outcome:
         problems: what is wrong with that, a sentence each.
         resumed: whether it was STUCK, as it may be, and resumed when the faults were over: the
             problems are those of then.
-        injected: each fault at the exact place where it happened.
+        injected: the faults that are at no place in particular, at the places where they happened.
         appends: how many appends there were, to the store of the process that ended it.
     """
 
@@ -318,7 +318,7 @@ def explore(
     experiment.check(crashes=crashes)
     tried = sorted(set(seeds))
     alone = plan.singles()
-    chosen = [*alone, *plan.pairs()] if pairs else alone
+    chosen = list(dict.fromkeys([*alone, *plan.pairs()])) if pairs else alone
     outcomes = experiment.run_all(chosen, tried, "exploring", progress=progress)
     if crashes:
         bases = alone if pairs else [(), *plan.undoing()]
@@ -501,7 +501,11 @@ class _Experiment:
             events=head,
             problems=tuple(problems),
             resumed=resumed,
-            injected=tuple(dict.fromkeys(one.fault.at(one.message) for one in ran.faults.injected)),
+            injected=tuple(
+                dict.fromkeys(
+                    one.fault.at(one.message) for one in ran.faults.injected if not one.fault.exact
+                )
+            ),
             appends=ran.appends,
         )
 
@@ -592,16 +596,28 @@ class _Experiment:
     def _reduced(self, outcome: Outcome) -> tuple[Combination, int]:
         """Leave out what is not needed to bring something wrong about."""
         faults, seed = outcome.faults, outcome.seed
-        loose = any(isinstance(fault, Fault) and not fault.exact for fault in faults)
-        if loose:
-            exact: Combination = (*outcome.injected, *_crashes(faults))
-            if self.run(exact, seed).problems:
-                faults = exact
+        exact: Combination = (
+            *(fault for fault in faults if isinstance(fault, Crash) or fault.exact),
+            *outcome.injected,
+        )
+        if self.run(exact, seed).problems:
+            faults = exact
         for fault in faults:
             fewer = tuple(one for one in faults if one != fault)
             if self.run(fewer, seed).problems:
                 faults = fewer
+        for fault in faults:
+            once = tuple(self._narrowed(one) if one == fault else one for one in faults)
+            if self.run(once, seed).problems:
+                faults = once
         return faults, seed
+
+    def _narrowed(self, fault: Fault | Crash) -> Fault | Crash:
+        """Return a fault that happens at each attempt as one that happens at the first."""
+        if isinstance(fault, Crash) or fault.step is None or fault.attempt is not None:
+            return fault
+        tried_again = self._saga.step(fault.step).policy(fault.kind).limit  # type: ignore[arg-type]
+        return replace(fault, attempt=1) if tried_again else fault
 
     def snippet(self, faults: Combination, seed: int, *, resumed: bool) -> str:
         """Return the Python lines that run the saga with these faults."""
