@@ -9,7 +9,7 @@ from functools import partial
 
 __all__ = ["Lanes"]
 
-Work = Callable[[], object]
+Work = Callable[[], None]
 
 
 class Lanes:
@@ -34,7 +34,7 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[Hashable, deque[tuple[datetime, Work]]] = {}
 
-    def put(self, lane: Hashable, due: datetime, work: Work) -> tuple[Callable[[], None], datetime]:
+    def put(self, lane: Hashable, due: datetime, work: Work) -> tuple[Work, datetime]:
         """Let something travel in a lane, and return what is to be done, and when.
 
         Args:

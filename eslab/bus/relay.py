@@ -22,7 +22,7 @@ __all__ = ["Relay"]
 BATCH: Final = 1_000
 """Events that are read at once."""
 
-Work = Callable[[], object]
+Work = Callable[[], None]
 
 
 class Relay:
@@ -49,7 +49,7 @@ class Relay:
 
     def _begin_at(self, position: int) -> None:
         self._scanned = position
-        self._agenda: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._agenda: list[tuple[datetime, int, Work]] = []
         self._numbers = count()
         self._lanes = Lanes()
         self._left: Counter[int] = Counter()  # deliveries that are not done, by position
@@ -102,11 +102,10 @@ class Relay:
         now = self._store.clock.now()
         for delay in journey.arrivals:
             due = now + delay
-            work: Work = partial(self._bus.deliver, event, handler)
+            deliver: Work = partial(self._deliver, event, handler)
             if journey.ordered:
-                work, due = self._lanes.put((handler, event.stream_id), due, work)
+                deliver, due = self._lanes.put((handler, event.stream_id), due, deliver)
             self._left[event.position] += 1
-            deliver: Callable[[], None] = partial(self._deliver, event.position, work)
             heapq.heappush(self._agenda, (due, next(self._numbers), deliver))
 
     def _deliver_due(self) -> bool:
@@ -116,11 +115,11 @@ class Relay:
             delivered = True
         return delivered
 
-    def _deliver(self, position: int, work: Work) -> None:
-        work()
-        self._left[position] -= 1
-        if not self._left[position]:
-            del self._left[position]
+    def _deliver(self, event: RecordedEvent, handler: Handler) -> None:
+        self._bus.deliver(event, handler)
+        self._left[event.position] -= 1
+        if not self._left[event.position]:
+            del self._left[event.position]
 
     def due_in(self) -> float | None:
         """Return in how many seconds something arrives; None: nothing is on its way."""

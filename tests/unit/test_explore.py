@@ -274,7 +274,9 @@ def test_money_that_is_put_back_and_was_never_taken_is_found() -> None:
 
 
 def test_what_goes_wrong_without_any_fault_needs_none(world: World) -> None:
-    found = world.explore(world.saga(), invariants=[lambda lab: "it rains"], pairs=True)
+    found = world.explore(
+        world.saga(), invariants=[lambda lab: "it rains"], faults=["fails"], pairs=True
+    )
     (violation,) = found.violations
     assert (violation.faults, violation.problems) == ((), ("it rains",))
     assert violation.combinations == len(found.outcomes)
@@ -540,7 +542,7 @@ def test_a_command_that_had_an_effect_though_it_was_taken_back_is_found() -> Non
 @st.composite
 def sagas(draw: st.DrawFn) -> tuple[World, Saga]:
     world = World(retry=Retry(limit=draw(st.integers(0, 2))))
-    letters = iter("abcdefghij")
+    letters = iter("abcdefghijkl")
     sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
     groups = [tuple(next(letters) for _ in range(size)) for size in sizes]
     steps = [group[0] if len(group) == 1 else group for group in groups]

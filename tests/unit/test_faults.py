@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eslab import Event, InputError, Lab, Retry, Saga, Step, StepContext
@@ -261,6 +261,22 @@ def test_faults_of_one_handler_leave_the_others_alone(lab: Lab) -> None:
     lab.append("s-1", [Counted()])
     lab.run()
     assert sorted(seen) == ["audit", "mail", "mail"]
+
+
+@given(st.floats(0, 1), st.integers(0, 99), st.integers(0, 3_000))
+@settings(max_examples=25, deadline=None)
+def test_delays_keep_the_order_of_each_stream(rate: float, seed: int, milliseconds: int) -> None:
+    seen: list[tuple[str, int]] = []
+    with Lab(seed=seed) as lab:
+        lab.bus.subscribe(Counted, lambda event: seen.append((event.stream_id, event.version)))
+        lab.inject(Fault("delayed", rate=rate, by=timedelta(milliseconds=milliseconds)))
+        for _ in range(4):
+            for stream in ("a-1", "a-2"):
+                lab.append(stream, [Counted(), Counted()])
+            lab.advance("1 s")
+        lab.run()
+    for stream in ("a-1", "a-2"):
+        assert [version for of, version in seen if of == stream] == list(range(1, 9))
 
 
 # By rate, from the seed.
