@@ -28,6 +28,7 @@ from eslab.aggregates import (
     is_definition,
 )
 from eslab.bus import LocalBus, Relay
+from eslab.bus.journey import straight
 from eslab.clock import (
     Clock,
     RandomIds,
@@ -103,6 +104,8 @@ from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
+    from eslab.simulation.explore import Exploration
+    from eslab.simulation.faults import Crash, Fault, Faults
     from eslab.simulation.workload import Arrival, OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
     from eslab.store.duckdb.journal import Durability
@@ -144,9 +147,12 @@ class Lab:
         seed: a whole number; makes the lab deterministic.
         clock: another clock than the seed implies.
         durability: ``"full"`` or ``"relaxed"``: what an append survives; see `eslab.open_store`.
+        store: one that is open, instead of a path: of a lab whose process is taken to have
+            crashed, say. Its clock goes on; an earlier lab on it is superseded.
 
     Raises:
         StoreOpenError: the file cannot be opened as a store.
+        InputError: both a path and a store are given, or the seed is no whole number.
 
     Example:
         >>> class OrderPlaced(Event):
@@ -165,14 +171,24 @@ class Lab:
         seed: int | None = None,
         clock: Clock | None = None,
         durability: Durability = "full",
+        store: DuckDBStore | None = None,
     ) -> None:
         from eslab.store.duckdb import DuckDBStore
 
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise InputError(f"seed must be a whole number, not {seed!r}")
+        self.seed = seed
+        if store is not None:
+            if not isinstance(store, DuckDBStore) or str(path) != ":memory:":
+                raise InputError(
+                    f"a lab takes the path of a file, or a store that eslab.open_store() gave, and "
+                    f"not both: {path!r}, {store!r:.200}"
+                )
+            store.clock = clock or store.clock
+            self._wire(store, store.clock)
+            return
         clock = clock or (SystemClock() if seed is None else VirtualClock())
         ids = RandomIds() if seed is None else SeededIds(seed)
-        self.seed = seed
         self._wire(DuckDBStore.open(path, clock=clock, ids=ids, durability=durability), clock)
 
     @classmethod
@@ -222,17 +238,19 @@ class Lab:
             last = self.store.last_recorded_at()
             if last is not None and last > self.clock.now():
                 self.clock.advance_to(last)
+        self._faults: Faults | None = None
         self._observers: list[Observer] = []
         self._engine = Engine(self.clock, self._workers, head=self.store.head, seed=self.seed)
         self._stop_listening = self.store.listen(self._engine.notice)
         self._supersede()
 
     def _supersede(self) -> None:
-        if self.store.path == ":memory:":
-            return
+        place = self.store.path
+        if place == ":memory:":
+            place += f" {id(self.store)}"
         with _labs_lock:
-            older = _labs.get(self.store.path)
-            _labs[self.store.path] = self
+            older = _labs.get(place)
+            _labs[place] = self
         if older is not None and older.store is self.store:
             older._make_way()  # noqa: SLF001 - another one of this class
             self.store.clock = self.clock
@@ -241,6 +259,8 @@ class Lab:
         """Leave the store to a newer lab, whatever became of what this one did."""
         self.superseded = True
         self._stop_listening()
+        if self._faults is not None:
+            self._faults.withdraw()
         try:
             self.stop()
         except EslabError:
@@ -1079,6 +1099,53 @@ class Lab:
         except (KeyError, TypeError):  # such as a list of names
             known = ", ".join(self._projections) or "none"
             raise InputError(f"there is no projection {name!r} here (there are: {known})") from None
+
+    # Faults.
+
+    def inject(self, *faults: Fault | Crash) -> Faults:
+        """Let things go wrong from now on: with messages of sagas, of the bus, or altogether.
+
+        These take the place of those that were injected before; none at all takes them away.
+
+        Args:
+            faults: what goes wrong, and where; see `eslab.simulation.faults.Fault`. Those that
+                have a rate are drawn from the lab's seed.
+
+        Returns:
+            The faults, which keep a record of what they did.
+
+        Example:
+            >>> from eslab import Step
+            >>> from eslab.simulation.faults import Fault
+            >>> trip = Saga("trip", [Step("hotel", print, print), Step("train", print)])
+            >>> with Lab(seed=7) as lab:
+            ...     faults = lab.inject(Fault("fails", "hotel"))
+            ...     lab.start_saga(trip, "1")
+            ...     lab.run()
+            ...     lab.saga_state("trip", "1").error
+            "InjectedError: attempt 1 at 'hotel' was made to fail"
+        """
+        from eslab.simulation.faults import Faults
+
+        injected = Faults(faults, seed=self.seed or 0)
+        if self._faults is not None:
+            self._faults.withdraw()
+        self._faults = injected if faults else None
+        if faults:
+            injected.watch(self.store)
+        self._relay.route = self._orchestrator.route = injected if faults else straight
+        return injected
+
+    def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> Exploration:
+        """Try every combination of step and fault, each in a laboratory of its own.
+
+        This lab is left alone; its seed is the one that is tried, unless `seeds` are given. See
+        `eslab.simulation.explore.explore` for the options.
+        """
+        from eslab.simulation.explore import explore
+
+        options.setdefault("seeds", (self.seed or 0,))
+        return explore(saga, make_lab, **options)
 
     # Views.
 

@@ -169,6 +169,10 @@ _CHECKS: Final = {
 class Database:
     """The tables of one store, and connections to them.
 
+    In memory they are made when somebody needs them: to make an empty database takes 20 times as
+    long as all else that a store begins with, and many stores in memory are gone before they have
+    anything to flush or to query.
+
     Args:
         path: a file, or ``":memory:"``.
         new_id: the identity, if the file is made; None, if it must be there.
@@ -179,21 +183,44 @@ class Database:
 
     def __init__(self, path: str, *, new_id: uuid.UUID | None) -> None:
         self.path = path
-        self._connection = _connect(path)
+        self._opened: duckdb.DuckDBPyConnection | None = None
+        self._new_id = new_id
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._lent: set[duckdb.DuckDBPyConnection] = set()
         self._uncompacted = 0
         self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
         self._closed = False
+        self.journal: int | None = None
+        self.copy = False
+        if path == MEMORY and new_id is not None:
+            self.identity = Identity(new_id, 1)
+        else:
+            self._open()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody needed it yet: there is nothing in it."""
+        return self._opened is None
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            return self._opened or self._open()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        """Connect, and make the tables if there are none."""
+        self._opened = connection = _connect(self.path)
         try:
-            self._prepare(new_id)
+            self._prepare(self._new_id)
             self._read_facts()
-            self._connection.execute("set wal_autocheckpoint = '256MB'")
+            connection.execute("set wal_autocheckpoint = '256MB'")
         except BaseException as error:
-            self._connection.close()
+            self._opened = None
+            connection.close()
             if isinstance(error, duckdb.Error):
-                raise StoreOpenError(f"{path} cannot be read: {_first_line(error)}") from error
+                raise StoreOpenError(f"{self.path} cannot be read: {_first_line(error)}") from error
             raise
+        return connection
 
     def _prepare(self, new_id: uuid.UUID | None) -> None:
         held = [name for (name,) in self._connection.execute(_HELD).fetchall()]
@@ -340,6 +367,8 @@ class Database:
 
     def heads(self) -> tuple[Heads, int, datetime | None]:
         """Return the heads of all streams, the last position, and when it was recorded."""
+        if self.untouched:
+            return Heads(), 0, None
         with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
             names = cursor.sql("select name from eslab.streams order by stream_id")
             listed = names.to_arrow_table()["name"].to_pylist()
@@ -356,6 +385,8 @@ class Database:
 
     def given_ids(self) -> Any:
         """Return the low 64 bits of the ids that events were given, as an array of uint64."""
+        if self.untouched:
+            return np.empty(0, np.uint64)
         with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
             return cursor.sql(_GIVEN_IDS).fetchnumpy()["low"]
 
@@ -429,7 +460,7 @@ class Database:
                 cursor.close()
             self._idle.clear()
             self._connection.close()
-            self._connection = _connect(self.path)
+            self._opened = _connect(self.path)
 
     def mark(self, journal: int | None, *, epoch: int | None = None) -> None:
         """Record which segment of the journal is needed (none: the file is complete by itself).
@@ -618,7 +649,7 @@ class Database:
         self._lock = threading.RLock()
         self._closed = True
         # Never freed: to close the database here would write to the parent's file.
-        for held in (self._connection, *self._idle, *self._lent):
+        for held in (self._opened, *self._idle, *self._lent):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
     def close(self) -> None:
@@ -629,7 +660,8 @@ class Database:
         for cursor in cursors:
             _end(cursor)
         self._lent.clear()
-        self._connection.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 class DuckDBTransaction:
