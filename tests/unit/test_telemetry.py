@@ -223,20 +223,21 @@ def test_a_command_is_followed_through_events_projections_and_sagas(
     )
 
 
-def test_the_events_of_order_fulfilment_are_in_one_trace(lab: Lab) -> None:
-    lab.register(*orders.AGGREGATES, orders.order_fulfilment)
-    lab.append("stock-a", [orders.StockReceived(quantity=5)])
-    head = lab.store.head()
-    lab.execute(
-        orders.PlaceOrder(
-            order_id="1", customer="Ann", article="a", quantity=2, amount=3, destination="Atlantis"
-        ),
-        metadata=Metadata(traceparent=REMOTE),
-    )
-    lab.run()
-    events = list(lab.store.read_all(after=head))
+def test_the_events_of_order_fulfilment_are_in_one_trace() -> None:
+    with Lab(seed=7) as lab:
+        lab.register(*orders.AGGREGATES, orders.order_fulfilment)
+        lab.execute(orders.ReceiveStock(article="a", quantity=5))
+        head = lab.store.head()
+        wish = {"customer": "Ann", "article": "a", "quantity": 2, "amount": 3}
+        lab.execute(
+            orders.PlaceOrder(order_id="1", **wish, destination="Atlantis"),
+            metadata=Metadata(traceparent=REMOTE, actor="Ann"),
+        )
+        lab.run()
+        events = list(lab.store.read_all(after=head))
     assert {"StockReserved", "PaymentRefunded", "SagaCompensated"} <= {e.type for e in events}
     assert {event.metadata.traceparent for event in events} == {REMOTE}
+    assert {event.metadata.actor for event in events} == {"Ann"}
     assert {event.metadata.correlation_id for event in events} == {
         events[0].metadata.correlation_id
     }
