@@ -233,7 +233,8 @@ class _Decision:
     def fire(self, name: str) -> None:
         """Do what a timer was set for, if it still is, and if it is time."""
         timer = self._state.timers.get(name)
-        if timer is None or timer.due_at > self._now:
+        running = self._state.status is ProcessStatus.RUNNING
+        if not running or timer is None or timer.due_at > self._now:
             return
         self._add(TimerFired(timer=name))
         command = self._state.unanswered
@@ -309,7 +310,7 @@ class _Decision:
             self._definition,
             self._stream_id,
             self._now,
-            {name for name, timer in state.set_timers.items() if timer.purpose == "process"},
+            {name for name, timer in state.timers.items() if timer.purpose == "process"},
             len(state.sent),
             state.stopped,
         )
@@ -388,7 +389,7 @@ class _Decision:
     def _cancelled(self, command: SentCommand) -> list[Event]:
         """Return what cancels the timers of a command."""
         names = (_timer(command, purpose) for purpose in ("timeout", "retry"))
-        return [TimerCancelled(timer=name) for name in names if name in self._state.set_timers]
+        return [TimerCancelled(timer=name) for name in names if name in self._state.timers]
 
 
 def _command(state: ProcessState, command_id: UUID) -> SentCommand:

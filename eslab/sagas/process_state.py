@@ -105,7 +105,7 @@ class ProcessState:
         stuck: the name of what it is stuck at.
         sent: the commands that it sent, in order.
         stopped: it reacts to no more events.
-        set_timers: the timers that are set, by name.
+        timers: those that are set, by name; while it is stuck, none of them fires.
     """
 
     status: ProcessStatus = ProcessStatus.WAITING
@@ -119,12 +119,7 @@ class ProcessState:
     stuck: str | None = None
     sent: tuple[SentCommand, ...] = ()
     stopped: bool = False
-    set_timers: Mapping[str, Timer] = field(default_factory=dict)
-
-    @property
-    def timers(self) -> Mapping[str, Timer]:
-        """The timers that fire when they are due: while it is stuck, none does."""
-        return self.set_timers if self.status is ProcessStatus.RUNNING else {}
+    timers: Mapping[str, Timer] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -141,7 +136,7 @@ class ProcessState:
         for word, names in (
             ("parked", [one.name for one in self.parked]),
             ("waits for", [one.name for one in self.sent if one.outcome is None]),
-            ("timers", [name for name, one in self.set_timers.items() if one.purpose == "process"]),
+            ("timers", [name for name, one in self.timers.items() if one.purpose == "process"]),
         ):
             if names:
                 parts.append(f"{word} {', '.join(names)}")
@@ -200,10 +195,10 @@ def _answered(
 
 
 def _timed(state: ProcessState, event: TimerSet | TimerFired | TimerCancelled) -> ProcessState:
-    timers = {name: timer for name, timer in state.set_timers.items() if name != event.timer}
+    timers = {name: timer for name, timer in state.timers.items() if name != event.timer}
     if isinstance(event, TimerSet):
         timers[event.timer] = Timer(event.due_at, event.purpose, None, event.attempt)
-    return replace(state, set_timers=timers)
+    return replace(state, timers=timers)
 
 
 def _changed(state: ProcessState, command_id: UUID, **changes: Any) -> ProcessState:

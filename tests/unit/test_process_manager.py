@@ -17,6 +17,7 @@ from eslab import (
     Event,
     Lab,
     MemoryStore,
+    Metadata,
     ProcessManager,
     RegistrationError,
     Retry,
@@ -38,7 +39,7 @@ from eslab.messaging import CommandBus
 from eslab.projections import Projection, Row, Rows
 from eslab.sagas import NO_RETRY, Orchestrator, ProcessState, ProcessStatus, Saga, Step, Timers
 from eslab.sagas.process_state import evolve_process
-from eslab.schema import EventRegistry
+from eslab.schema import EventRegistry, encode
 from eslab.simulation.scenarios import orders
 from eslab.store.port import EventStore
 from eslab.subscriptions.engine import Engine
@@ -289,6 +290,36 @@ def test_an_event_before_the_start_is_ignored_also_after_a_restart(world: World)
     assert world.answers() == ["hotel"]
 
 
+def test_what_was_dealt_with_is_not_brought_again(world: World) -> None:
+    world.happens(Asked(what="hotel"))
+    world.run(SECOND)
+    brought: list[str] = []
+
+    def route(message: Message) -> Journey:
+        brought.append(message.name)
+        return straight(message)
+
+    world.restart(Trip, route=route)
+    world.happens(Answered(trip_id="1", what="new"))
+    world.run(SECOND)
+    assert brought == ["Answered"]
+
+
+def test_it_belongs_to_its_start_also_if_something_was_parked_before(store: MemoryStore) -> None:
+    world = World(store, Parking)
+    world.happens(Answered(trip_id="1", what="early"))
+    world.run(SECOND)
+    world.store.append(
+        "trip-1", [encode(Asked(what="hotel"), metadata=Metadata(correlation_id="a request"))]
+    )
+    for _ in range(2):
+        world.run(SECOND)
+        *_, last = store.read("saga-trip-1")
+        assert last.metadata.correlation_id == "a request"
+        world.restart(Parking)
+        world.happens(Answered(trip_id="1", what="more"))
+
+
 def test_or_parked_and_handled_right_behind_the_start_in_order(store: MemoryStore) -> None:
     world = World(store, Parking)
     world.happens(*(Answered(trip_id="1", what=what) for what in ("a", "b")))
@@ -449,9 +480,14 @@ def test_a_command_that_is_lost_is_sent_again(store: MemoryStore) -> None:
     world = World(store)
     world.restart(Patient, route=lossy)
     world.happens(Asked(what="hotel"))
+    world.run(SECOND)
+    world.happens(Answered(trip_id="1", what="meanwhile"))
     world.run(timedelta(minutes=1))
     assert world.done == ["Do hotel"]
-    assert "timeout" not in " ".join(world.state().set_timers)
+    assert [e.data["purpose"] for e in store.read("saga-trip-1") if e.type == "TimerSet"] == [
+        "process", "timeout", "retry", "timeout"
+    ]  # fmt: skip
+    assert "timeout" not in " ".join(world.state().timers)
     assert [e.data["error"] for e in store.read("saga-trip-1") if e.type == "CommandFailed"] == [
         "no answer came in time"
     ]
