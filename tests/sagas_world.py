@@ -22,7 +22,7 @@ from eslab.aggregates import Repository
 from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.clock import SeededIds
 from eslab.messaging import CommandBus
-from eslab.sagas import NO_RETRY, Orchestrator, SagaState, Send, Step, Timers
+from eslab.sagas import Orchestrator, SagaState, Send, Step, Timers
 from eslab.schema import EventRegistry, encode
 from eslab.store import EventStore
 from eslab.subscriptions import Runner
@@ -243,21 +243,22 @@ class Crashing(MemoryStore):
         at: which append that is, from 1; None: none.
         after: it is recorded, and then the process dies.
         appends: how many there were.
+        mortal: the process dies behind each that recorded something.
     """
 
     at: int | None = None
     after = False
     appends = 0
+    mortal = False
 
     def _submit(self, request: Any) -> Any:
         self.appends += 1
+        head = self.head()
         fires = self.appends == self.at
         if fires and not self.after:
             raise CrashError
-        decision = super()._submit(request)
-        if fires:
-            raise CrashError
-        return decision
-
-
-NO_WAIT = NO_RETRY.__class__(limit=5, first=timedelta(0))
+        try:
+            return super()._submit(request)
+        finally:
+            if fires or (self.mortal and self.head() > head):
+                raise CrashError
