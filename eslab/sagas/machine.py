@@ -253,8 +253,7 @@ class SagaMachine:
                 with handling(origin):
                     self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
             if isinstance(way, Send):
-                running = state.running.get(task, Running(attempt))
-                return self._send(way, task, running, sent, origin)
+                return self._send(way, state, sent, origin)
             if way is None:
                 self._cannot_undo(step)
             context = context_of(Case(self.saga, saga_id, state), task, attempt)
@@ -272,10 +271,17 @@ class SagaMachine:
             f"step {step.name!r} of {self.saga!r} is to be undone, and has no compensation any more"
         )
 
-    def _send(
-        self, way: Send, task: Task, running: Running, sent: Outgoing, origin: Metadata
-    ) -> Input:
-        send(self._commands, running.command, sent.message, origin)
+    def _send(self, way: Send, state: SagaState, sent: Outgoing, origin: Metadata) -> Input:
+        task = _task(sent)
+        running = state.running.get(task, Running(sent.message.attempt))
+        try:
+            send(self._commands, running.command, sent.message, origin)
+        except DomainError:
+            # There is a way back, and it is taken: should it come again, it is refused again.
+            if task.kind == "execute" and self.saga.pivot not in state.touched:
+                with handling(origin):
+                    self._commands.revoke(sent.message.id, "it was refused before")
+            raise
         return None if way.answers else Reply(task, running.attempt)
 
     def failed(self, sent: Outgoing, error: Exception) -> Reply:

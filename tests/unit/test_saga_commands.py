@@ -179,6 +179,32 @@ def test_a_command_that_is_overtaken_by_its_compensation_has_no_effect(
     assert revoked.metadata.correlation_id == "saga-trip-1"
 
 
+def test_a_command_that_was_refused_has_no_effect_when_it_comes_again(
+    store: MemoryStore, world: World
+) -> None:
+    world.faults["b"] = [DomainError("not now")]
+    saga = Saga("trip", [world.sends("a"), world.sends("b")])
+    state = run(store, saga, world=world, route=Travels(b=[after(1, 5)]))
+    assert state.status is SagaStatus.COMPENSATED
+    assert did(store) == ["a", "undo a"]
+    assert world.calls.count("b") == 1  # the second one did not come so far
+
+
+def test_behind_the_pivot_a_command_that_was_refused_can_be_sent_again(
+    store: MemoryStore, world: World
+) -> None:
+    world.faults["b"] = [DomainError("not now")]
+    saga = Saga("trip", [world.sends("a", undo=False, pivot=True), world.sends("b", undo=False)])
+    process = Process(store, saga, world=world)
+    process.start(saga)
+    process.run()
+    assert process.state().status is SagaStatus.STUCK
+    process.orchestrator.resume("trip", "1")
+    process.run()
+    assert process.state().status is SagaStatus.COMPLETED
+    assert did(store) == ["a", "b"]
+
+
 def test_functions_and_commands_may_be_mixed(store: MemoryStore, world: World) -> None:
     mixed = Step("b", world.does("b"), asks("undo b"))
     saga = Saga("trip", [Step("a", asks("a"), world.does("undo a")), mixed, world.sends("c")])

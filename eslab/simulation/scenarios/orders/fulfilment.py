@@ -69,15 +69,11 @@ def _confirm(step: StepContext) -> ConfirmOrder:
     return ConfirmOrder(order_id=step.saga_id)
 
 
-def _step(name: str, milliseconds: int, execute: Send, compensate: Send | None = None) -> Step:
-    return Step(
-        name,
-        execute,
-        compensate,
-        retry=RETRY,
-        timeout=TIMEOUT,
-        cost=timedelta(milliseconds=milliseconds),
-    )
+def _step(
+    name: str, milliseconds: int, execute: Send, compensate: Send | None = None, **options: bool
+) -> Step:
+    cost = timedelta(milliseconds=milliseconds)
+    return Step(name, execute, compensate, retry=RETRY, timeout=TIMEOUT, cost=cost, **options)
 
 
 order_fulfilment: Final = Saga(
@@ -87,11 +83,14 @@ order_fulfilment: Final = Saga(
         _step("reserve_stock", 40, Send(_reserve), Send(_release)),
         _step("charge_payment", 120, Send(_charge), Send(_refund)),
         _step("book_courier", 60, Send(_book), Send(_unbook)),
-        _step("confirm_order", 10, Send(_confirm)),
+        _step("confirm_order", 10, Send(_confirm), pivot=True),
     ],
     started_by=OrderPlaced,
 )
 """Fulfils an order: it is started when one is placed, with the data of that event.
+
+To confirm the order is the pivot: if nobody answers, it may be confirmed, and to undo the rest would
+be wrong; then the saga is STUCK, and a person lets it go on.
 
 An order that was placed already is not placed again. Started by hand, with ``article``,
 ``quantity``, ``customer``, ``amount`` and ``destination``, the saga places the order itself.
