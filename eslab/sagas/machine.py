@@ -13,7 +13,13 @@ from enum import Enum
 from typing import Any, Final, NoReturn, Protocol
 
 from eslab.bus.journey import Message
-from eslab.errors import DomainError, HandlerNotFoundError, LimitError, SagaDefinitionError
+from eslab.errors import (
+    CommandRevokedError,
+    DomainError,
+    HandlerNotFoundError,
+    LimitError,
+    SagaDefinitionError,
+)
 from eslab.events import Event, Metadata, RecordedEvent
 from eslab.messaging import Command, CommandBus, handling
 from eslab.sagas.decisions import Case, Input, Reply, context_of, decide, error_text
@@ -276,18 +282,20 @@ class SagaMachine:
         running = state.running.get(task, Running(sent.message.attempt))
         try:
             send(self._commands, running.command, sent.message, origin)
-        except DomainError:
+        except DomainError as error:
             # There is a way back, and it is taken: should it come again, it is refused again.
             if task.kind == "execute" and self.saga.pivot not in state.touched:
                 with handling(origin):
-                    self._commands.revoke(sent.message.id, "it was refused before")
+                    self._commands.revoke(sent.message.id, error_text(error))
             raise
         return None if way.answers else Reply(task, running.attempt)
 
     def failed(self, sent: Outgoing, error: Exception) -> Reply:
         """Return the answer to an attempt that failed."""
         task, attempt = _task(sent), sent.message.attempt
-        return Reply(task, attempt, None, error_text(error), isinstance(error, DomainError))
+        before = error.reason if isinstance(error, CommandRevokedError) else ""
+        text = before or error_text(error)
+        return Reply(task, attempt, None, text, isinstance(error, DomainError))
 
     def __repr__(self) -> str:
         return repr(self.saga)

@@ -70,10 +70,15 @@ def _confirm(step: StepContext) -> ConfirmOrder:
 
 
 def _step(
-    name: str, milliseconds: int, execute: Send, compensate: Send | None = None, **options: bool
+    name: str,
+    milliseconds: int,
+    execute: Send,
+    compensate: Send | None = None,
+    *,
+    pivot: bool = False,
 ) -> Step:
     cost = timedelta(milliseconds=milliseconds)
-    return Step(name, execute, compensate, retry=RETRY, timeout=TIMEOUT, cost=cost, **options)
+    return Step(name, execute, compensate, retry=RETRY, timeout=TIMEOUT, cost=cost, pivot=pivot)
 
 
 order_fulfilment: Final = Saga(
@@ -89,8 +94,8 @@ order_fulfilment: Final = Saga(
 )
 """Fulfils an order: it is started when one is placed, with the data of that event.
 
-To confirm the order is the pivot: if nobody answers, it may be confirmed, and to undo the rest would
-be wrong; then the saga is STUCK, and a person lets it go on.
+To confirm the order is the pivot: if nobody answers, it may be confirmed, and to undo the rest
+would be wrong; then the saga is STUCK, and a person lets it go on.
 
 An order that was placed already is not placed again. Started by hand, with ``article``,
 ``quantity``, ``customer``, ``amount`` and ``destination``, the saga places the order itself.
