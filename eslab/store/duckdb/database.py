@@ -35,7 +35,7 @@ from eslab.errors import InputError, QueryError, StoreClosedError, StoreError, S
 from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
 from eslab.store.columns import LogColumns
-from eslab.store.duckdb.cursors import commit, lent
+from eslab.store.duckdb.cursors import commit, lent, parsed
 from eslab.store.duckdb.hot import Cover, Heads
 from eslab.store.duckdb.journal import Identity
 from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
@@ -647,7 +647,8 @@ class DuckDBTransaction:
         failed = "a statement of a projection failed"
         with driver_errors(failed):
             try:
-                return self._cursor.execute(statement, parameters or None).fetchall()
+                ready = parsed(self._cursor, statement)
+                return self._cursor.execute(ready, parameters or None).fetchall()
             except _UNFIT_ROWS as error:
                 raise InputError(f"{failed}: {_first_line(error)}") from error
 

@@ -35,7 +35,7 @@ from eslab.schema.json_schema import json_schema
 from eslab.schema.naming import literal, quoted, table_name, texts
 from eslab.schema.shapes import event_shape
 from eslab.schema.upcasting import upcasters_text
-from eslab.store.duckdb.cursors import commit, lent
+from eslab.store.duckdb.cursors import commit, lent, parsed
 from eslab.store.duckdb.decoded import Misfit, StoredRow, decoded
 from eslab.store.duckdb.proof import proof, structure, value
 
@@ -191,10 +191,11 @@ def _words(query: str) -> frozenset[str]:
 def _refresh(cursor: duckdb.DuckDBPyConnection, tables: Sequence[_Table], until: int) -> None:
     """Bring tables up to a position: each that is made anew by itself, all others together."""
     # Names as part of the text: DuckDB plans that in a third of the time of a list of values.
-    rows = cursor.execute(
+    query = (
         "select name, type, fingerprint, position from eslab.typed_tables "
         f"where name in ({texts(table.name for table in tables)})"
-    ).fetchall()
+    )
+    rows = cursor.execute(parsed(cursor, query)).fetchall()
     held = {name: (type, fingerprint, position) for name, type, fingerprint, position in rows}
     behind = []
     for table in tables:
@@ -239,22 +240,20 @@ def _catch_up(
             counts = _counted(cursor, [table.cls.event_type for table in some], after, until)
             for table in some:
                 _fill(cursor, table, after, until, counts)
-        cursor.execute(
-            f"update eslab.typed_tables set position = {until} "
-            f"where name in ({texts(table.name for table, _ in tables)})"
-        )
+        names = texts(table.name for table, _ in tables)
+        update = f"update eslab.typed_tables set position = ? where name in ({names})"
+        cursor.execute(parsed(cursor, update), [until])
 
 
 def _counted(
     cursor: duckdb.DuckDBPyConnection, types: Sequence[str], after: int, until: int
 ) -> dict[str, int]:
     """Return how many events there are of types in (after, until]."""
-    return dict(
-        cursor.execute(
-            f"select type, count(*) from eslab.event_log where position > {after} "
-            f"and position <= {until} and type in ({texts(types)}) group by type"
-        ).fetchall()
+    query = (
+        "select type, count(*) from eslab.event_log where position > ? and position <= ? "
+        f"and type in ({texts(types)}) group by type"
     )
+    return dict(cursor.execute(parsed(cursor, query), [after, until]).fetchall())
 
 
 def _fill(
@@ -279,9 +278,8 @@ def _fill(
     span = [table.cls.event_type, after, until]
     proven = 0
     if table.shape.exact:
-        ((proven,),) = cursor.execute(
-            f"insert into {table.sql} {_proven(table)}", [*span, table.cls.schema_version]
-        ).fetchall()
+        insert = parsed(cursor, f"insert into {table.sql} {_proven(table)}")
+        ((proven,),) = cursor.execute(insert, [*span, table.cls.schema_version]).fetchall()
     if proven == events:
         return
     for rows in _unproven(cursor, table, span):
