@@ -180,7 +180,6 @@ class SqlApplier:
         self._table = table
         # Of any batch, whose bounds are parameters: that way DuckDB parses them once.
         batch = projection.window().of_parameters()
-        self._count = plan.count(batch)
         self._misfit = f"select min(position) {batch.misfits(plan.types)}"
         self._rows = plan.result(batch)
         self._merge = plan.merge_into(table, batch) if plan.rules is not None else None
@@ -203,9 +202,14 @@ class SqlApplier:
         last = min(head if until is None else min(until, head), after + self._projection.batch)
         if last <= after:
             return None
-        with self._store.transaction() as transaction:
-            ((count,),) = transaction.execute(self._count, [after, last])
-        return Batch([], after, last, head, counted=count)
+        found = self._store.counts(
+            self._projection.event_classes,
+            after=after,
+            until=last,
+            category=self._projection.category,
+            tags=self._projection.tags,
+        )
+        return Batch([], after, last, head, counted=sum(found.values()))
 
     def apply(self, transaction: Transaction, batch: Batch) -> None:
         """Merge what happened in a batch into the table, or compute the table anew.

@@ -609,6 +609,16 @@ class Database:
             for start in range(0, len(table), BATCH_ROWS):
                 yield EventBatch(*(column[start : start + BATCH_ROWS] for column in columns))
 
+    def counts(self, selection: Selection) -> dict[str, int]:
+        """Return how many rows are selected, of each type of events that there is among them."""
+        where, values = _where(selection)
+        streams = "" if selection.category is None else "join eslab.streams s using (stream_id)"
+        query = (
+            f"select l.type, count(*) from eslab.event_log l {streams} "
+            f"where l.position > ? and l.position <= ? {where} group by l.type"
+        )
+        return dict(self.fetch(query, [selection.after, selection.until, *values]))
+
     def fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the rows of a statement.
 

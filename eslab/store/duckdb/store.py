@@ -17,7 +17,8 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -40,7 +41,7 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
 )
-from eslab.events import EventBatch
+from eslab.events import EventBatch, Query
 from eslab.schema import EventRegistry
 from eslab.schema.naming import table_name
 from eslab.store.adapter import StoreAdapter
@@ -119,7 +120,7 @@ class DuckDBStore(StoreAdapter):
         self._sequencer = Sequencer(self._commit_group)
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
-        self._typed = TypedTables(EventRegistry())
+        self._typed = TypedTables(EventRegistry(), self.counts)
         self._lock: FileLock | None = None
         with ExitStack() as on_failure:
             if path != MEMORY:
@@ -668,9 +669,31 @@ class DuckDBStore(StoreAdapter):
             self._typed.refresh(cursor, map(table_name, types), until=until)
         return until
 
+    def counts(
+        self,
+        types: Iterable[str],
+        *,
+        after: int,
+        until: int,
+        category: str | None = None,
+        tags: Collection[str] = (),
+    ) -> dict[str, int]:
+        """Count events of each of some types; see `eslab.store.port.ReadModels`."""
+        self._require_open()
+        tail, known = self._hot.tail, frozenset(types)
+        query = Query.of(tags=tags) if tags else None
+        wanted = Selection(after, until, query=query, types=known, category=category)
+        warm: Iterable[LogRow] = tail.between(max(after, tail.base), until)
+        if query is not None or category is not None:
+            warm = selected(warm, wanted)
+        found = Counter(row.type for row in warm)
+        if after < tail.base:
+            found.update(self._database.counts(replace(wanted, until=min(until, tail.base))))
+        return {type: number for type, number in found.items() if type in known}
+
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
-        self._typed = TypedTables(registry)
+        self._typed = TypedTables(registry, self.counts)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
