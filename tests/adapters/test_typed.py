@@ -412,6 +412,10 @@ def test_typing_errors_are_of_all_types(lab: Lab) -> None:
     assert found == [("OrderPlaced", 2, "amount")]
 
 
+def tables_of(lab: Lab) -> TypedTables:
+    return TypedTables(EventRegistry(OrderPlaced), lab.store.counts)
+
+
 def refresh(lab: Lab, tables: TypedTables, *, until: int) -> None:
     lab.store.flush()
     with lab.store._database.cursor() as cursor:
@@ -434,18 +438,29 @@ ORDERS = st.builds(placed, st.integers(1, 3), amount=ODD_SCALARS) | st.just(NewE
 @given(st.lists(ORDERS, min_size=1, max_size=12), st.lists(st.integers(0, 12), max_size=4))
 def test_step_by_step_equals_at_once(events: list[NewEvent], stops: list[int]) -> None:
     with Lab(seed=7) as stepwise, Lab(seed=7) as at_once:
-        tables = TypedTables(EventRegistry(OrderPlaced))
         for lab in (stepwise, at_once):
             for number, event in enumerate(events):
                 lab.store.append(f"order-{number % 3}", [event])
+        steps = tables_of(stepwise)
         for stop in [*stops, len(events)]:
-            refresh(stepwise, tables, until=min(stop, len(events)))
-        refresh(at_once, tables, until=len(events))
+            refresh(stepwise, steps, until=min(stop, len(events)))
+        refresh(at_once, tables_of(at_once), until=len(events))
         assert state(stepwise) == state(at_once)
         placed = sum(event.type == "OrderPlaced" for event in events)
         at_once.registry.register(OrderPlaced)
         check(at_once, OrderPlaced)
         assert len(state(at_once)[0]) + len(state(at_once)[1]) == placed
+
+
+def test_no_row_is_made_twice_when_another_lab_brought_the_table_up(lab: Lab) -> None:
+    first, second = tables_of(lab), tables_of(lab)
+    for each, until in ((first, 1), (second, 1), (first, 2)):
+        lab.store.append("order-1", [placed()])
+        refresh(lab, each, until=until)
+    with pytest.raises(StoreError, match="no longer at position 1: another lab"):
+        refresh(lab, second, until=3)
+    refresh(lab, second, until=3)
+    assert [row[0] for row in state(lab)[0]] == [1, 2, 3]
 
 
 def test_many_rows_that_sql_cannot_prove(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
