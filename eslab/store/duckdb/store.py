@@ -523,7 +523,7 @@ class DuckDBStore(StoreAdapter):
             return
         rows = LogColumns.of(tail.between(flushed, head))
         journal = self._journal
-        needed = self._database.journal
+        before = needed = self._database.journal
 
         def publish() -> None:
             last, _, tail, recorded_at = self._hot  # others append meanwhile
@@ -548,7 +548,7 @@ class DuckDBStore(StoreAdapter):
                 if not nothing_written:
                     self._unsure = True
             raise
-        if journal is not None and needed is not None:
+        if journal is not None and needed is not None and needed != before:
             journal.drop_before(needed)
 
     def compact(self) -> None:
