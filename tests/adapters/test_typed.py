@@ -522,7 +522,7 @@ def test_a_table_is_kept_over_openings(tmp_path: Any, monkeypatch: pytest.Monkey
     with Lab(path) as lab:
         lab.append("order-1", [OrderPlaced(order_id="o-1", amount=Decimal(1))])
         assert lab.sql("select count(*) from order_placed").scalar() == 1
-    monkeypatch.setattr(typed, "_fill", pytest.fail)
+    monkeypatch.setattr(TypedTables, "_fill", pytest.fail)
     with Lab(path) as lab:
         # It is not behind, so that it may be read before its class is known.
         assert lab.sql("select count(*) from order_placed").scalar() == 1

@@ -118,7 +118,6 @@ class _Held(NamedTuple):
 _BASE: Final = (
     "l.position, s.name as stream_id, l.version, l.occurred_at, l.recorded_at, l.event_id"
 )
-_LOG: Final = "eslab.event_log l join eslab.streams s using (stream_id)"
 
 
 class Counts(Protocol):
@@ -340,16 +339,17 @@ def _proven(shape: Nested, columns: Mapping[str, tuple[str, Column]]) -> str:
     """Return the query for the rows that SQL converts, over type, after, until, schema version."""
     wire, proofs = "null", "data = '{}'"
     if columns:
-        wire = f"json_transform(l.data, {structure(shape)})"
+        wire = f"json_transform(data, {structure(shape)})"
         proofs = f"to_json(w)::varchar = data and {proof(shape, 'w')}"
     values = "".join(
         f", {value(column, f'w.{quoted(field)}')}" for field, (_, column) in columns.items()
     )
+    # Unnested, or DuckDB would take each proof apart from it and convert the data once for each.
     return (
-        f"select {', '.join(BASE_COLUMNS)}{values} from ("
-        f"select {_BASE}, l.data::varchar as data, {wire} as w from {_LOG} "
-        f"where l.type = ? and l.position > ? and l.position <= ? and l.schema_version = ?) "
-        f"where {proofs} order by position"
+        f"select {_BASE}{values} from ("
+        f"select * replace (data::varchar as data), unnest([{wire}]) as w from eslab.event_log "
+        f"where type = ? and position > ? and position <= ? and schema_version = ?) l "
+        f"join eslab.streams s using (stream_id) where {proofs} order by l.position"
     )
 
 
