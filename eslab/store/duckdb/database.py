@@ -114,9 +114,7 @@ _TO_FORMAT_2: Final = """
 alter table eslab.store_info add column journal bigint;
 alter table eslab.store_info add column copy boolean default false;
 """
-_STREAMS: Final = pa.schema(
-    {"stream_id": pa.int32(), "name": pa.string(), "category": pa.string()}
-)
+_STREAMS: Final = pa.schema({"stream_id": pa.int32(), "name": pa.string(), "category": pa.string()})
 _LOG: Final = pa.schema(
     {
         "position": pa.int64(),
