@@ -566,6 +566,18 @@ def test_a_crash_in_the_middle_leaves_all_as_it_was(
     assert check(lab, OrderPlaced) == {3, 6}
 
 
+def test_sql_converts_an_event_once_for_all_of_its_proofs(lab: Lab) -> None:
+    lab.register(OrderPlaced)
+    lab.store.append("order-1", [placed()])
+    lab.sql("from order_placed")
+    query = lab.store._typed._made["order_placed"].proven
+    with lab.store._database.cursor() as cursor:
+        ((_, plan),) = cursor.execute(
+            f"explain (format json) {query}", ["OrderPlaced", 0, 1, 1]
+        ).fetchall()
+    assert plan.count("json_transform(") <= 1
+
+
 def test_an_error_of_the_driver_does_not_escape(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.register(OrderPlaced)
     lab.store.append("order-1", [placed()])
