@@ -120,7 +120,7 @@ class DuckDBStore(StoreAdapter):
         self._sequencer = Sequencer(self._commit_group)
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
-        self._typed = TypedTables(EventRegistry(), self.counts)
+        self._typed = TypedTables(EventRegistry(), self._counts)
         self._lock: FileLock | None = None
         with ExitStack() as on_failure:
             if path != MEMORY:
@@ -680,6 +680,18 @@ class DuckDBStore(StoreAdapter):
     ) -> dict[str, int]:
         """Count events of each of some types; see `eslab.store.port.ReadModels`."""
         self._require_open()
+        return self._counts(types, after=after, until=until, category=category, tags=tags)
+
+    def _counts(
+        self,
+        types: Iterable[str],
+        *,
+        after: int,
+        until: int,
+        category: str | None = None,
+        tags: Collection[str] = (),
+    ) -> dict[str, int]:
+        # It takes none of the store's locks: who makes typed tables asks for it, under another one.
         tail, known = self._hot.tail, frozenset(types)
         query = Query.of(tags=tags) if tags else None
         wanted = Selection(after, until, query=query, types=known, category=category)
@@ -693,7 +705,7 @@ class DuckDBStore(StoreAdapter):
 
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
-        self._typed = TypedTables(registry, self.counts)
+        self._typed = TypedTables(registry, self._counts)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
