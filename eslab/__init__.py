@@ -59,7 +59,18 @@ from eslab.events import (
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
-from eslab.sagas import Parallel, Saga, Send, Step, StepContext
+from eslab.sagas import (
+    Parallel,
+    ProcessManager,
+    Saga,
+    Send,
+    Step,
+    StepContext,
+    on_refused,
+    on_timer,
+    start,
+    stop,
+)
 from eslab.schema import compatibility, upcasts
 from eslab.store import (
     AppendResult,
@@ -112,6 +123,7 @@ __all__ = [
     "NotAuthorisedError",
     "Parallel",
     "PartialDuplicateError",
+    "ProcessManager",
     "Projection",
     "ProjectionError",
     "Query",
@@ -152,7 +164,11 @@ __all__ = [
     "compatibility",
     "handles",
     "on",
+    "on_refused",
+    "on_timer",
     "open_store",
     "restore_store",
+    "start",
+    "stop",
     "upcasts",
 ]

@@ -12,6 +12,7 @@ import os
 import random
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final, Protocol
@@ -28,6 +29,7 @@ __all__ = [
     "SeededIds",
     "SystemClock",
     "VirtualClock",
+    "as_duration",
     "as_utc",
     "derived_id",
     "minted_position",
@@ -66,6 +68,32 @@ def as_utc(moment: datetime, *, what: str = "a time") -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise InputError(f"{what} is out of range in UTC: {moment.isoformat()}") from None
+
+
+def as_duration(given: timedelta | str) -> timedelta:
+    """Return a duration, which may be given as text.
+
+    Args:
+        given: a timedelta, or text such as ``"5 min"``, in the words of pandas.
+
+    Raises:
+        InputError: it is neither.
+
+    Example:
+        >>> as_duration("1 h 30 min")
+        datetime.timedelta(seconds=5400)
+    """
+    if isinstance(given, timedelta):
+        return given
+    import pandas as pd
+
+    found: object = None
+    if isinstance(given, str):
+        with suppress(ValueError):
+            found = pd.Timedelta(given)
+    if not isinstance(found, pd.Timedelta):
+        raise InputError(f"a duration is a timedelta or text such as '5 min', not {given!r}")
+    return found.to_pytimedelta()
 
 
 class Clock(Protocol):

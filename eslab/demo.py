@@ -28,7 +28,13 @@ from eslab.interop.flights import (
     year_source,
 )
 from eslab.lab import Lab
-from eslab.simulation.scenarios.orders import ReceiveStock, Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import (
+    AGGREGATES,
+    PlaceOrder,
+    ReceiveStock,
+    Stock,
+    order_fulfilment,
+)
 from eslab.views import LagView, SagaTimeline, StreamPlayer
 from eslab.views.scales import moment_text
 from eslab.views.theme import TEMPLATE
@@ -235,22 +241,21 @@ def _replay(lab: Lab) -> StreamPlayer:
 
 
 def _saga(lab: Lab) -> tuple[SagaTimeline, dict[str, Any]]:
-    stock = lab.repository.find(Stock, "anvil")
-    if stock.version == 0:
-        stock.receive(ReceiveStock(article="anvil", quantity=10))
-        lab.save(stock)
-    saga = order_fulfilment(lab.repository)
-    lab.start_saga(
-        saga,
-        "o-1",
-        article="anvil",
-        quantity=2,
-        customer="Ann",
-        amount=30,
-        destination="Atlantis",
+    lab.register(*AGGREGATES, order_fulfilment)
+    if lab.find(Stock, "anvil").version == 0:
+        lab.execute(ReceiveStock(article="anvil", quantity=10))
+    lab.execute(
+        PlaceOrder(
+            order_id="o-1",
+            article="anvil",
+            quantity=2,
+            customer="Ann",
+            amount=30,
+            destination="Atlantis",
+        )
     )
     lab.run()
-    state = lab.saga_state(saga, "o-1")
+    state = lab.saga_state(order_fulfilment, "o-1")
     facts = {
         "id": "fulfilment-o-1",
         "status": state.status.value,

@@ -154,10 +154,18 @@ class DomainError(EslabError):
 
 
 class CommandRevokedError(DomainError):
-    """A command was taken back before it came, and is never carried out; nothing was recorded."""
+    """A command was taken back before it came, and is never carried out; nothing was recorded.
 
-    def __init__(self, command_id: object) -> None:
-        super().__init__(f"the command {command_id} was revoked before it came: it has no effect")
+    Attributes:
+        reason: why, if that was said.
+    """
+
+    def __init__(self, command_id: object, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(
+            f"the command {command_id} was revoked before it came: it has no effect"
+            f"{reason and f' ({reason})'}"
+        )
 
 
 class MessagingError(EslabError):

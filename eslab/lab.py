@@ -28,12 +28,14 @@ from eslab.aggregates import (
     is_definition,
 )
 from eslab.bus import LocalBus, Relay
+from eslab.bus.journey import straight
 from eslab.clock import (
     Clock,
     RandomIds,
     SeededIds,
     SystemClock,
     VirtualClock,
+    as_duration,
     as_utc,
     random_id,
 )
@@ -85,7 +87,7 @@ from eslab.projections import (
 )
 from eslab.projections.runner import Observer
 from eslab.replay import replay
-from eslab.sagas import Orchestrator, Saga, SagaState, Timers
+from eslab.sagas import Orchestrator, ProcessManager, Saga, Timers, is_process_manager
 from eslab.schema import (
     EventRegistry,
     UpcastingReport,
@@ -102,6 +104,8 @@ from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
+    from eslab.simulation.explore import Exploration
+    from eslab.simulation.faults import Crash, Fault, Faults
     from eslab.simulation.workload import Arrival, OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
     from eslab.store.duckdb.journal import Durability
@@ -143,9 +147,12 @@ class Lab:
         seed: a whole number; makes the lab deterministic.
         clock: another clock than the seed implies.
         durability: ``"full"`` or ``"relaxed"``: what an append survives; see `eslab.open_store`.
+        store: one that is open, instead of a path: of a lab whose process is taken to have
+            crashed, say. Its clock goes on; an earlier lab on it is superseded.
 
     Raises:
         StoreOpenError: the file cannot be opened as a store.
+        InputError: both a path and a store are given, or the seed is no whole number.
 
     Example:
         >>> class OrderPlaced(Event):
@@ -164,14 +171,24 @@ class Lab:
         seed: int | None = None,
         clock: Clock | None = None,
         durability: Durability = "full",
+        store: DuckDBStore | None = None,
     ) -> None:
         from eslab.store.duckdb import DuckDBStore
 
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise InputError(f"seed must be a whole number, not {seed!r}")
+        self.seed = seed
+        if store is not None:
+            if not isinstance(store, DuckDBStore) or str(path) != ":memory:":
+                raise InputError(
+                    f"a lab takes the path of a file, or a store that eslab.open_store() gave, and "
+                    f"not both: {path!r}, {store!r:.200}"
+                )
+            store.clock = clock or store.clock
+            self._wire(store, store.clock)
+            return
         clock = clock or (SystemClock() if seed is None else VirtualClock())
         ids = RandomIds() if seed is None else SeededIds(seed)
-        self.seed = seed
         self._wire(DuckDBStore.open(path, clock=clock, ids=ids, durability=durability), clock)
 
     @classmethod
@@ -221,17 +238,19 @@ class Lab:
             last = self.store.last_recorded_at()
             if last is not None and last > self.clock.now():
                 self.clock.advance_to(last)
+        self._faults: Faults | None = None
         self._observers: list[Observer] = []
         self._engine = Engine(self.clock, self._workers, head=self.store.head, seed=self.seed)
         self._stop_listening = self.store.listen(self._engine.notice)
         self._supersede()
 
     def _supersede(self) -> None:
-        if self.store.path == ":memory:":
-            return
+        place = self.store.path
+        if place == ":memory:":
+            place += f" {id(self.store)}"
         with _labs_lock:
-            older = _labs.get(self.store.path)
-            _labs[self.store.path] = self
+            older = _labs.get(place)
+            _labs[place] = self
         if older is not None and older.store is self.store:
             older._make_way()  # noqa: SLF001 - another one of this class
             self.store.clock = self.clock
@@ -240,6 +259,8 @@ class Lab:
         """Leave the store to a newer lab, whatever became of what this one did."""
         self.superseded = True
         self._stop_listening()
+        if self._faults is not None:
+            self._faults.withdraw()
         try:
             self.stop()
         except EslabError:
@@ -251,8 +272,10 @@ class Lab:
 
     # The write side.
 
-    def register(self, *definitions: type[Event | Aggregate] | Decider[Any] | Saga) -> None:
-        """Make event classes, aggregate classes, deciders and sagas known to this lab.
+    def register(
+        self, *definitions: type[Event | Aggregate | ProcessManager] | Decider[Any] | Saga
+    ) -> None:
+        """Make event and aggregate classes, deciders, sagas and process managers known here.
 
         What is appended, loaded, saved, projected or started is registered by that already; an
         aggregate and a decider must be, so that they are given the commands that they handle.
@@ -262,7 +285,7 @@ class Lab:
                 the same command.
         """
         for definition in definitions:
-            if isinstance(definition, Saga):
+            if is_process_manager(definition) or isinstance(definition, Saga):
                 self._orchestrator.register(definition)
             elif is_definition(definition):
                 self._commands.register(definition)
@@ -452,7 +475,7 @@ class Lab:
                 f"{token!r} is of another store, or of another epoch of it: this one is in epoch "
                 f"{self.store.epoch}; what was recorded there may not be here"
             )
-        limit = None if timeout is None else _duration(timeout)
+        limit = None if timeout is None else as_duration(timeout)
         runners = [self._projection(name) for name in projections or self._projections]
 
         def enough() -> bool:
@@ -853,26 +876,33 @@ class Lab:
         """
         self._orchestrator.start(saga, saga_id, input)
 
-    def saga_state(self, saga: Saga | str, saga_id: str) -> SagaState:
-        """Return what a saga's stream says about it.
+    def saga_state(self, saga: Saga | type[ProcessManager] | str, saga_id: str) -> Any:
+        """Return what the stream of a saga, or of a process manager, says about it.
 
         Args:
-            saga: the saga, or its name.
+            saga: the saga or the class of the process manager, or its name.
             saga_id: which one.
+
+        Returns:
+            A `SagaState`, or a `ProcessState`.
 
         Raises:
             SagaNotFoundError: there is no such saga.
         """
-        state: SagaState = self._orchestrator.state(_saga_name(saga), saga_id)
-        return state
+        return self._orchestrator.state(_saga_name(saga), saga_id)
 
     def resume_saga(
-        self, saga: Saga | str, saga_id: str, *, resolved: bool = False, reason: str = ""
+        self,
+        saga: Saga | type[ProcessManager] | str,
+        saga_id: str,
+        *,
+        resolved: bool = False,
+        reason: str = "",
     ) -> None:
-        """Let a saga that is stuck go on; `run` makes it do so.
+        """Let a saga or a process manager that is stuck go on; `run` makes it do so.
 
         Args:
-            saga: the saga, or its name.
+            saga: the saga or the class of the process manager, or its name.
             saga_id: which one.
             resolved: you have done yourself what it could not do; by default it is tried again.
             reason: what you say to whoever asks later.
@@ -933,7 +963,7 @@ class Lab:
             EslabError: as `run`.
         """
         clock = self._virtual_clock("only a virtual clock can be advanced")
-        duration = _duration(by)
+        duration = as_duration(by)
         if duration < timedelta(0):
             raise ClockError(f"a clock does not go back: by {by!r} was asked for")
         try:
@@ -986,7 +1016,7 @@ class Lab:
                 f"{end!r:.200}"
             )
         self._require_current()
-        self._engine.run_until(end, None if limit is None else _duration(limit))
+        self._engine.run_until(end, None if limit is None else as_duration(limit))
         return bool(end())
 
     def _advance_to(self, clock: VirtualClock, until: datetime) -> None:
@@ -1070,6 +1100,53 @@ class Lab:
             known = ", ".join(self._projections) or "none"
             raise InputError(f"there is no projection {name!r} here (there are: {known})") from None
 
+    # Faults.
+
+    def inject(self, *faults: Fault | Crash) -> Faults:
+        """Let things go wrong from now on: with messages of sagas, of the bus, or altogether.
+
+        These take the place of those that were injected before; none at all takes them away.
+
+        Args:
+            faults: what goes wrong, and where; see `eslab.simulation.faults.Fault`. Those that
+                have a rate are drawn from the lab's seed.
+
+        Returns:
+            The faults, which keep a record of what they did.
+
+        Example:
+            >>> from eslab import Step
+            >>> from eslab.simulation.faults import Fault
+            >>> trip = Saga("trip", [Step("hotel", print, print), Step("train", print)])
+            >>> with Lab(seed=7) as lab:
+            ...     faults = lab.inject(Fault("fails", "hotel"))
+            ...     lab.start_saga(trip, "1")
+            ...     lab.run()
+            ...     lab.saga_state("trip", "1").error
+            "InjectedError: attempt 1 at 'hotel' was made to fail"
+        """
+        from eslab.simulation.faults import Faults
+
+        injected = Faults(faults, seed=self.seed or 0)
+        if self._faults is not None:
+            self._faults.withdraw()
+        self._faults = injected if faults else None
+        if faults:
+            injected.watch(self.store)
+        self._relay.route = self._orchestrator.route = injected if faults else straight
+        return injected
+
+    def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> Exploration:
+        """Try every combination of step and fault, each in a laboratory of its own.
+
+        This lab is left alone; its seed is the one that is tried, unless `seeds` are given. See
+        `eslab.simulation.explore.explore` for the options.
+        """
+        from eslab.simulation.explore import explore
+
+        options.setdefault("seeds", (self.seed or 0,))
+        return explore(saga, make_lab, **options)
+
     # Views.
 
     def events(
@@ -1150,7 +1227,7 @@ class Lab:
             at=self.clock.now(),
             since=None if since is None else as_utc(since, what="since"),
             until=None if until is None else as_utc(until, what="until"),
-            window=_duration(window),
+            window=as_duration(window),
         )
 
     def visibility(self, projection: str) -> VisibilityView:
@@ -1214,7 +1291,7 @@ class Lab:
             events=events,
             batch=batch,
             cost=cost,
-            outage=None if outage is None else Outage(*map(_duration, outage)),
+            outage=None if outage is None else Outage(*map(as_duration, outage)),
             arrival=arrival,
             seed=(self.seed or 0) if seed is None else seed,
         )
@@ -1300,7 +1377,7 @@ def _no_sleep(seconds: float) -> None:
     """Wait on a virtual clock, where whoever waits holds everybody up."""
 
 
-def _saga_name(saga: Saga | str) -> str:
+def _saga_name(saga: Saga | type[ProcessManager] | str) -> str:
     return saga if isinstance(saga, str) else saga.name
 
 
@@ -1318,20 +1395,6 @@ def _fingerprinted(event: RecordedEvent) -> str:
             list(event.tags),
         ]
     )
-
-
-def _duration(by: timedelta | str) -> timedelta:
-    if isinstance(by, timedelta):
-        return by
-    import pandas as pd
-
-    found: object = None
-    if isinstance(by, str):
-        with suppress(ValueError):
-            found = pd.Timedelta(by)
-    if not isinstance(found, pd.Timedelta):
-        raise InputError(f"a duration is a timedelta or text such as '5 min', not {by!r}")
-    return found.to_pytimedelta()
 
 
 def _player_widget(player: StreamPlayer) -> Any:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import typing
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import Field
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from types import MemberDescriptorType
-from typing import Any, ClassVar, Generic, Self, get_origin
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from typing_extensions import TypedDict
 
+from eslab.aggregates.attributes import require_free_names, state_defaults, state_shape
 from eslab.aggregates.sourced import (
     CONSTANTS,
     Sourced,
@@ -109,7 +103,7 @@ class Aggregate(Sourced):
     ) -> None:
         super().__init_subclass__(**kwargs)
         where = cls.__qualname__
-        _require_free_names(cls)
+        require_free_names(cls, Aggregate, own=_OWN_NAMES, arguments=_CLASS_ARGUMENTS)
         cls.definition = cls
         cls.category = check_category(
             snake_case(cls.__name__) if category is None else category, where=where
@@ -124,7 +118,7 @@ class Aggregate(Sourced):
         _require_handlers(cls, [*_nested_events(cls), *_event_classes(cls, events)])
         cls.commands = tuple(commands)
         cls._handlers = {qualified_name(command): method for command, method in commands.items()}
-        cls._defaults = _state_defaults(cls)
+        cls._defaults = state_defaults(cls, Aggregate, own=_OWN_NAMES)
         cls._mutables = {
             name: value for name, value in cls._defaults.items() if type(value) not in CONSTANTS
         }
@@ -253,22 +247,12 @@ _OWN_NAMES = frozenset(
     if not name.startswith("__")
 )
 _CLASS_ARGUMENTS = frozenset({"category", "snapshot_every", "snapshot_version"})
-_CLASS_VAR = re.compile(r"(\w+\.)*ClassVar\b")
-_SHARED = (list, dict, set, bytearray, deque)
-_PLACEHOLDERS = (FieldInfo, Field, property, MemberDescriptorType)  # the last is of __slots__
-_MISSING = object()
 
 
 def _state_schema(cls: type[Aggregate], names: Mapping[str, Any]) -> StateSchema:
     """Return how the state is kept, by annotations that may mean these names."""
-    where = cls.__qualname__
-    try:
-        hints = typing.get_type_hints(cls, localns=dict(names))
-    except NameError as error:
-        raise SchemaError(f"{where}: an annotation is not known here: {error}") from error
-    fields = {name: hints[name] for name in cls._defaults}
-    shape = TypedDict("State", fields)  # type: ignore[misc]  # they are not written here
-    return StateSchema(shape, version=cls.snapshot_version, where=where)
+    shape = state_shape(cls, cls._defaults, names)
+    return StateSchema(shape, version=cls.snapshot_version, where=cls.__qualname__)
 
 
 def _ignored(cls: type[Aggregate]) -> list[type[Event]]:
@@ -302,66 +286,4 @@ def _require_handlers(cls: type[Aggregate], events: Iterable[type[Event]]) -> No
                 f"{cls.__qualname__} has no handler for its event {event.event_type}: give it a "
                 f"method with @applies and a parameter annotated as {event.__name__}, or the "
                 f"class argument ignores=[{event.__name__}]"
-            )
-
-
-def _require_free_names(cls: type[Aggregate]) -> None:
-    """Raise SchemaError for what takes the place of something of eslab's."""
-    taken = vars(cls).keys() | vars(cls).get("__annotations__", {})
-    for mixin in cls.__mro__:
-        if not issubclass(mixin, Aggregate) and not issubclass(Aggregate, mixin):
-            # What it only declares, or gives a value, is the aggregate's own in each instance.
-            taken |= {name for name, value in vars(mixin).items() if hasattr(value, "__get__")}
-    for name in sorted(_OWN_NAMES & taken):
-        instead = (
-            f"say it in the first line: class {cls.__name__}(Aggregate, {name}=...)"
-            if name in _CLASS_ARGUMENTS
-            else "choose another"
-        )
-        raise SchemaError(f"{cls.__qualname__}.{name}: eslab uses that name; {instead}")
-
-
-def _state_defaults(cls: type[Aggregate]) -> dict[str, Any]:
-    """Return by name what each annotated attribute begins with, those of mixins among them."""
-    annotations: dict[str, Any] = {}
-    for owner in reversed(cls.__mro__):
-        if owner not in (Aggregate, Sourced, Generic, object):
-            annotations |= vars(owner).get("__annotations__", {})
-    _require_nothing_shared(cls, annotations.keys())
-    defaults: dict[str, Any] = {}
-    for name, annotation in annotations.items():
-        if get_origin(annotation) is ClassVar or _CLASS_VAR.match(str(annotation)):
-            continue
-        default = getattr(cls, name, _MISSING)
-        if default is _MISSING or isinstance(default, _PLACEHOLDERS):
-            if _is_of_a_mixin(cls, name):  # which says what it needs of others
-                continue
-            raise SchemaError(
-                f"{cls.__qualname__}.{name} needs a value to begin with, of which each gets a "
-                f"copy: {name}: ... = ..."
-            )
-        if name not in _OWN_NAMES:
-            defaults[name] = default
-    return defaults
-
-
-def _is_of_a_mixin(cls: type[Aggregate], name: str) -> bool:
-    """Say whether no aggregate declares an attribute."""
-    return not any(
-        name in vars(owner).get("__annotations__", {})
-        for owner in cls.__mro__
-        if issubclass(owner, Aggregate)
-    )
-
-
-def _require_nothing_shared(cls: type[Aggregate], declared: Collection[str]) -> None:
-    """Raise SchemaError for what would change in all aggregates when it changes in one."""
-    for name, value in vars(cls).items():
-        known = name in declared or name in _OWN_NAMES or name.startswith("__") or name.isupper()
-        if isinstance(value, _SHARED) and not known:
-            kind = type(value).__name__
-            raise SchemaError(
-                f"{cls.__qualname__}.{name} = {value!r:.100} would be shared by all of them: "
-                f"annotate it, so that each has its own: {name}: {kind} = ...; or, if it never "
-                f"changes, {name}: ClassVar[{kind}] = ..."
             )

@@ -38,7 +38,7 @@ __all__ = ["Repository", "SnapshotReport", "is_definition"]
 
 T = TypeVar("T", bound=Sourced)
 
-CACHE: Final = 1_000
+CACHE: Final = 50_000
 
 
 def is_definition(value: object) -> TypeIs[type[Aggregate] | Decider[Any]]:
@@ -185,6 +185,18 @@ class Repository:
         if definition.snapshot_every is not None and not result.duplicate:
             self._keep_snapshot(sourced, len(events))
         return result
+
+    def follow(self, saved: Sourced, events: Sequence[Event]) -> None:
+        """Let what is kept in memory follow what was saved, so that it is not read again.
+
+        It is for whoever let an aggregate handle a command and forgets it then: state that is
+        kept may share with it what the events hold.
+
+        Args:
+            saved: it was saved, and was no duplicate.
+            events: what it recorded.
+        """
+        self._cache.follow(saved, events)
 
     def save_all(
         self,
@@ -374,7 +386,7 @@ class _Cache:
             if held is None:
                 return None
             self._held.move_to_end(key)
-        return held.copy()  # type: ignore[return-value]  # it is what the definition gives
+            return held.copy()  # type: ignore[return-value]  # it is what the definition gives
 
     def put(self, sourced: Sourced, revision: int) -> None:
         """Hold a copy, unless a later version is held."""
@@ -393,6 +405,13 @@ class _Cache:
             self._held.move_to_end(key)
             if len(self._held) > self._size:
                 self._held.popitem(last=False)
+
+    def follow(self, saved: Sourced, events: Sequence[Event]) -> None:
+        """Apply what was saved to the one that is held, if it is as it was before."""
+        with self._lock:
+            held = self._held.get((saved.definition, saved.id))
+            if held is not None and held.version == saved.version - len(events):
+                held.rebuild(events)
 
 
 def _encoded(

@@ -54,11 +54,14 @@ class Journey:
         replies: how long after it was handled the answer comes back: once for each time that it
             does, and never, if that is empty.
         error: with which it fails, instead of being handled; None: it is handled.
+        ordered: whether an event arrives behind those of its sequence that were sent before it;
+            else it is overtaken, or overtakes.
     """
 
     arrivals: tuple[timedelta, ...] = (_AT_ONCE,)
     replies: tuple[timedelta, ...] = (_AT_ONCE,)
     error: Exception | None = None
+    ordered: bool = True
 
 
 Route = Callable[[Message], Journey]

@@ -12,12 +12,14 @@ from eslab.events import Event, RecordedEvent, type_name
 from eslab.messaging.envelope import handling
 from eslab.words import counted
 
-__all__ = ["ALL", "Failure", "LocalBus"]
+__all__ = ["ALL", "Failure", "Handler", "LocalBus", "handler_name"]
 
 ALL = "*"
 """Subscribe to every type of event."""
 
 Handler = Callable[[RecordedEvent], object]
+"""Takes an event; what it returns is not looked at."""
+
 _log = logging.getLogger("eslab.bus")
 
 
@@ -80,36 +82,42 @@ class LocalBus:
         with self._lock:
             return any(self._handlers.values())
 
-    def publish(self, event: RecordedEvent) -> int:
-        """Give an event to the handlers of its type, and return how many took it."""
+    def handlers(self, type: str) -> list[Handler]:
+        """Return the handlers of a type of events, in the order in which they get one."""
         with self._lock:
-            handlers = [
-                *self._handlers.get(event.type, {}).values(),
+            return [
+                *self._handlers.get(type, {}).values(),
                 *self._handlers.get(ALL, {}).values(),
             ]
-        taken = 0
-        for handler in handlers:
-            try:
-                with handling(event.metadata):
-                    handler(event)
-                taken += 1
-            except Exception as error:
-                name = _name(handler)
-                _log.warning("%s failed on %r", name, event, exc_info=error)
-                self.failures.append(Failure(event, name, error))
-        return taken
+
+    def publish(self, event: RecordedEvent) -> int:
+        """Give an event to the handlers of its type, and return how many took it."""
+        return sum(self.deliver(event, handler) for handler in self.handlers(event.type))
+
+    def deliver(self, event: RecordedEvent, handler: Handler) -> bool:
+        """Give an event to one handler, and say whether it took it."""
+        try:
+            with handling(event.metadata):
+                handler(event)
+        except Exception as error:
+            name = handler_name(handler)
+            _log.warning("%s failed on %r", name, event, exc_info=error)
+            self.failures.append(Failure(event, name, error))
+            return False
+        return True
 
     def __repr__(self) -> str:
         count = sum(map(len, self._handlers.values()))
         return f"LocalBus({counted(count, 'handler')}, {counted(len(self.failures), 'failure')})"
 
 
-def _name(handler: Handler) -> str:
+def handler_name(handler: Handler) -> str:
+    """Return the qualified name of a handler."""
     return f"{handler.__module__}.{getattr(handler, '__qualname__', type(handler).__qualname__)}"
 
 
 def _key(handler: Handler) -> object:
     # Lambdas share one name, and so do the closures that a loop makes.
     if isinstance(handler, FunctionType) and "<" not in handler.__qualname__:
-        return _name(handler)
+        return handler_name(handler)
     return handler

@@ -98,9 +98,11 @@ class CommandRevoked(Event):
 
     Attributes:
         command_id: the id of the command.
+        reason: why; it is what is said of the command if it comes.
     """
 
     command_id: UUID
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,7 @@ class CommandBus:
         assert isinstance(command, Command)
         return command
 
-    def revoke(self, command_id: UUID) -> bool:
+    def revoke(self, command_id: UUID, reason: str = "") -> bool:
         """Let a command never be carried out from now on, and say whether it was not yet.
 
         What it would record first has an id that is derived from its own: whoever has that id
@@ -258,10 +260,11 @@ class CommandBus:
 
         Args:
             command_id: the id that whoever sends the command gives it.
+            reason: what is said of the command if it comes.
         """
         parent = handled()
         revoked = encode(
-            CommandRevoked(command_id=command_id),
+            CommandRevoked(command_id=command_id, reason=reason),
             event_id=derived_id(command_id, 0),
             metadata=Metadata(
                 correlation_id=parent.correlation_id,
@@ -324,8 +327,11 @@ class CommandBus:
             _decided.reset(sent)  # and if Ctrl-C comes first, this context ends
         if not parts:
             return self._token(self._store.head(), duplicate=False)
+        command_id = envelope.id if idempotent else None
         try:
-            return self._save(parts, envelope.metadata, envelope.id if idempotent else None)
+            if handler.stream is not None:  # of an aggregate, which nobody else has
+                return self._save_own(parts[0], envelope.metadata, command_id)
+            return self._save(parts, envelope.metadata, command_id)
         except _CONFLICTS[idempotent] as conflict:
             return conflict
 
@@ -339,13 +345,23 @@ class CommandBus:
         position = max(result.position for result in results)
         return self._token(position, duplicate=any(result.duplicate for result in results))
 
+    def _save_own(
+        self, sourced: Part, metadata: Metadata, command_id: UUID | None
+    ) -> ConsistencyToken:
+        assert isinstance(sourced, Sourced)
+        events = tuple(sourced.uncommitted)
+        saved = self._repository.save(sourced, metadata=metadata, command_id=command_id)
+        if not saved.duplicate:
+            self._repository.follow(sourced, events)
+        return self._token(saved.position, duplicate=saved.duplicate)
+
     def _earlier(self, envelope: Envelope, handler: _Handler) -> int | None:
         """Return the position of the last event that a command recorded before, if it did."""
         found = self._store.find(derived_id(envelope.id, 0))
         if found is None:
             return None
         if found.type == CommandRevoked.event_type:
-            raise CommandRevokedError(envelope.id)
+            raise CommandRevokedError(envelope.id, found.data.get("reason", ""))
         stream_id = None if handler.stream is None else handler.stream(envelope.message)
         if stream_id is not None and found.stream_id != stream_id:
             raise IdempotencyError(

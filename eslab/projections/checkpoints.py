@@ -161,9 +161,9 @@ class Checkpoint:
         self.log(transaction, BatchReport(self.name, origin, target, 0, at, at, "replay"))
 
     def _set(self, transaction: Transaction, origin: int, target: int) -> None:
-        moved = transaction.execute(
+        ((moved,),) = transaction.execute(
             "update eslab.checkpoints set position = ? where projection = ? and position = ? "
-            "and fingerprint = ? returning position",
+            "and fingerprint = ?",
             [target, self.name, origin, self.fingerprint],
         )
         if not moved:

@@ -10,7 +10,7 @@ from eslab.errors import ProjectionError, QueryError
 from eslab.projections.base import Table
 from eslab.projections.query import FITTING, parsed_query
 from eslab.projections.windows import Window, over_empty
-from eslab.schema.naming import quoted, table_name, texts
+from eslab.schema.naming import quoted, table_name
 from eslab.store.port import ReadModels
 
 if TYPE_CHECKING:
@@ -62,19 +62,6 @@ class SqlPlan:
             f"{quoted(name)}::{kind} as {quoted(name)}" for name, kind in self.table.columns.items()
         ]
         return window.over(self.query, self.tables, columns)
-
-    def count(self, window: Window) -> str:
-        """Return the query for how many events there are in a part of the log."""
-        if set(window.types) == set(self.types):  # there is a row of each, and no text to look at
-            parts = [
-                f"select position from ev.{quoted(table_name(type))} where {window.wanted()}"
-                for type in self.types
-            ]
-            return f"select count(*) from ({' union all '.join(parts)})"
-        return (
-            f"select count(*) from eslab.event_log where type in ({texts(window.types)}) "
-            f"and {window.wanted()}"
-        )
 
     def merge_into(self, table: str, window: Window) -> str:
         """Return the statement that merges what happened in a window into a table."""

@@ -21,10 +21,11 @@ from eslab.projections.base import (
 from eslab.projections.handling import RowsApplier
 from eslab.projections.rows import Row, Rows
 from eslab.schema import (
+    BY,
+    EventMarker,
     EventRegistry,
     canonical_json,
     columns_of,
-    marker,
     message_handlers,
     snake_case,
     visible_names,
@@ -34,11 +35,11 @@ from eslab.schema.upcasting import upcasters_text
 
 __all__ = ["Handler", "Projection", "on"]
 
-on = marker("__eslab_on__")
-"""Mark a method of a projection as the handler of a type of event.
+on = EventMarker("__eslab_on__")
+"""Mark a method of a projection, or of a process manager, as the handler of a type of event.
 
-The event's class is the annotation of its first parameter; behind it are the rows that it changes,
-as ``Rows[...]`` of each table, and if it is wanted the `RecordedEvent`.
+The event's class is the annotation of its first parameter. In a projection there are behind it the
+rows that it changes, as ``Rows[...]`` of each table, and if it is wanted the `RecordedEvent`.
 """
 
 
@@ -116,6 +117,11 @@ class Projection(AnyProjection):
         methods = message_handlers(cls, "__eslab_on__", Event, word="event", names=names)
         if not methods:
             raise ProjectionError(f"{where} has no handler: mark one with @on")
+        if told := [one.__name__ for one in methods.values() if hasattr(one, BY)]:
+            raise ProjectionError(
+                f"{where}.{told[0]}: by= says of which process manager an event is; a projection "
+                f"has all of them: mark it with @on alone"
+            )
         cls.event_classes = {event.event_type: event for event in methods}
         classes = tuple(cls.rows_of.values())
         cls.handlers = {

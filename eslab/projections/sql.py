@@ -178,6 +178,11 @@ class SqlApplier:
         self._plan = plan
         self._store = store
         self._table = table
+        # Of any batch, whose bounds are parameters: that way DuckDB parses them once.
+        batch = projection.window().of_parameters()
+        self._misfit = f"select min(position) {batch.misfits(plan.types)}"
+        self._rows = plan.result(batch)
+        self._merge = plan.merge_into(table, batch) if plan.rules is not None else None
 
     def begin(self, transaction: Transaction) -> None:
         """Make the rows that the query gives of no event: a ``count(*)`` of all is 0, say."""
@@ -197,10 +202,14 @@ class SqlApplier:
         last = min(head if until is None else min(until, head), after + self._projection.batch)
         if last <= after:
             return None
-        window = self._projection.window(after=after, until=last)
-        with self._store.transaction() as transaction:
-            ((count,),) = transaction.execute(self._plan.count(window))
-        return Batch([], after, last, head, counted=count)
+        found = self._store.counts(
+            self._projection.event_classes,
+            after=after,
+            until=last,
+            category=self._projection.category,
+            tags=self._projection.tags,
+        )
+        return Batch([], after, last, head, counted=sum(found.values()))
 
     def apply(self, transaction: Transaction, batch: Batch) -> None:
         """Merge what happened in a batch into the table, or compute the table anew.
@@ -216,11 +225,10 @@ class SqlApplier:
         if len(batch) == 0:
             return
         try:
-            if self._plan.rules is None:
+            if self._merge is None:
                 self._recompute(transaction, batch.scanned)
             else:
-                window = self._projection.window(after=batch.after, until=batch.scanned)
-                transaction.execute(self._plan.merge_into(self._table, window))
+                transaction.execute(self._merge, [batch.after, batch.scanned])
         except InputError as error:
             raise self._failed(batch, error) from error
 
@@ -231,18 +239,16 @@ class SqlApplier:
         """Make the table anew, beside the old one, and let it take its place."""
         shadow = beside(self._table, "~shadow")
         transaction.execute(self._plan.table.definition(shadow))
-        rows = self._plan.result(self._projection.window(until=until))
-        transaction.execute(f"insert into {shadow} {rows}")
+        transaction.execute(f"insert into {shadow} {self._rows}", [0, until])
         transaction.execute(f"drop table {self._table}")
         transaction.execute(f"alter table {shadow} rename to {self._table.removeprefix('rm.')}")
 
     def _require_typed(self, transaction: Transaction, batch: Batch) -> None:
         """Check that each event of a batch is a row of its table."""
-        window = self._projection.window(after=batch.after, until=batch.scanned)
         ((reached, position),) = transaction.execute(
             f"select (select min(position) from eslab.typed_tables "
-            f"where type in ({texts(self._plan.types)})), "
-            f"(select min(position) {window.misfits(self._plan.types)})"
+            f"where type in ({texts(self._plan.types)})), ({self._misfit})",
+            [batch.after, batch.scanned],
         )
         if reached is None or reached < batch.scanned:
             raise ProjectionError(

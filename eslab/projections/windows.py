@@ -79,6 +79,10 @@ class Window:
             f"where {' and '.join(inside)})"
         )
 
+    def of_parameters(self) -> Window:
+        """Return it with the parameters ``$1`` and ``$2`` of a statement for after and until."""
+        return _Parametrised(self.types, category=self.category, tags=self.tags)
+
     def misfits(self, types: Iterable[str]) -> str:
         """Return what is behind the columns of a query for its events that fit no table."""
         where = f"type in ({texts(types) or 'null'}) and {replace(self, occurred=None).wanted()}"
@@ -103,6 +107,14 @@ class Window:
             types = f"type in ({texts(self.types)})"
             return f"select * from eslab.events where {types} and {self.wanted()}"
         return f"select * from ev.{quoted(table)} where {self.wanted()}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parametrised(Window):
+    """Any part of the log: the text of a statement is the same for all batches."""
+
+    def condition(self, table: str = "") -> str:
+        return f"{table}position > $1 and {table}position <= $2"
 
 
 def fitting(store: ReadModels, window: Window, types: Sequence[str], *, where: str) -> Window:

@@ -1,13 +1,25 @@
-"""Sagas: steps that are undone in reverse order when a later one fails; each saga is a stream."""
+"""Sagas: steps that are undone in reverse order when a later one fails; each saga is a stream.
+
+Process managers do the same the other way round: they react to events.
+"""
 
 from eslab.sagas.definition import NO_RETRY, Parallel, Saga, Send, Step, StepContext
 from eslab.sagas.events import (
     SAGA_EVENTS,
+    CommandDelivered,
+    CommandFailed,
+    CommandRefused,
+    CommandSent,
     CompensationCompleted,
     CompensationFailed,
     CompensationStarted,
     CompensationTimedOut,
+    InputFailed,
+    InputParked,
+    InputReceived,
     LateReplyReceived,
+    ProcessStateChanged,
+    ProcessStopped,
     SagaCompensated,
     SagaCompleted,
     SagaResumed,
@@ -22,19 +34,34 @@ from eslab.sagas.events import (
     TimerSet,
 )
 from eslab.sagas.orchestrator import Orchestrator
+from eslab.sagas.process_definition import on_refused, on_timer, start, stop
+from eslab.sagas.process_manager import ProcessManager, is_process_manager
+from eslab.sagas.process_state import ProcessState, ProcessStatus
 from eslab.sagas.state import SagaState, SagaStatus, Task
 from eslab.sagas.timers import Timers
 
 __all__ = [
     "NO_RETRY",
     "SAGA_EVENTS",
+    "CommandDelivered",
+    "CommandFailed",
+    "CommandRefused",
+    "CommandSent",
     "CompensationCompleted",
     "CompensationFailed",
     "CompensationStarted",
     "CompensationTimedOut",
+    "InputFailed",
+    "InputParked",
+    "InputReceived",
     "LateReplyReceived",
     "Orchestrator",
     "Parallel",
+    "ProcessManager",
+    "ProcessState",
+    "ProcessStateChanged",
+    "ProcessStatus",
+    "ProcessStopped",
     "Saga",
     "SagaCompensated",
     "SagaCompleted",
@@ -55,4 +82,9 @@ __all__ = [
     "TimerFired",
     "TimerSet",
     "Timers",
+    "is_process_manager",
+    "on_refused",
+    "on_timer",
+    "start",
+    "stop",
 ]

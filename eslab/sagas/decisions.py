@@ -37,7 +37,17 @@ from eslab.sagas.events import (
 from eslab.sagas.state import SagaState, SagaStatus, Task, Timer, evolve
 from eslab.schema import qualified_name
 
-__all__ = ["Case", "Input", "Reply", "Resume", "TimerDue", "context_of", "decide", "error_text"]
+__all__ = [
+    "Case",
+    "Input",
+    "Reply",
+    "Resume",
+    "TimerDue",
+    "context_of",
+    "decide",
+    "error_text",
+    "recorded_command",
+]
 
 MAX_ERROR: Final = 10_000
 
@@ -300,7 +310,7 @@ class _Decision:
             try:
                 case = replace(self._case, state=self._state)
                 context = context_of(case, Task(step.name, kind), attempt)
-                command = _recorded(way.command(context))
+                command = recorded_command(way.command(context))
             except Exception as error:
                 yield from self._failing(step, kind, attempt, error_text(error))
                 return
@@ -387,13 +397,25 @@ def context_of(case: Case, task: Task, attempt: int) -> StepContext:
     )
 
 
-def error_text(error: Exception) -> str:
-    """Return what an error says, so that it can be recorded, whatever that is."""
-    text = f"{type(error).__name__}: {error}"[:MAX_ERROR]
+def error_text(error: Exception, *, named: bool = True) -> str:
+    """Return what an error says, so that it can be recorded, whatever that is.
+
+    Args:
+        error: what was raised.
+        named: begin with the name of its class.
+    """
+    text = f"{type(error).__name__}: {error}"[:MAX_ERROR] if named else str(error)[:MAX_ERROR]
     return text.encode(errors="replace").decode()
 
 
-def _recorded(command: object) -> dict[str, Any]:
+def recorded_command(command: object) -> dict[str, Any]:
+    """Return a command as it is recorded that it was sent: its ``type`` and its ``data``.
+
+    Raises:
+        DomainError: it is no command.
+    """
     if not isinstance(command, Command):
-        raise DomainError(f"Send() takes a function that makes a command; it made {command!r:.200}")
+        raise DomainError(
+            f"what is sent is a command, such as ReserveStock(...), not {command!r:.200}"
+        )
     return {"type": qualified_name(type(command)), "data": command.model_dump(mode="json")}

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from eslab.events import Event
 
 __all__ = [
     "SAGA_EVENTS",
+    "CommandDelivered",
+    "CommandFailed",
+    "CommandRefused",
+    "CommandSent",
     "CompensationCompleted",
     "CompensationFailed",
     "CompensationStarted",
     "CompensationTimedOut",
+    "InputFailed",
+    "InputKind",
+    "InputParked",
+    "InputReceived",
     "LateReplyReceived",
+    "ProcessStateChanged",
+    "ProcessStopped",
     "SagaCompensated",
     "SagaCompleted",
     "SagaResumed",
@@ -27,6 +38,9 @@ __all__ = [
     "TimerFired",
     "TimerSet",
 ]
+
+InputKind = Literal["event", "timer", "refusal"]
+"""What a process manager reacts to: an event of the log, a timer, or that a command was refused."""
 
 
 class SagaStarted(Event):
@@ -224,6 +238,122 @@ class TimerCancelled(Event):
     timer: str
 
 
+class InputReceived(Event):
+    """A process manager dealt with something that concerns it.
+
+    Attributes:
+        message_id: the id of the event, the name of the timer, or the id of the refused command.
+        type: the type of the event, the name of the timer, or the type of the command.
+        position: of the event; 0 if it is none of the log.
+        kind: which of the three it is.
+    """
+
+    message_id: str
+    type: str
+    position: int = 0
+    kind: InputKind = "event"
+
+
+class InputParked(Event):
+    """Something came that a process manager cannot deal with yet; it does so later.
+
+    Attributes:
+        message_id: as of what was received.
+        type: likewise.
+        position: likewise.
+        kind: likewise.
+    """
+
+    message_id: str
+    type: str
+    position: int = 0
+    kind: InputKind = "event"
+
+
+class InputFailed(Event):
+    """What handles something that came raised an error, and changed and sent nothing.
+
+    Attributes:
+        message_id: as of what was received.
+        type: likewise.
+        error: what was raised.
+        position: as of what was received.
+        kind: likewise.
+    """
+
+    message_id: str
+    type: str
+    error: str
+    position: int = 0
+    kind: InputKind = "event"
+
+
+class ProcessStateChanged(Event):
+    """A process manager remembers something else from now on.
+
+    Attributes:
+        changes: the new values of what changed.
+    """
+
+    changes: dict[str, Any]
+
+
+class CommandSent(Event):
+    """A process manager wants a command to be carried out.
+
+    Attributes:
+        command_id: the same, however often it is sent.
+        command: its ``type`` and its ``data``.
+        number: the how manyth of this instance it is, from 1.
+    """
+
+    command_id: UUID
+    command: dict[str, Any]
+    number: int
+
+
+class CommandDelivered(Event):
+    """A command was carried out.
+
+    Attributes:
+        command_id: which one.
+    """
+
+    command_id: UUID
+
+
+class CommandRefused(Event):
+    """A command was refused, and has no effect from now on, should it come again.
+
+    Attributes:
+        command_id: which one.
+        reason: why.
+    """
+
+    command_id: UUID
+    reason: str
+
+
+class CommandFailed(Event):
+    """An attempt to have a command carried out failed, or was not answered in time.
+
+    Attributes:
+        command_id: which one.
+        attempt: counts from 1.
+        error: why.
+        final: it is not tried again.
+    """
+
+    command_id: UUID
+    attempt: int
+    error: str
+    final: bool
+
+
+class ProcessStopped(Event):
+    """A process manager reacts to no more events; it ends when what it sent is answered."""
+
+
 class SagaCompleted(Event):
     """All steps were executed; or a process manager stopped."""
 
@@ -242,7 +372,9 @@ class SagaStuck(Event):
     """The saga can go neither forwards nor backwards: a person has to look, and resumes it.
 
     Attributes:
-        step: the step that cannot be undone; or, from the pivot on, that cannot be executed.
+        step: the step that cannot be undone; or, from the pivot on, that cannot be executed. Of a
+            process manager: the type of the event that it cannot handle, or of the command that
+            cannot be carried out, or the name of the timer.
         error: why.
         kind: which of the two.
     """
@@ -256,7 +388,7 @@ class SagaResumed(Event):
     """A person let a saga that was stuck go on.
 
     Attributes:
-        step: the step at which it was stuck.
+        step: the step, or what else it is, at which it was stuck.
         kind: whether that could not be executed, or not be undone.
         resolved: the person has done what could not be done; it is not tried again.
         reason: what the person says.
@@ -282,6 +414,15 @@ SAGA_EVENTS: tuple[type[Event], ...] = (
     TimerSet,
     TimerFired,
     TimerCancelled,
+    InputReceived,
+    InputParked,
+    InputFailed,
+    ProcessStateChanged,
+    CommandSent,
+    CommandDelivered,
+    CommandRefused,
+    CommandFailed,
+    ProcessStopped,
     SagaCompleted,
     SagaCompensated,
     SagaStuck,

@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Final, NoReturn, Protocol
 
 from eslab.bus.journey import Message
-from eslab.errors import DomainError, HandlerNotFoundError, LimitError, SagaDefinitionError
+from eslab.errors import (
+    CommandRevokedError,
+    DomainError,
+    HandlerNotFoundError,
+    LimitError,
+    SagaDefinitionError,
+)
 from eslab.events import Event, Metadata, RecordedEvent
 from eslab.messaging import Command, CommandBus, handling
 from eslab.sagas.decisions import Case, Input, Reply, context_of, decide, error_text
@@ -28,6 +35,11 @@ MAX_RESULT: Final = 100_000
 
 class State(Protocol):
     """What the orchestrator has to know of a state."""
+
+    @property
+    def status(self) -> Enum:
+        """Where it stands; ``STUCK`` is where a person lets it go on."""
+        ...
 
     @property
     def ended(self) -> bool:
@@ -241,13 +253,13 @@ class SagaMachine:
         step = self.saga.step(task.step)
         way = step.way(task.kind)
         try:
-            if task.kind == "compensate" and isinstance(step.execute, Send):
+            doubtful = task.kind == "compensate" and step.name not in state.completed
+            if doubtful and isinstance(step.execute, Send):
                 # Should the command of the step be on its way yet, it comes too late.
                 with handling(origin):
                     self._commands.revoke(step_key(sent.message.sequence, step.name, "execute"))
             if isinstance(way, Send):
-                running = state.running.get(task, Running(attempt))
-                return self._send(way, task, running, sent, origin)
+                return self._send(way, state, sent, origin)
             if way is None:
                 self._cannot_undo(step)
             context = context_of(Case(self.saga, saga_id, state), task, attempt)
@@ -265,16 +277,25 @@ class SagaMachine:
             f"step {step.name!r} of {self.saga!r} is to be undone, and has no compensation any more"
         )
 
-    def _send(
-        self, way: Send, task: Task, running: Running, sent: Outgoing, origin: Metadata
-    ) -> Input:
-        send(self._commands, running.command, sent.message, origin)
+    def _send(self, way: Send, state: SagaState, sent: Outgoing, origin: Metadata) -> Input:
+        task = _task(sent)
+        running = state.running.get(task, Running(sent.message.attempt))
+        try:
+            send(self._commands, running.command, sent.message, origin)
+        except DomainError as error:
+            # There is a way back, and it is taken: should it come again, it is refused again.
+            if task.kind == "execute" and self.saga.pivot not in state.touched:
+                with handling(origin):
+                    self._commands.revoke(sent.message.id, error_text(error))
+            raise
         return None if way.answers else Reply(task, running.attempt)
 
     def failed(self, sent: Outgoing, error: Exception) -> Reply:
         """Return the answer to an attempt that failed."""
         task, attempt = _task(sent), sent.message.attempt
-        return Reply(task, attempt, None, error_text(error), isinstance(error, DomainError))
+        before = error.reason if isinstance(error, CommandRevokedError) else ""
+        text = before or error_text(error)
+        return Reply(task, attempt, None, text, isinstance(error, DomainError))
 
     def __repr__(self) -> str:
         return repr(self.saga)

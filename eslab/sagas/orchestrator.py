@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Any, Final
+from uuid import UUID
 
 from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.clock import Scheduler, VirtualClock
@@ -23,7 +24,7 @@ from eslab.errors import (
     SagaNotFoundError,
     StoreClosedError,
 )
-from eslab.events import NO_STREAM, Metadata, RecordedEvent
+from eslab.events import NO_STREAM, Event, Metadata, RecordedEvent
 from eslab.messaging import Command, CommandBus
 from eslab.messaging.envelope import handled
 from eslab.sagas.decisions import Input, Resume, TimerDue
@@ -32,6 +33,9 @@ from eslab.sagas.events import (
     SAGA_EVENTS,
     CompensationCompleted,
     CompensationStarted,
+    InputFailed,
+    InputParked,
+    InputReceived,
     LateReplyReceived,
     SagaCompensated,
     SagaCompleted,
@@ -40,8 +44,10 @@ from eslab.sagas.events import (
     SagaStuck,
 )
 from eslab.sagas.machine import Delivered, Machine, Outgoing, SagaMachine, State
-from eslab.sagas.state import SagaState, SagaStatus, Timer, evolve
-from eslab.schema import EventRegistry, encode
+from eslab.sagas.process_machine import ProcessMachine
+from eslab.sagas.process_manager import ProcessManager, is_process_manager
+from eslab.sagas.state import SagaState, Timer, evolve
+from eslab.schema import EventRegistry, encode, qualified_name
 from eslab.store.port import EventStore, StreamAppend
 
 __all__ = ["Orchestrator"]
@@ -53,6 +59,8 @@ ATTEMPTS: Final = 100
 _AT_ONCE: Final = (timedelta(0),)
 _OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived, CompensationStarted)
 _CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationCompleted)
+_TAKING: Final = (SagaStarted, InputReceived, InputParked, InputFailed)
+"""Those that say that a saga dealt with an event of the log, and at which position that is."""
 
 Work = Callable[[], object]
 
@@ -64,7 +72,7 @@ class _Instance:
     Attributes:
         sent: what was sent for it by this orchestrator, and not answered when that was looked at.
         replies: how long the answers to that travel, where they are events of the log.
-        timers: the timers that are known to be set.
+        timers: the timers that are known to be set, and when they are due.
         origin: what its events, and what it sends, belong to.
     """
 
@@ -76,7 +84,7 @@ class _Instance:
     origin: Metadata = field(default_factory=Metadata)
     sent: set[Any] = field(default_factory=set)
     replies: dict[Hashable, tuple[timedelta, ...]] = field(default_factory=dict)
-    timers: set[str] = field(default_factory=set)
+    timers: set[tuple[str, datetime]] = field(default_factory=set)
 
 
 class Orchestrator:
@@ -120,6 +128,7 @@ class Orchestrator:
         self._agenda: list[tuple[datetime, int, Work]] = []
         self._due: list[tuple[datetime, int, str, str]] = []
         self._new: dict[str, Machine] = dict(self._machines)
+        self._arriving: dict[str, list[tuple[datetime, int, int, Delivered]]] = {}
         self._scanned: int | None = None
         self._generation = next(self._generations)
         self._scheduled = 0
@@ -127,28 +136,62 @@ class Orchestrator:
 
     # What users do.
 
-    def register(self, definition: Saga) -> None:
-        """Make a saga known by its name; one of the same name is replaced.
+    def register(self, definition: Saga | type[ProcessManager]) -> None:
+        """Make a saga or a process manager known by its name; a saga of that name is replaced.
+
+        A class of process managers is replaced by one of the same module and qualified name,
+        because a cell of a notebook is run again and again.
 
         Raises:
-            SagaDefinitionError: that is no saga.
+            SagaDefinitionError: it is neither, or another one has that name.
             RegistrationError: something else handles the command that starts it.
         """
-        if not isinstance(definition, Saga):
-            raise SagaDefinitionError(
-                f"a saga is made by Saga(name, steps); found {definition!r:.200}"
-            )
-        earlier = self._machines.get(definition.name)
-        if isinstance(earlier, SagaMachine) and earlier.saga == definition:
+        if is_process_manager(definition):
+            self._add_process(definition)
+        else:
+            self._add_saga(definition)
+
+    def _add_saga(self, saga: Saga) -> None:
+        if not isinstance(saga, Saga):
+            raise SagaDefinitionError(f"a saga is made by Saga(name, steps); found {saga!r:.200}")
+        earlier = self._machines.get(saga.name)
+        if isinstance(earlier, SagaMachine) and earlier.saga == saga:
             return
-        virtual = isinstance(self._store.clock, VirtualClock)
-        machine = SagaMachine(definition, self._commands, cost=virtual)
-        start = definition.started_by
+        if isinstance(earlier, ProcessMachine):
+            raise SagaDefinitionError(f"the name {saga.name!r} is that of {earlier!r} already")
+        start = saga.started_by
         if start is not None and issubclass(start, Command):
-            self._commands.take(
-                f"saga {definition.name!r}", start, partial(self._started, definition)
+            self._commands.take(f"saga {saga.name!r}", start, partial(self._started, saga))
+        self.add(SagaMachine(saga, self._commands, cost=self._costs))
+
+    @property
+    def _costs(self) -> bool:
+        """Whether what is sent takes its time: on the machine's clock it does so by itself."""
+        return isinstance(self._store.clock, VirtualClock)
+
+    def _add_process(self, cls: type[ProcessManager]) -> None:
+        machine = ProcessMachine(cls, self._commands, self._event, cost=self._costs)
+        earlier = self._machines.get(machine.name)
+        if isinstance(earlier, ProcessMachine) and earlier.cls is cls:
+            return
+        if earlier is not None and not (
+            isinstance(earlier, ProcessMachine)
+            and qualified_name(earlier.cls) == qualified_name(cls)
+        ):
+            raise SagaDefinitionError(
+                f"the name {machine.name!r} is that of {earlier!r} already: give {cls!r} "
+                f"another one: class {cls.__name__}(ProcessManager, name=...)"
             )
+        for event in machine.definition.events.values():
+            self._registry.register(event)
         self.add(machine)
+
+    def _event(self, event_id: str) -> Event:
+        """Return an event of the log."""
+        recorded = self._store.find(UUID(event_id))
+        if recorded is None:
+            raise SagaError(f"there is no event {event_id} in this log")
+        return self._registry.decode(recorded)
 
     def add(self, machine: Machine) -> None:
         """Run a machine from now on; one of the same name is replaced."""
@@ -163,7 +206,9 @@ class Orchestrator:
     def _started(self, saga: Saga, command: Command) -> list[StreamAppend]:
         """Return what a command that starts a saga records."""
         by_field = saga.id is None
-        saga_id = self._commands.target(command, saga.name) if by_field else saga.started_id(command)
+        saga_id = (
+            self._commands.target(command, saga.name) if by_field else saga.started_id(command)
+        )
         stream_id = saga.stream_id(saga_id)
         started = self._start_of(saga, saga_id, command.model_dump(mode="json"))
         if self._store.stream_version(stream_id) == 0:
@@ -186,7 +231,7 @@ class Orchestrator:
         Raises:
             IdempotencyError: a saga of this id was started with another input.
         """
-        self.register(saga)
+        self._add_saga(saga)
         stream_id = saga.stream_id(saga_id)
         event_id = derived_key(stream_id, "started")
         started = self._start_of(saga, saga_id, input)
@@ -230,10 +275,8 @@ class Orchestrator:
         state = self.state(name, saga_id)
         if name not in self._machines:
             raise SagaError(f"no saga of the name {name!r} is registered: register it first")
-        status = getattr(state, "status", None)
-        if status is not SagaStatus.STUCK:
-            found = getattr(status, "value", "as it is")
-            raise SagaError(f"saga {name!r} {saga_id!r} is {found}, and not STUCK")
+        if state.status.value != "STUCK":
+            raise SagaError(f"saga {name!r} {saga_id!r} is {state.status.value}, and not STUCK")
         self._take(saga_stream(name, saga_id), Resume(resolved, reason))
 
     def unfinished(self) -> list[tuple[str, str]]:
@@ -290,7 +333,7 @@ class Orchestrator:
             return None
         return max(0.0, (min(times) - self._store.clock.now()).total_seconds())
 
-    def crashed(self, error: BaseException) -> None:
+    def crashed(self, error: BaseException) -> None:  # noqa: ARG002 - the protocol's
         """Take note that its thread ended, perhaps in the middle of something."""
         self.forget()
 
@@ -334,33 +377,32 @@ class Orchestrator:
                 self._scan()  # whoever fires timers may be the first to ask
             while self._due:
                 due_at, _, stream_id, name = self._due[0]
-                if self._timer(stream_id, name) is not None:
+                if self._timer(due_at, stream_id, name) is not None:
                     return due_at, stream_id, name
                 heapq.heappop(self._due)
                 if stream_id in self._instances:
-                    self._instances[stream_id].timers.discard(name)
+                    self._instances[stream_id].timers.discard((name, due_at))
             return None
 
     def _timers(self) -> Iterator[Timer]:
-        for _, _, stream_id, name in sorted(self._due):
-            if (timer := self._timer(stream_id, name)) is not None:
+        for due_at, _, stream_id, name in sorted(self._due):
+            if (timer := self._timer(due_at, stream_id, name)) is not None:
                 yield timer
 
-    def _timer(self, stream_id: str, name: str) -> Timer | None:
-        """Return a timer that is set; None if it is no longer, or if its saga rests."""
+    def _timer(self, due_at: datetime, stream_id: str, name: str) -> Timer | None:
+        """Return a timer that is set, and for no other time; None if its saga rests."""
         instance = self._instances.get(stream_id)
         if instance is None or stream_id in self._resting:
             return None
         timer: Timer | None = instance.state.timers.get(name)
-        return timer
+        return timer if timer is not None and timer.due_at == due_at else None
 
     def _set_timers(self, instance: _Instance) -> None:
         """Take note of the timers that a saga has set, if it was not taken yet."""
-        timers = instance.state.timers
-        for name in timers.keys() - instance.timers:
-            entry = (timers[name].due_at, next(self._numbers), instance.stream_id, name)
-            heapq.heappush(self._due, entry)
-        instance.timers = set(timers)
+        timers = {(name, timer.due_at) for name, timer in instance.state.timers.items()}
+        for name, due_at in sorted(timers - instance.timers):
+            heapq.heappush(self._due, (due_at, next(self._numbers), instance.stream_id, name))
+        instance.timers = timers
 
     def fire(self, stream_id: str, timer: str) -> None:
         """Let a saga know that it is time; one that rests is told when it goes on."""
@@ -389,21 +431,23 @@ class Orchestrator:
         """Find the sagas that have not ended, and go on with them.
 
         Returns:
-            The positions of the events that started any, by the name of the saga.
+            The positions of the events that sagas dealt with, by their names.
         """
         opened: dict[str, None] = {}
         handled: dict[str, set[int]] = {}
         opening = [cls.event_type for cls in _OPENING]
-        types = [*opening, *(cls.event_type for cls in _CLOSING)]
+        closing = [cls.event_type for cls in _CLOSING]
+        taking = [cls.event_type for cls in _TAKING]
+        types = {*opening, *closing, *taking}
         for event in self._store.read_all(until=head, types=types, category=CATEGORY):
             data = event.data
-            if event.type == SagaStarted.event_type:
-                handled.setdefault(data["saga"], set()).add(data.get("position", 0))
+            if event.type in taking:
+                handled.setdefault(_name(event.stream_id), set()).add(data.get("position", 0))
             if not data.get("compensated", data.get("late", True)):
                 continue  # of these only the ones that come when it has ended
             if event.type in opening:
                 opened[event.stream_id] = None
-            else:
+            elif event.type in closing:
                 opened.pop(event.stream_id, None)
         streams: dict[str, list[RecordedEvent]] = {
             stream_id: []
@@ -446,19 +490,44 @@ class Orchestrator:
                     and event.position > machine.after
                     and event.position not in handled.get(machine.name, ())
                 ):
-                    who = f"{machine.name} {event.stream_id}"
-                    self._put(timedelta(0), who, partial(self._bring, machine.name, event))
+                    try:
+                        self._bring(machine.name, event)
+                    except EslabError:  # it is raised when it is its turn
+                        who = f"{machine.name} {event.stream_id}"
+                        self._put(timedelta(0), who, partial(self._bring, machine.name, event))
 
     def _bring(self, name: str, recorded: RecordedEvent) -> None:
         """Let a machine have an event, when it has travelled."""
         machine = self._machines[name]  # as it is now
         delivered = Delivered(recorded, self._registry.decode(recorded))
-        saga_id = machine.concerned(delivered)
-        if saga_id is None:
-            return
-        stream_id = saga_stream(machine.name, saga_id)
+        try:
+            saga_id = machine.concerned(delivered)
+            if saga_id is None:
+                return
+            stream_id = saga_stream(machine.name, saga_id)
+        except Exception as error:
+            raise SagaDefinitionError(
+                f"{machine!r}: {recorded!r:.200} does not say which one it concerns: {error}"
+            ) from error
         for delay in self._delays(machine, recorded, stream_id):
-            self._put(delay, stream_id, partial(self._take, stream_id, delivered))
+            due = self._store.clock.now() + delay
+            arriving = self._arriving.setdefault(stream_id, [])
+            heapq.heappush(arriving, (due, recorded.position, next(self._numbers), delivered))
+            self._put(delay, stream_id, partial(self._take_first, stream_id))
+
+    def _take_first(self, stream_id: str) -> None:
+        """Let a saga have the event that arrived first; of several at once, the first in the log.
+
+        What is due at the same time on a virtual clock is done in any order, and events of one
+        instance are not to overtake each other there.
+        """
+        with self._lock:
+            arriving = self._arriving.get(stream_id)
+            if arriving and arriving[0][0] <= self._store.clock.now():
+                self._take(stream_id, arriving[0][-1])
+                heapq.heappop(arriving)
+                if not arriving:
+                    del self._arriving[stream_id]
 
     def _delays(
         self, machine: Machine, recorded: RecordedEvent, stream_id: str
@@ -494,7 +563,7 @@ class Orchestrator:
         saga_id = stream_id.removeprefix(saga_stream(machine.name, ""))
         instance = _Instance(machine, saga_id, stream_id, machine.initial())
         for recorded in events:
-            if instance.version == 0:
+            if instance.version == 0 or recorded.type == SagaStarted.event_type:
                 instance.origin = _inherited(recorded.metadata, stream_id)
             event = self._registry.decode(recorded)
             instance.state = machine.evolve(instance.state, event)
@@ -531,7 +600,7 @@ class Orchestrator:
         metadata, first_id = instance.origin, None
         if isinstance(incoming, Delivered):
             message = incoming.recorded
-            if instance.version == 0:
+            if instance.version == 0 or isinstance(events[0], SagaStarted):
                 metadata = instance.origin = _inherited(message.metadata, instance.stream_id)
             metadata = replace(metadata, causation_id=str(message.event_id))
             first_id = derived_key(instance.stream_id, str(message.event_id))

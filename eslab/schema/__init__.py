@@ -15,6 +15,8 @@ from eslab.schema.codec import (
 from eslab.schema.columns import columns_of
 from eslab.schema.compatibility import Break, Compatibility, compatibility
 from eslab.schema.handlers import (
+    BY,
+    EventMarker,
     class_list,
     event_handlers,
     marker,
@@ -27,10 +29,12 @@ from eslab.schema.registry import EventRegistry
 from eslab.schema.upcasting import Upcaster, upcasts
 
 __all__ = [
+    "BY",
     "AnyEvent",
     "Break",
     "Compatibility",
     "EncodedEvent",
+    "EventMarker",
     "EventRegistry",
     "Unreadable",
     "Upcaster",

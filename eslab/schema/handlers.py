@@ -8,12 +8,14 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 from eslab.errors import RegistrationError, SchemaError
 from eslab.events import Event
 
 __all__ = [
+    "BY",
+    "EventMarker",
     "class_list",
     "event_handlers",
     "marker",
@@ -25,6 +27,9 @@ __all__ = [
 M = TypeVar("M")
 F = TypeVar("F", bound=Callable[..., Any])
 
+BY: Final = "__eslab_by__"
+"""Under which a handler has the function that says of an event of which instance it is."""
+
 
 def marker(attribute: str) -> Callable[[F], F]:
     """Return a decorator that marks a method as a handler, under this attribute."""
@@ -34,6 +39,37 @@ def marker(attribute: str) -> Callable[[F], F]:
         return method
 
     return mark
+
+
+class EventMarker:
+    """Marks a method as a handler of events; of which instance they are, it may say itself.
+
+    Args:
+        attribute: under which it is marked, as by `marker`.
+    """
+
+    def __init__(self, attribute: str) -> None:
+        self.attribute = attribute
+
+    @overload
+    def __call__(self, method: F, /) -> F: ...
+    @overload
+    def __call__(self, *, by: Callable[[Any], object]) -> Callable[[F], F]: ...
+    def __call__(self, method: Any = None, *, by: Callable[[Any], object] | None = None) -> Any:
+        """Mark a method, or return what marks one.
+
+        Args:
+            method: that handles an event.
+            by: says of an event of which instance it is; for process managers.
+        """
+        if method is not None:
+            return marker(self.attribute)(method)
+
+        def mark(method: F) -> F:
+            setattr(method, BY, by)
+            return marker(self.attribute)(method)
+
+        return mark
 
 
 def event_handlers(cls: type, attribute: str) -> dict[type[Event], Callable[..., None]]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eslab.garbage import garbage_kept
 from eslab.store.rows import LogRow
 
 __all__ = ["Head", "LogColumns", "StreamColumn"]
@@ -91,18 +92,19 @@ class LogColumns:
     @classmethod
     def of(cls, rows: Sequence[LogRow]) -> LogColumns:
         """Return the columns of some rows."""
-        positions, stream_ids, versions, types, schema_versions, ids, *rest = zip(
-            *rows, strict=True
-        )
-        return cls(
-            positions[0],
-            StreamColumn(stream_ids),
-            np.array(versions, np.int32),
-            types,
-            schema_versions,
-            b"".join([id.bytes for id in ids]),
-            *rest,
-        )
+        with garbage_kept():
+            positions, stream_ids, versions, types, schema_versions, ids, *rest = zip(
+                *rows, strict=True
+            )
+            return cls(
+                positions[0],
+                StreamColumn(stream_ids),
+                np.array(versions, np.int32),
+                types,
+                schema_versions,
+                b"".join([id.bytes for id in ids]),
+                *rest,
+            )
 
     def __len__(self) -> int:
         return len(self.versions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -393,6 +393,26 @@ class ReadModels(Protocol):
 
         Args:
             types: the names of types whose classes are registered.
+        """
+        ...
+
+    def counts(
+        self,
+        types: Iterable[str],
+        *,
+        after: int,
+        until: int,
+        category: str | None = None,
+        tags: Collection[str] = (),
+    ) -> dict[str, int]:
+        """Return how many events of each type there are in a part of the log; no type has none.
+
+        Args:
+            types: the names of those that are counted.
+            after: only positions above this one.
+            until: only positions up to this one.
+            category: only streams of this category.
+            tags: only events that have all of these tags.
         """
         ...
 

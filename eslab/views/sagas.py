@@ -187,7 +187,7 @@ class TimersView(View):
         >>> import eslab
         >>> with eslab.Lab(seed=7) as lab:
         ...     lab.timers
-        TimersView(no timer)
+        TimersView(0 timers)
     """
 
     def __init__(self, store: ReadModels, *, at: datetime) -> None:
@@ -198,7 +198,7 @@ class TimersView(View):
     def digest(self) -> str:
         """How many timers there are, and when the next one is due."""
         if self.df.empty:
-            return "TimersView(no timer)"
+            return "TimersView(0 timers)"
         return f"TimersView({counted(len(self.df), 'timer')}, the next one {self._due(0)})"
 
     def _due(self, place: int) -> str:

@@ -32,7 +32,9 @@ def live_and_die(path: Path, seed: int) -> bool:
         assert child.stdout is not None
         assert child.stderr is not None
         try:
-            lines = [child.stdout.readline() for _ in range(chance.choice([1, 3, COUNT, COUNT + 2]))]
+            lines = [
+                child.stdout.readline() for _ in range(chance.choice([1, 3, COUNT, COUNT + 2]))
+            ]
             time.sleep(chance.uniform(0, 0.03))
         finally:
             child.kill()

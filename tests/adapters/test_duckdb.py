@@ -7,8 +7,10 @@ import os
 import sqlite3
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from processes import python, ready
 from eslab import (
     EventStore,
     NewEvent,
+    Query,
     QueryError,
     StoreClosedError,
     StoreOpenError,
@@ -26,7 +29,7 @@ from eslab import (
     open_store,
 )
 from eslab.clock import SeededIds
-from eslab.store.duckdb import DuckDBStore, database
+from eslab.store.duckdb import DuckDBStore, cursors, database
 from eslab.store.duckdb.database import Database
 from eslab.store.rows import Selection
 
@@ -127,6 +130,41 @@ def test_what_was_flushed_last_is_read_from_memory(
         asked.clear()
         assert [e.data["n"] for e in read()] == list(range(1, 30))
         assert len(asked) == 1
+
+
+def test_events_are_counted_in_memory_and_in_the_database_alike(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append_some(store: EventStore) -> None:
+        for number in range(6):
+            tags = (f"third:{number % 3}", "counted")
+            event = NewEvent(("Counted", "Added", "Other")[number % 3], {}, tags=tags)
+            store.append(f"{'ab'[number % 2]}-{number}", [event])
+
+    filters: list[dict[str, Any]] = [
+        {},
+        {"category": "a"},
+        {"tags": ("third:1", "counted")},
+        {"category": "b", "tags": ("counted",)},
+    ]
+    types = ["Counted", "Added", "Never"]
+    with open_store(path) as store:
+        append_some(store)
+    with open_store(path) as store:  # what was there before is in the database alone
+        assert isinstance(store, DuckDBStore)
+        append_some(store)
+        for flushed in range(2):
+            for after, until in combinations(range(13), 2):
+                for some in filters:
+                    found = store.counts(types, after=after, until=until, **some)
+                    query = Query.of(types=types, tags=some.get("tags", ()))
+                    category = some.get("category")
+                    read = store.read_all(after=after, until=until, query=query, category=category)
+                    assert found == Counter(each.type for each in read), (flushed, after, until)
+            store.flush()
+        # Of what is in memory the database is not asked.
+        monkeypatch.delattr(Database, "counts")
+        assert store.counts(types, after=6, until=12) == {"Counted": 2, "Added": 2}
 
 
 def test_what_is_kept_in_memory_is_little(
@@ -458,6 +496,17 @@ def test_sql_that_is_no_single_select_is_refused(store: DuckDBStore, query: Any)
         store.sql(query)
     assert store.head() == len(list(store.read_all())) == 1
     assert store.append("a-1", [event()]).position == 2
+
+
+def test_few_statements_are_kept_parsed(
+    store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cursors, "PARSED", 3)
+    for number in range(10):
+        with store.transaction() as transaction:
+            for _ in range(2):
+                assert transaction.execute(f"select {number} + ?", [1]) == [(number + 1,)]
+        assert len(cursors._parsed) <= 3
 
 
 def test_values_are_bound_and_never_read_as_sql(store: DuckDBStore) -> None:

@@ -75,8 +75,9 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    def execute(self, statement: str, *rest: Any) -> Any:
-        if not self._times or not statement.startswith(self._statement):
+    def execute(self, statement: str | duckdb.Statement, *rest: Any) -> Any:
+        text = statement if isinstance(statement, str) else statement.query
+        if not self._times or not text.startswith(self._statement):
             return self._connection.execute(statement, *rest)
         self._times -= 1
         if self._when == "after":

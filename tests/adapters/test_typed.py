@@ -412,6 +412,10 @@ def test_typing_errors_are_of_all_types(lab: Lab) -> None:
     assert found == [("OrderPlaced", 2, "amount")]
 
 
+def tables_of(lab: Lab) -> TypedTables:
+    return TypedTables(EventRegistry(OrderPlaced), lab.store.counts)
+
+
 def refresh(lab: Lab, tables: TypedTables, *, until: int) -> None:
     lab.store.flush()
     with lab.store._database.cursor() as cursor:
@@ -434,18 +438,29 @@ ORDERS = st.builds(placed, st.integers(1, 3), amount=ODD_SCALARS) | st.just(NewE
 @given(st.lists(ORDERS, min_size=1, max_size=12), st.lists(st.integers(0, 12), max_size=4))
 def test_step_by_step_equals_at_once(events: list[NewEvent], stops: list[int]) -> None:
     with Lab(seed=7) as stepwise, Lab(seed=7) as at_once:
-        tables = TypedTables(EventRegistry(OrderPlaced))
         for lab in (stepwise, at_once):
             for number, event in enumerate(events):
                 lab.store.append(f"order-{number % 3}", [event])
+        steps = tables_of(stepwise)
         for stop in [*stops, len(events)]:
-            refresh(stepwise, tables, until=min(stop, len(events)))
-        refresh(at_once, tables, until=len(events))
+            refresh(stepwise, steps, until=min(stop, len(events)))
+        refresh(at_once, tables_of(at_once), until=len(events))
         assert state(stepwise) == state(at_once)
         placed = sum(event.type == "OrderPlaced" for event in events)
         at_once.registry.register(OrderPlaced)
         check(at_once, OrderPlaced)
         assert len(state(at_once)[0]) + len(state(at_once)[1]) == placed
+
+
+def test_no_row_is_made_twice_when_another_lab_brought_the_table_up(lab: Lab) -> None:
+    first, second = tables_of(lab), tables_of(lab)
+    for each, until in ((first, 1), (second, 1), (first, 2)):
+        lab.store.append("order-1", [placed()])
+        refresh(lab, each, until=until)
+    with pytest.raises(StoreError, match="no longer at position 1: another lab"):
+        refresh(lab, second, until=3)
+    refresh(lab, second, until=3)
+    assert [row[0] for row in state(lab)[0]] == [1, 2, 3]
 
 
 def test_many_rows_that_sql_cannot_prove(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -507,7 +522,7 @@ def test_a_table_is_kept_over_openings(tmp_path: Any, monkeypatch: pytest.Monkey
     with Lab(path) as lab:
         lab.append("order-1", [OrderPlaced(order_id="o-1", amount=Decimal(1))])
         assert lab.sql("select count(*) from order_placed").scalar() == 1
-    monkeypatch.setattr(typed, "_fill", pytest.fail)
+    monkeypatch.setattr(TypedTables, "_fill", pytest.fail)
     with Lab(path) as lab:
         # It is not behind, so that it may be read before its class is known.
         assert lab.sql("select count(*) from order_placed").scalar() == 1
@@ -551,10 +566,22 @@ def test_a_crash_in_the_middle_leaves_all_as_it_was(
     assert check(lab, OrderPlaced) == {3, 6}
 
 
+def test_sql_converts_an_event_once_for_all_of_its_proofs(lab: Lab) -> None:
+    lab.register(OrderPlaced)
+    lab.store.append("order-1", [placed()])
+    lab.sql("from order_placed")
+    query = lab.store._typed._made["order_placed"].proven
+    with lab.store._database.cursor() as cursor:
+        ((_, plan),) = cursor.execute(
+            f"explain (format json) {query}", ["OrderPlaced", 0, 1, 1]
+        ).fetchall()
+    assert plan.count("json_transform(") <= 1
+
+
 def test_an_error_of_the_driver_does_not_escape(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.register(OrderPlaced)
     lab.store.append("order-1", [placed()])
-    monkeypatch.setattr(typed, "_proven", lambda table: "select nonsense")
+    monkeypatch.setattr(typed, "_proven", lambda *_: "select nonsense")
     with pytest.raises(StoreError, match="tables of the event types cannot be brought up to date"):
         lab.sql("from order_placed")
 
@@ -607,7 +634,7 @@ def test_without_the_wire_proof_losses_are_found(lab: Lab, monkeypatch: pytest.M
     monkeypatch.setattr(
         typed,
         "_proven",
-        lambda table: careless(table).replace("to_json(w)::varchar = data", "true"),
+        lambda *shape: careless(*shape).replace("to_json(w)::varchar = data", "true"),
     )
     with pytest.raises((AssertionError, SchemaError)):
         check(lab, cls)

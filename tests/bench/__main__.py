@@ -213,6 +213,9 @@ def main() -> None:
         at_scale["a year of flights in one file, each part in its own process"] = scale.measure(
             place, scale.FLIGHTS_YEAR, events=flights.EVENTS
         )
+        at_scale["every fault at every step of a saga"] = scale.measure(
+            place, scale.EXPLORATION, events=8
+        )
     table = Table(title=f"microseconds a unit, medians of {rounds} interleaved rounds")
     for name in ("work", "unit", "eslab", "peer", "of the peer", "ratio", "target", ""):
         table.add_column(name, justify="left" if name in ("work", "unit", "peer") else "right")

@@ -13,19 +13,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 from flights import FLIGHTS, Airports, AirportsOfColumns
 
-from eslab import AsOf, Lab, NewEvent, StreamFold, open_store
+from eslab import AsOf, Lab, NewEvent, Saga, Step, StepContext, StreamFold, open_store
 from eslab.interop.flights import (
     DelayByAirportHour,
     FlightArrived,
     FlightDeparted,
     import_year,
 )
+from eslab.simulation.explore import Exploration
+from eslab.simulation.explore import explore as run_explore
+from eslab.simulation.faults import STEP_FAULTS
 from eslab.store.duckdb import DuckDBStore
 from eslab.store.duckdb.hot import Heads
 
@@ -62,6 +67,9 @@ SYNTHETIC = ("heads", "bulk", "reading")
 
 FLIGHTS_YEAR = ("year", "states", "steps", "rebuild")
 """Parts about a year of flights."""
+
+EXPLORATION = ("explore",)
+"""The part about the faults of a saga of so many steps."""
 
 
 def measure(place: Path, parts: Sequence[str], *, events: int) -> list[Fact]:
@@ -217,6 +225,35 @@ def rebuild(path: str, events: int) -> None:
     most = int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
     facts.append(("memory at most, of the process and all three rebuilds", most, "MB", 1_000))
     print(json.dumps(facts))
+
+
+def explore(path: str, steps: int) -> None:
+    """Print what it takes to try every fault at every step of a saga, in fresh laboratories."""
+    timeout = timedelta(seconds=5)
+    names = [f"step_{number}" for number in range(steps)]
+    saga = Saga("many", [Step(name, _nothing, _nothing, timeout=timeout) for name in names])
+
+    def make_lab(**options: Any) -> Lab:
+        lab = Lab(**options)
+        lab.register(saga)
+        return lab
+
+    found: list[Exploration] = []
+    spent = _seconds(lambda: found.append(run_explore(saga, make_lab, progress=False)))
+    runs = len(found[0].outcomes)
+    made = _seconds(lambda: [make_lab(seed=0).close() for _ in range(100)])
+    found[0].require()
+    tried = f"{steps} steps x {len(STEP_FAULTS)} faults, executed and undone: {runs} laboratories"
+    facts = [
+        (tried, spent, "s", 5),
+        ("a laboratory, made and closed", made * 10, "ms", None),
+        ("a laboratory, and a saga run in it", spent / runs * 1e3, "ms", None),
+    ]
+    print(json.dumps(facts))
+
+
+def _nothing(step: StepContext) -> None:
+    """Do what a step does that takes no time."""
 
 
 def _seconds(work: Callable[[], object]) -> float:

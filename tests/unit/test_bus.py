@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from eslab import Event, MemoryStore, NewEvent, RecordedEvent
+from eslab import Event, Lab, MemoryStore, NewEvent, RecordedEvent
 from eslab.bus import LocalBus, Relay
+from eslab.bus.journey import Journey
 from eslab.bus.local import ALL
 
 
@@ -188,6 +192,82 @@ def test_the_relay_begins_where_the_store_is(store: MemoryStore) -> None:
     assert relay.step(limit=1)
     assert relay.step(limit=5)
     assert seen == [3, 4]
+
+
+def test_on_the_machines_clock_a_delivery_that_is_delayed_is_waited_for(
+    store: MemoryStore, bus: LocalBus
+) -> None:
+    wait = timedelta(milliseconds=20)
+    relay = Relay(store, bus, route=lambda message: Journey((wait,)))
+    seen: list[int] = []
+    bus.subscribe(Placed, lambda event: seen.append(event.position))
+    append(store, "Placed", "Other")
+    assert relay.step()
+    assert (seen, relay.position) == ([], 0)
+    due_in = relay.due_in()
+    assert due_in is not None
+    assert relay.note() is not None
+    assert 0 <= due_in <= 0.02
+    time.sleep(0.02)
+    assert relay.step()
+    assert (seen, relay.position, relay.due_in()) == ([1], 2, None)
+
+
+def test_an_event_that_never_arrives_is_dealt_with(store: MemoryStore, bus: LocalBus) -> None:
+    relay = Relay(store, bus, route=lambda message: Journey(()))
+    bus.subscribe(Placed, lambda event: None)
+    append(store, "Placed")
+    relay.step()
+    assert relay.position == 1
+
+
+def mixed(seed: int) -> dict[str, list[tuple[str, int]]]:
+    """Return what two handlers get of three streams of five events, all at the same time."""
+    seen: dict[str, list[tuple[str, int]]] = {"one": [], "two": []}
+    with Lab(seed=seed) as lab:
+        for taken in seen.values():
+            lab.bus.subscribe(ALL, partial(_take, taken))
+        for _ in range(5):
+            for stream in ("a-1", "a-2", "a-3"):
+                lab.append(stream, [Placed()])
+        lab.run()
+        assert lab._relay.position == 15
+    return seen
+
+
+def _take(taken: list[tuple[str, int]], event: RecordedEvent) -> None:
+    taken.append((event.stream_id, event.version))
+
+
+def test_of_several_handlers_and_streams_any_may_come_first_but_each_stream_is_in_order() -> None:
+    assert mixed(1) == mixed(1) != mixed(2)
+    one, two = mixed(1).values()
+    assert one != two
+    for taken in (one, two):
+        for stream in ("a-1", "a-2", "a-3"):
+            assert [version for of, version in taken if of == stream] == [1, 2, 3, 4, 5]
+
+
+def test_what_was_on_its_way_in_an_interrupt_is_delivered_again() -> None:
+    """At least once: the scheduler forgets it, and the relay finds it again in the log."""
+    seen: list[tuple[str, int]] = []
+    interrupts = [True]
+
+    def interrupted(event: RecordedEvent) -> None:
+        if event.version == 2 and interrupts:
+            interrupts.clear()
+            raise KeyboardInterrupt
+        seen.append((event.stream_id, event.version))
+
+    with Lab(seed=7) as lab:
+        lab.bus.subscribe(ALL, interrupted)
+        lab.append("a-1", [Placed()] * 3)
+        with pytest.raises(KeyboardInterrupt):
+            lab.run()
+        assert lab._relay.position == 1
+        lab.run()
+        assert seen == [("a-1", 1), ("a-1", 2), ("a-1", 3)]
+        assert lab._relay.position == 3
 
 
 def test_threads_subscribe_while_others_publish(store: MemoryStore, bus: LocalBus) -> None:

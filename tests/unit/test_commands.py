@@ -20,6 +20,7 @@ from eslab import (
     NO_STREAM,
     Aggregate,
     Command,
+    CommandRevokedError,
     ConcurrencyError,
     ConsistencyToken,
     Decider,
@@ -553,6 +554,30 @@ def test_the_machines_clock_waits_between_tries(monkeypatch: pytest.MonkeyPatch)
     assert all(0 <= seconds <= 0.25 for seconds in waited)
 
 
+def test_what_a_command_recorded_is_not_read_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    reading = lab.store.read_stream_batches
+
+    def noted(stream_id: str, **options: Any) -> Any:
+        for batch in reading(stream_id, **options):
+            read.append(stream_id)
+            yield batch
+
+    monkeypatch.setattr(lab.store, "read_stream_batches", noted)
+    for command in (PLACE, Pay(order="1", amount=2), Pay(order="1", amount=1)):
+        lab.execute(command)
+    with pytest.raises(DomainError):
+        lab.execute(PLACE)
+    assert lab.load(Order, "1").state == {"amount": 3, "paid": 3}
+    assert read == []
+    lab.append("order-1", [Paid(amount=7)])  # behind its back
+    lab.execute(Pay(order="1", amount=1))
+    assert lab.load(Order, "1").paid == 11
+    assert read == ["order-1"]
+
+
 # Once for each id.
 
 
@@ -577,6 +602,42 @@ def test_it_is_idempotent_across_restarts(tmp_path: Path) -> None:
             tokens.append(lab.execute(PLACE, command_id=id))
     assert [token.duplicate for token in tokens] == [False, True, True]
     assert len(set(tokens)) == 1
+
+
+def test_a_revoked_command_is_never_carried_out(lab: Lab) -> None:
+    bus = lab._commands
+    late, done = uuid.uuid4(), uuid.uuid4()
+    assert bus.revoke(late)
+    assert bus.revoke(late)  # as often as one likes
+    for _ in range(2):
+        with pytest.raises(CommandRevokedError, match="revoked before it came"):
+            lab.execute(PLACE, command_id=late)
+    assert lab.store.stream_version("order-1") == 0
+    lab.execute(PLACE, command_id=done)
+    assert not bus.revoke(done)  # it came first
+    assert lab.execute(PLACE, command_id=done).duplicate
+
+
+def test_either_a_command_is_carried_out_or_it_is_revoked(lab: Lab) -> None:
+    bus, barrier = lab._commands, Barrier(2)
+    for number in range(20):
+        id, revoked = uuid.uuid4(), []
+
+        def revoke(id: uuid.UUID = id, revoked: list[bool] = revoked) -> None:
+            barrier.wait()
+            revoked.append(bus.revoke(id))
+
+        thread = Thread(target=revoke)
+        thread.start()
+        barrier.wait()
+        try:
+            lab.execute(Place(order_id=f"r{number}", amount=1), command_id=id)
+            carried_out = True
+        except CommandRevokedError:
+            carried_out = False
+        thread.join()
+        assert carried_out != revoked[0]
+        assert bool(lab.store.stream_version(f"order-r{number}")) == carried_out
 
 
 def test_one_command_id_on_many_threads_is_one_command(lab: Lab) -> None:

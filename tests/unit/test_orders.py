@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from eslab import Command, DomainError, Event, Lab, MemoryStore
 from eslab.aggregates import Repository
-from eslab.sagas import Orchestrator, SagaStatus
+from eslab.sagas import SagaStatus
 from eslab.schema import EventRegistry
 from eslab.simulation.scenarios.orders import (
+    AGGREGATES,
     Account,
     BookShipment,
     CancelShipment,
@@ -29,6 +30,7 @@ from eslab.simulation.scenarios.orders import (
     OrderPlaced,
     PaymentCharged,
     PaymentRefunded,
+    PlaceOrder,
     ReceiveStock,
     RefundPayment,
     ReleaseStock,
@@ -288,69 +290,85 @@ WISHES = st.tuples(
 )
 
 
-class Run(Desk):
-    """Orders that are fulfilled, one after the other, by sagas over a store in memory."""
-
-    def __init__(self, store: MemoryStore, *before: Command) -> None:
-        super().__init__(store, *before)
-        self.orchestrator = Orchestrator(store, EventRegistry())
-        self.saga = order_fulfilment(self.repository)
-
-    def fulfil(self, order: Wish, number: int) -> SagaStatus:
-        customer, quantity, amount, destination = order
-        self.orchestrator.start(
-            self.saga,
-            f"o-{number}",
-            {
-                "article": "1",
-                "quantity": quantity,
-                "customer": str(customer),
-                "amount": amount,
-                "destination": destination,
-            },
+def fulfilled_orders(lab: Lab, orders: Sequence[Wish], *before: Command) -> dict[str, SagaStatus]:
+    """Fulfil orders side by side, and return where their sagas ended."""
+    lab.register(*AGGREGATES, order_fulfilment)
+    for command in before:
+        lab.execute(command)
+    for number, (customer, quantity, amount, destination) in enumerate(orders):
+        wish = {"quantity": quantity, "customer": str(customer), "amount": amount}
+        lab.start_saga(
+            order_fulfilment, f"o-{number}", article="1", destination=destination, **wish
         )
-        return self.orchestrator.run(self.saga, f"o-{number}").status
+    lab.run()
+    ids = [f"o-{number}" for number in range(len(orders))]
+    return {id: lab.saga_state(order_fulfilment, id).status for id in ids}
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(1, 5), max_size=3), st.lists(WISHES, max_size=5))
+@given(st.lists(st.integers(1, 5), max_size=3), st.lists(WISHES, max_size=5), st.integers(0, 3))
 def test_money_and_stock_are_conserved_whatever_is_ordered(
-    deliveries: list[int], orders: list[Wish]
+    deliveries: list[int], orders: list[Wish], seed: int
 ) -> None:
-    limit = LimitCredit(customer="2", amount=60)
-    with MemoryStore() as store:
-        run = Run(store, *(ReceiveStock(article="1", quantity=some) for some in deliveries), limit)
-        statuses = {f"o-{number}": run.fulfil(order, number) for number, order in enumerate(orders)}
+    before = [ReceiveStock(article="1", quantity=some) for some in deliveries]
+    with Lab(seed=seed) as lab:
+        limit = LimitCredit(customer="2", amount=60)
+        statuses = fulfilled_orders(lab, orders, *before, limit)
         assert set(statuses.values()) <= {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
-        assert check_orders(store) == []
-        shipped = {event.data["order_id"] for event in store.read_all(types=[ShipmentBooked])}
-        assert shipped == {o for o, status in statuses.items() if status is SagaStatus.COMPLETED}
-        shelf = run.repository.find(Stock, "1")
-        assert shelf.reserved.keys() == shipped
+        assert check_orders(lab.store) == []
+        done = {id for id, status in statuses.items() if status is SagaStatus.COMPLETED}
+        for type in (ShipmentBooked, OrderConfirmed):
+            found = {e.stream_id.partition("-")[2] for e in lab.store.read_all(types=[type])}
+            assert found == done
+        shelf = lab.find(Stock, "1")
+        assert shelf.reserved.keys() == done
         assert shelf.free + sum(shelf.reserved.values()) == sum(deliveries)
 
 
 def test_what_is_undone_is_undone_in_reverse() -> None:
-    with MemoryStore() as store:
-        run = Run(store, ReceiveStock(article="1", quantity=5))
-        assert run.fulfil((1, 2, 30, "Atlantis"), 1) is SagaStatus.COMPENSATED
-        effects = [e.type for e in store.read_all() if e.category != "saga"]
+    with Lab(seed=7) as lab:
+        wish = (1, 2, 30, "Atlantis")
+        statuses = fulfilled_orders(lab, [wish], ReceiveStock(article="1", quantity=5))
+        assert statuses == {"o-0": SagaStatus.COMPENSATED}
+        effects = [e.type for e in lab.store.read_all() if e.category not in ("saga", "revoked")]
         assert effects == [
             "StockReceived",
+            "OrderPlaced",
             "StockReserved",
             "PaymentCharged",
             "PaymentRefunded",
             "StockReleased",
+            "OrderCancelled",
         ]
 
 
 def test_an_order_can_fail_at_the_payment() -> None:
-    limit = LimitCredit(customer="1", amount=29)
-    with MemoryStore() as store:
-        run = Run(store, ReceiveStock(article="1", quantity=5), limit)
-        assert run.fulfil((1, 2, 30, "Boston"), 1) is SagaStatus.COMPENSATED
-        assert run.fulfil((1, 2, 29, "Boston"), 2) is SagaStatus.COMPLETED
-        assert check_orders(store) == []
+    with Lab(seed=7) as lab:
+        limit = LimitCredit(customer="1", amount=29)
+        wishes = [(1, 2, 30, "Boston"), (2, 2, 29, "Boston")]
+        statuses = fulfilled_orders(lab, wishes, ReceiveStock(article="1", quantity=5), limit)
+        assert statuses == {"o-0": SagaStatus.COMPENSATED, "o-1": SagaStatus.COMPLETED}
+        assert check_orders(lab.store) == []
+
+
+def test_a_placed_order_starts_its_saga_and_is_not_placed_again() -> None:
+    with Lab(seed=7) as lab:
+        lab.register(*AGGREGATES, order_fulfilment)
+        lab.execute(ReceiveStock(article="1", quantity=5))
+        wish = {"customer": "Ann", "article": "1", "quantity": 2, "amount": 30}
+        for destination in ("Boston", "Atlantis"):
+            id = f"o-{destination}"
+            lab.execute(PlaceOrder(order_id=id, **wish, destination=destination))
+        lab.run()
+        story = {
+            destination: [event.type for event in lab.store.read(f"order-o-{destination}")]
+            for destination in ("Boston", "Atlantis")
+        }
+        assert story == {
+            "Boston": ["OrderPlaced", "OrderConfirmed"],
+            "Atlantis": ["OrderPlaced", "OrderCancelled"],
+        }
+        assert check_orders(lab.store) == []
 
 
 # What must hold of a log.

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 import eslab
-from eslab.simulation.scenarios.orders import ReceiveStock, Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import (
+    AGGREGATES,
+    PlaceOrder,
+    ReceiveStock,
+    order_fulfilment,
+)
 
 CHECKOUT = Path(__file__).parents[2]
 README = CHECKOUT / "README.md"
@@ -42,12 +47,10 @@ def test_the_code_runs() -> None:
 
 def test_the_picture_is_what_the_saga_draws() -> None:
     with eslab.Lab(seed=7) as lab:
-        stock = lab.find(Stock, "anvil")
-        stock.receive(ReceiveStock(article="anvil", quantity=10))
-        lab.save(stock)
+        lab.register(*AGGREGATES, order_fulfilment)
+        lab.execute(ReceiveStock(article="anvil", quantity=10))
         order = {"article": "anvil", "quantity": 2, "customer": "Ann", "amount": 30}
-        saga = order_fulfilment(lab.repository)
-        lab.start_saga(saga, "o-7", **order, destination="Atlantis")
+        lab.execute(PlaceOrder(order_id="o-7", **order, destination="Atlantis"))
         lab.run()
         assert PICTURE.read_text(encoding="utf-8") == lab.saga("fulfilment-o-7").svg()
 

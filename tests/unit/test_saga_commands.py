@@ -126,7 +126,7 @@ def test_a_command_that_cannot_be_made_fails_its_step(store: MemoryStore, world:
     assert state.error == "KeyError: 'nobody'"
     odd = Step("odd", Send(lambda step: "no command"))  # type: ignore[arg-type,return-value]
     state = run(store, Saga("trip", [odd]), "2", world=world)
-    assert "it made 'no command'" in str(state.error)
+    assert "a command, such as ReserveStock(...), not 'no command'" in str(state.error)
 
 
 def test_a_compensation_that_cannot_be_made_makes_the_saga_stuck(
@@ -152,9 +152,7 @@ def test_a_compensation_that_cannot_be_made_makes_the_saga_stuck(
     assert did(store) == ["a", "undo a"]
 
 
-def test_a_command_that_nothing_handles_yet_is_waited_for(
-    store: MemoryStore, world: World
-) -> None:
+def test_a_command_that_nothing_handles_yet_is_waited_for(store: MemoryStore, world: World) -> None:
     process = Process(store, saga := trip(world))
     process.start(saga)
     for _ in range(2):
@@ -179,6 +177,32 @@ def test_a_command_that_is_overtaken_by_its_compensation_has_no_effect(
     assert late["error"].startswith(CommandRevokedError.__name__)
     (revoked,) = [e for e in store.read_all(types=["CommandRevoked"]) if e.position]
     assert revoked.metadata.correlation_id == "saga-trip-1"
+
+
+def test_a_command_that_was_refused_has_no_effect_when_it_comes_again(
+    store: MemoryStore, world: World
+) -> None:
+    world.faults["b"] = [DomainError("not now")]
+    saga = Saga("trip", [world.sends("a"), world.sends("b")])
+    state = run(store, saga, world=world, route=Travels(b=[after(1, 5)]))
+    assert state.status is SagaStatus.COMPENSATED
+    assert did(store) == ["a", "undo a"]
+    assert world.calls.count("b") == 1  # the second one did not come so far
+
+
+def test_behind_the_pivot_a_command_that_was_refused_can_be_sent_again(
+    store: MemoryStore, world: World
+) -> None:
+    world.faults["b"] = [DomainError("not now")]
+    saga = Saga("trip", [world.sends("a", undo=False, pivot=True), world.sends("b", undo=False)])
+    process = Process(store, saga, world=world)
+    process.start(saga)
+    process.run()
+    assert process.state().status is SagaStatus.STUCK
+    process.orchestrator.resume("trip", "1")
+    process.run()
+    assert process.state().status is SagaStatus.COMPLETED
+    assert did(store) == ["a", "b"]
 
 
 def test_functions_and_commands_may_be_mixed(store: MemoryStore, world: World) -> None:
@@ -281,9 +305,7 @@ def test_the_answer_may_be_an_event_of_the_command_itself(store: MemoryStore) ->
         def ride(self, command: Ride) -> None:
             self.record(Seated(seat=3))
 
-    saga = Saga(
-        "trip", [Step("train", Send(lambda _: Ride(id="1"), reply=Seated), timeout=SECOND)]
-    )
+    saga = Saga("trip", [Step("train", Send(lambda _: Ride(id="1"), reply=Seated), timeout=SECOND)])
     process = Process(store, saga, events=EVENTS)
     process.commands.register(Rail)
     process.start(saga)
@@ -308,9 +330,7 @@ def test_a_late_event_is_recorded_once_and_what_it_says_is_undone(
     assert store.head() == head
 
 
-def test_a_late_compensation_is_found_by_another_process(
-    store: MemoryStore, world: World
-) -> None:
+def test_a_late_compensation_is_found_by_another_process(store: MemoryStore, world: World) -> None:
     """Two that are pending: one has been done when the process ends, and the other has not."""
     steps = [
         Step(

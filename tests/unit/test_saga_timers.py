@@ -97,9 +97,7 @@ def test_timers_are_fired_in_the_order_in_which_they_are_due(
     store: MemoryStore, world: World
 ) -> None:
     waits = {"1": 7, "2": 3, "3": 5, "4": 3}
-    sagas = [
-        Saga(f"s{id}", [world.step("a", timeout=wait * SECOND)]) for id, wait in waits.items()
-    ]
+    sagas = [Saga(f"s{id}", [world.step("a", timeout=wait * SECOND)]) for id, wait in waits.items()]
     process = Process(store, *sagas, route=Travels(execute_a=[LOST] * 4))
     for saga in sagas:
         process.start(saga)

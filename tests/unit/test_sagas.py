@@ -350,7 +350,9 @@ def test_a_late_success_completes_what_is_being_tried_again(
     route = Travels(execute_hotel=[first, again])
     assert run(store, saga, route=route).status is SagaStatus.COMPLETED
     (completed,) = [
-        e.data for e in events_of(store) if (e.type, e.data.get("step")) == ("StepCompleted", "hotel")
+        e.data
+        for e in events_of(store)
+        if (e.type, e.data.get("step")) == ("StepCompleted", "hotel")
     ]
     assert completed["attempt"] == 1
     assert world.effects == NAMES
@@ -500,9 +502,7 @@ def test_a_new_try_is_given_up_when_another_one_beside_it_fails(
 def test_one_that_fails_when_another_has_failed_is_not_tried_again(
     store: MemoryStore, world: World
 ) -> None:
-    saga = Saga(
-        "trip", [Parallel(world.step("late", retry=TWICE, cost=SECOND), world.step("bad"))]
-    )
+    saga = Saga("trip", [Parallel(world.step("late", retry=TWICE, cost=SECOND), world.step("bad"))])
     world.faults = {"late": [OSError()], "bad": [DomainError("no")]}
     state = run(store, saga)
     assert (state.failed_step, state.compensated) == ("bad", ())

@@ -208,7 +208,7 @@ def test_a_command_is_followed_through_events_projections_and_sagas(
     step = next(span for span in telemetry.spans if span.name == "execute NotifyCustomer")
     assert step.parent.span_id == command.get_span_context().span_id
     assert notified.metadata.traceparent == traceparent(step)
-    assert notified.metadata.correlation_id == "saga-greet-order-1"
+    assert notified.metadata.correlation_id == placed.metadata.correlation_id
 
     batch = next(span for span in telemetry.spans if span.name.startswith("project"))
     assert (batch.name, batch.kind) == ("project totals", SpanKind.CONSUMER)
@@ -223,27 +223,24 @@ def test_a_command_is_followed_through_events_projections_and_sagas(
     )
 
 
-def test_the_events_of_order_fulfilment_are_in_one_trace(lab: Lab) -> None:
-    saga = orders.order_fulfilment(lab.repository)
-    lab.append("stock-a", [orders.StockReceived(quantity=5)])
-    head = lab.store.head()
-
-    @lab.handles
-    def place(command: orders.PlaceOrder) -> None:
-        order = command.model_dump(include={"article", "quantity", "amount", "destination"})
-        lab.start_saga(saga, command.order_id, customer="Ann", **order)
-
-    lab.execute(
-        orders.PlaceOrder(
-            order_id="1", customer="Ann", article="a", quantity=2, amount=3, destination="Atlantis"
-        ),
-        metadata=Metadata(traceparent=REMOTE),
-    )
-    lab.run()
-    events = list(lab.store.read_all(after=head))
+def test_the_events_of_order_fulfilment_are_in_one_trace() -> None:
+    with Lab(seed=7) as lab:
+        lab.register(*orders.AGGREGATES, orders.order_fulfilment)
+        lab.execute(orders.ReceiveStock(article="a", quantity=5))
+        head = lab.store.head()
+        wish = {"customer": "Ann", "article": "a", "quantity": 2, "amount": 3}
+        lab.execute(
+            orders.PlaceOrder(order_id="1", **wish, destination="Atlantis"),
+            metadata=Metadata(traceparent=REMOTE, actor="Ann"),
+        )
+        lab.run()
+        events = list(lab.store.read_all(after=head))
     assert {"StockReserved", "PaymentRefunded", "SagaCompensated"} <= {e.type for e in events}
     assert {event.metadata.traceparent for event in events} == {REMOTE}
-    assert {event.metadata.correlation_id for event in events} == {"saga-fulfilment-1"}
+    assert {event.metadata.actor for event in events} == {"Ann"}
+    assert {event.metadata.correlation_id for event in events} == {
+        events[0].metadata.correlation_id
+    }
 
 
 def test_a_remote_span_that_the_metadata_names_is_the_parent(

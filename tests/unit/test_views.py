@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 import pytest
 
 import eslab
-from eslab import Aggregate, Event, Lab, Projection, Row, Rows, Saga, Step, applies, on
+from eslab import Aggregate, Event, Lab, Projection, Retry, Row, Rows, Saga, Step, applies, on
 from eslab.errors import InputError, StreamNotFoundError
 from eslab.projections.lag import ProjectionLag
 from eslab.sagas import (
@@ -31,8 +31,14 @@ from eslab.sagas import (
     StepCompleted,
     StepFailed,
     StepStarted,
+    StepTimedOut,
 )
-from eslab.simulation.scenarios.orders import ReceiveStock, Stock, order_fulfilment
+from eslab.simulation.scenarios.orders import (
+    AGGREGATES,
+    PlaceOrder,
+    ReceiveStock,
+    order_fulfilment,
+)
 from eslab.views import (
     EventsView,
     LagView,
@@ -428,18 +434,10 @@ def test_a_long_history_is_drawn_with_few_points_and_all_its_peaks(count: int, h
 
 
 def fulfilled(lab: Lab, destination: str) -> SagaTimeline:
-    stock = lab.find(Stock, "anvil")
-    stock.receive(ReceiveStock(article="anvil", quantity=10))
-    lab.save(stock)
-    lab.start_saga(
-        order_fulfilment(lab.repository),
-        "o-1",
-        article="anvil",
-        quantity=2,
-        customer="Ann",
-        amount=30,
-        destination=destination,
-    )
+    lab.register(*AGGREGATES, order_fulfilment)
+    lab.execute(ReceiveStock(article="anvil", quantity=10))
+    order = {"article": "anvil", "quantity": 2, "customer": "Ann", "amount": 30}
+    lab.execute(PlaceOrder(order_id="o-1", **order, destination=destination))
     lab.run()
     return lab.saga("fulfilment-o-1")
 
@@ -447,32 +445,34 @@ def fulfilled(lab: Lab, destination: str) -> SagaTimeline:
 def test_a_saga_that_is_undone(lab: Lab) -> None:
     view = fulfilled(lab, "Atlantis")
     assert view.digest == (
-        "SagaTimeline(fulfilment-o-1 COMPENSATED 3 steps, 2 undone in reverse order, "
+        "SagaTimeline(fulfilment-o-1 COMPENSATED 5 steps, 3 undone in reverse order, "
         "1 failed: book_courier)"
     )
     columns = ["step", "kind", "attempt", "outcome", "order", "version"]
     assert list(view.df[columns].itertuples(index=False, name=None)) == [
-        ("reserve_stock", "execute", 1, "completed", 1, 2),
-        ("charge_payment", "execute", 1, "completed", 2, 4),
-        ("book_courier", "execute", 1, "failed", 3, 6),
-        ("charge_payment", "compensate", 1, "completed", 4, 8),
-        ("reserve_stock", "compensate", 1, "completed", 5, 10),
+        ("place_order", "execute", 1, "completed", 1, 2),
+        ("reserve_stock", "execute", 1, "completed", 2, 6),
+        ("charge_payment", "execute", 1, "completed", 3, 10),
+        ("book_courier", "execute", 1, "failed", 4, 14),
+        ("charge_payment", "compensate", 1, "completed", 5, 18),
+        ("reserve_stock", "compensate", 1, "completed", 6, 22),
+        ("place_order", "compensate", 1, "completed", 7, 26),
     ]
-    assert view.df["error"].tolist()[2] == "DomainError: no courier delivers to Atlantis"
-    assert view.df["error"].isna().sum() == 4
+    assert view.df["error"].tolist()[3] == "DomainError: no courier delivers to Atlantis"
+    assert view.df["error"].isna().sum() == 6
     took = (view.df["ended_at"] - view.df["started_at"]).dt.total_seconds()
-    assert took.tolist() == [0.04, 0.12, 0.06, 0.12, 0.04]
+    assert took.tolist() == [0.01, 0.04, 0.12, 0.06, 0.12, 0.04, 0.01]
     assert lab.sql(view.sql).df().equals(view.df)
 
 
 def test_a_saga_that_is_completed(lab: Lab) -> None:
     view = fulfilled(lab, "Boston")
-    assert view.digest == "SagaTimeline(fulfilment-o-1 COMPLETED 3 steps)"
+    assert view.digest == "SagaTimeline(fulfilment-o-1 COMPLETED 5 steps)"
     assert set(view.df["kind"]) == {"execute"}
 
 
 def test_a_saga_that_tried_again(lab: Lab) -> None:
-    view = trip(lab, Step("hotel", fails(2), nothing, attempts=3), Step("train", nothing))
+    view = trip(lab, Step("hotel", fails(2), nothing, retry=Retry(limit=2)), Step("train", nothing))
     assert view.digest == "SagaTimeline(trip-1 COMPLETED 2 steps, 2 retries)"
     hotel = view.df[view.df["step"] == "hotel"]
     assert hotel["attempt"].tolist() == [1, 2, 3]
@@ -491,7 +491,7 @@ def test_a_saga_that_failed_at_once(lab: Lab) -> None:
 def test_a_saga_that_is_stuck(lab: Lab) -> None:
     view = trip(
         lab,
-        Step("hotel", nothing, fails(9), attempts=2),
+        Step("hotel", nothing, fails(9), compensation_retry=Retry(limit=1)),
         Step("train", nothing, nothing),
         Step("museum", fails(1, eslab.DomainError(EVIL))),
     )
@@ -561,6 +561,39 @@ def test_a_saga_that_was_undone_wrongly(lab: Lab, lint: str) -> None:
     assert lint in view.figure().layout.title.subtitle.text
 
 
+def test_a_saga_that_was_not_answered_in_time(lab: Lab) -> None:
+    """The answer to the first attempt comes while the second one is made."""
+    view = planted(
+        lab,
+        [
+            StepStarted(step="a", attempt=1),
+            StepTimedOut(step="a", attempt=1, final=False),
+            StepStarted(step="a", attempt=2),
+            StepCompleted(step="a", attempt=1),
+            StepStarted(step="b", attempt=1),
+            StepTimedOut(step="b", attempt=1, final=True),
+            CompensationStarted(step="b", attempt=1),
+            CompensationCompleted(step="b", attempt=1),
+            CompensationStarted(step="a", attempt=1),
+            CompensationCompleted(step="a", attempt=1),
+            SagaCompensated(failed_step="b"),
+        ],
+    )
+    assert view.digest == (
+        "SagaTimeline(trip-1 COMPENSATED 2 steps, 2 undone in reverse order, not answered: b, "
+        "1 retry)"
+    )
+    assert view.df["outcome"].tolist() == [
+        "completed",
+        "superseded",
+        "timed out",
+        "completed",
+        "completed",
+    ]
+    assert not view.summary.alarming
+    assert all(word in texts(view.svg()) for word in ("2 not answered in time", "superseded"))
+
+
 def test_a_saga_in_no_time(lab: Lab) -> None:
     lab.append("saga-trip-1", [SagaStarted(saga="trip", saga_id="1", steps=["a"], input={})])
     lab.append("saga-trip-1", UNDOING)
@@ -580,24 +613,35 @@ def test_the_saga_figure_is_the_frame(lab: Lab) -> None:
         if isinstance(bar, go.Bar)
         for index in range(len(bar.y))
     }
-    assert bars == {(0, 0, 40), (1, 40, 160), (2, 160, 220), (1, 220, 340), (0, 340, 380)}
+    assert bars == {
+        (0, 0, 10),
+        (1, 10, 50),
+        (2, 50, 170),
+        (3, 170, 230),
+        (2, 230, 350),
+        (1, 350, 390),
+        (0, 390, 400),
+    }
     undone = next(bar for bar in figure.data if bar.name == "undone")
     assert undone.marker.pattern.shape == "/"
     labels = {note.text for note in figure.layout.annotations}
     assert labels == {
         "1",
         "2",
-        "3 failed: DomainError: no courier delivers to Atlantis",
-        "4 undone",
+        "3",
+        "4 failed: DomainError: no courier delivers to Atlantis",
         "5 undone",
+        "6 undone",
+        "7 undone",
     }
 
 
 def test_an_arc_leads_back_to_what_is_undone(lab: Lab) -> None:
     arcs = drawing(fulfilled(lab, "Atlantis").df, steps=["reserve_stock"]).arcs
     assert {(arc.start, arc.end, arc.completed) for arc in arcs} == {
-        (280.0, 100.0, True),
-        (360.0, 20.0, True),
+        (290.0, 110.0, True),
+        (370.0, 30.0, True),
+        (395.0, 5.0, True),
     }
     points = arcs[0].points(top=0.25, height=0.2)
     assert points[0][0] == arcs[0].start
@@ -611,6 +655,53 @@ def test_a_stream_that_is_no_saga(lab: Lab) -> None:
         SagaTimeline(lab.store, "order-0")
     with pytest.raises(StreamNotFoundError):
         SagaTimeline(lab.store, "saga-none-1")
+
+
+def test_where_each_saga_stands(lab: Lab) -> None:
+    assert (lab.sagas.digest, lab.timers.digest) == ("SagasView(0 sagas)", "TimersView(0 timers)")
+    assert "There is no saga" in lab.sagas.html()
+    second = timedelta(seconds=1)
+    waits = Retry(limit=1, first=60 * second, longest=60 * second, jitter=0)
+    once = eslab.sagas.NO_RETRY
+    steps = {
+        "done": [Step("a", nothing)],
+        "undone": [Step("a", nothing, nothing), Step("b", fails(1))],
+        "stuck": [Step("a", nothing, fails(9), compensation_retry=once), Step(EVIL, fails(1))],
+        "waits": [Step("a", nothing), Step("b", fails(9), retry=waits)],
+        "undoes": [
+            Step("a", nothing, fails(9), compensation_retry=waits, timeout=second),
+            Step("b", fails(1)),
+        ],
+    }
+    for name, listed in steps.items():
+        lab.start_saga(Saga(name, listed), "1")
+    lab.advance("10 s")
+    view = lab.sagas
+    assert view.digest == (
+        "SagasView(5 sagas: 1 RUNNING, 1 COMPENSATING, 1 COMPLETED, 1 COMPENSATED, 1 STUCK)"
+    )
+    rows = {row.saga: row for row in view.df.itertuples()}
+    assert list(rows) == sorted(steps)
+    assert (rows["done"].status, rows["done"].completed, rows["done"].steps) == ("COMPLETED", 1, 1)
+    assert (rows["undone"].status, rows["undone"].compensated) == ("COMPENSATED", 1)
+    assert rows["undone"].failed_step == "b"
+    assert rows["stuck"].error == "RuntimeError: try again"
+    assert rows["waits"].next_timer - rows["waits"].last_at == timedelta(seconds=60)
+    assert view.html().index("STUCK") < view.html().index("COMPLETED")  # who needs somebody
+    assert lab.sql(view.sql).df().equals(view.df)
+    assert {bar.name for bar in view.figure().data} == set(view.counts)
+    timers = lab.timers
+    assert timers.digest == "TimersView(2 timers, the next one in 50.0 s)"
+    assert timers.df["timer"].tolist() == ["execute b 2 retry", "compensate a 2 retry"]
+    assert list(timers.figure().data[0].y) == [
+        "waits 1: execute b 2 retry",
+        "undoes 1: compensate a 2 retry",
+    ]
+    lab.resume_saga("stuck", "1", resolved=True, reason="done by hand")
+    assert lab.sagas.counts["COMPENSATED"] == 2
+    lab.run()
+    assert lab.sagas.counts == {"COMPLETED": 1, "COMPENSATED": 3, "STUCK": 1}
+    assert lab.timers.df.empty
 
 
 # The player.
@@ -730,7 +821,7 @@ def all_views(lab: Lab) -> dict[str, View]:
     lab.store.append(f"note-{EVIL}", [eslab.NewEvent(EVIL, {EVIL: EVIL})])
     saga = trip(
         lab,
-        Step(EVIL, fails(1), nothing, attempts=2),
+        Step(EVIL, fails(1), nothing, retry=Retry(limit=1)),
         Step("train", fails(1, eslab.DomainError(EVIL + "\x00\x1f\ud7ff"))),
     )
     return {

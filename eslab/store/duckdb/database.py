@@ -35,7 +35,7 @@ from eslab.errors import InputError, QueryError, StoreClosedError, StoreError, S
 from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
 from eslab.store.columns import LogColumns
-from eslab.store.duckdb.cursors import commit, lent
+from eslab.store.duckdb.cursors import Inlet, commit, lent, parsed
 from eslab.store.duckdb.hot import Cover, Heads
 from eslab.store.duckdb.journal import Identity
 from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
@@ -114,6 +114,24 @@ _TO_FORMAT_2: Final = """
 alter table eslab.store_info add column journal bigint;
 alter table eslab.store_info add column copy boolean default false;
 """
+_STREAMS: Final = pa.schema({"stream_id": pa.int32(), "name": pa.string(), "category": pa.string()})
+_LOG: Final = pa.schema(
+    {
+        "position": pa.int64(),
+        "stream_id": pa.int32(),
+        "version": pa.int32(),
+        "type": pa.string(),
+        "schema_version": pa.int32(),
+        "event_id": pa.uuid(),
+        "tags": pa.list_(pa.string()),
+        # DuckDB would parse mere text again, to see whether it is JSON.
+        "data": pa.json_(),
+        "metadata": pa.json_(),
+        "occurred_at": pa.timestamp("us", "UTC"),
+        "recorded_at": pa.timestamp("us", "UTC"),
+    }
+)
+
 _CHANGES: Final = {1: _TO_FORMAT_2 + TYPED_SCHEMA, 2: SNAPSHOT_SCHEMA, 3: _DELIVERY_SCHEMA}
 """What a file of each older format lacks."""
 
@@ -169,6 +187,10 @@ _CHECKS: Final = {
 class Database:
     """The tables of one store, and connections to them.
 
+    In memory they are made when somebody needs them: to make an empty database takes 20 times as
+    long as all else that a store begins with, and many stores in memory are gone before they have
+    anything to flush or to query.
+
     Args:
         path: a file, or ``":memory:"``.
         new_id: the identity, if the file is made; None, if it must be there.
@@ -179,21 +201,45 @@ class Database:
 
     def __init__(self, path: str, *, new_id: uuid.UUID | None) -> None:
         self.path = path
-        self._connection = _connect(path)
+        self._opened: duckdb.DuckDBPyConnection | None = None
+        self._new_id = new_id
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._lent: set[duckdb.DuckDBPyConnection] = set()
         self._uncompacted = 0
         self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
         self._closed = False
+        self.journal: int | None = None
+        self.copy = False
+        if path == MEMORY and new_id is not None:
+            self.identity = Identity(new_id, 1)
+        else:
+            self._open()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody needed it yet: there is nothing in it."""
+        return self._opened is None
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            return self._opened or self._open()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        """Connect, and make the tables if there are none."""
+        self._opened = connection = _connect(self.path)
         try:
-            self._prepare(new_id)
+            self._prepare(self._new_id)
             self._read_facts()
-            self._connection.execute("set wal_autocheckpoint = '256MB'")
+            connection.execute("set wal_autocheckpoint = '256MB'")
+            self._open_inlets()
         except BaseException as error:
-            self._connection.close()
+            self._opened = None
+            connection.close()
             if isinstance(error, duckdb.Error):
-                raise StoreOpenError(f"{path} cannot be read: {_first_line(error)}") from error
+                raise StoreOpenError(f"{self.path} cannot be read: {_first_line(error)}") from error
             raise
+        return connection
 
     def _prepare(self, new_id: uuid.UUID | None) -> None:
         held = [name for (name,) in self._connection.execute(_HELD).fetchall()]
@@ -240,6 +286,10 @@ class Database:
         self.identity = Identity(store_id, epoch)
 
     # Connections.
+
+    def _open_inlets(self) -> None:
+        self._log = Inlet(self._connection, "eslab.event_log", _LOG)
+        self._streams = Inlet(self._connection, "eslab.streams", _STREAMS)
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -340,6 +390,8 @@ class Database:
 
     def heads(self) -> tuple[Heads, int, datetime | None]:
         """Return the heads of all streams, the last position, and when it was recorded."""
+        if self.untouched:
+            return Heads(), 0, None
         with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
             names = cursor.sql("select name from eslab.streams order by stream_id")
             listed = names.to_arrow_table()["name"].to_pylist()
@@ -356,6 +408,8 @@ class Database:
 
     def given_ids(self) -> Any:
         """Return the low 64 bits of the ids that events were given, as an array of uint64."""
+        if self.untouched:
+            return np.empty(0, np.uint64)
         with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
             return cursor.sql(_GIVEN_IDS).fetchnumpy()["low"]
 
@@ -375,20 +429,14 @@ class Database:
         begun = rows.streams.codes[rows.versions == 1]
         created = [rows.streams.names[code] for code in begun.tolist()]
         streams = pa.table(
-            {
-                "stream_id": pa.array(numbers[begun]),
-                "name": pa.array(created, pa.string()),
-                "category": pa.array(map(category_of, created), pa.string()),
-            }
+            [numbers[begun], created, list(map(category_of, created))], schema=_STREAMS
         )
         log = _log_table(rows, numbers)
         failed = driver_errors("the events cannot be moved to the database")
         with failed, self._own() as own, commit(own):
             if created:
-                with lent(own, "new_streams", streams):
-                    own.execute("insert into eslab.streams from new_streams")
-            with lent(own, "new_events", log):
-                own.execute("insert into eslab.event_log from new_events")
+                self._streams.insert(own, streams)
+            self._log.insert(own, log)
             if journal != self.journal:
                 own.execute("update eslab.store_info set journal = ?", [journal])
         self.journal = journal
@@ -429,7 +477,8 @@ class Database:
                 cursor.close()
             self._idle.clear()
             self._connection.close()
-            self._connection = _connect(self.path)
+            self._opened = _connect(self.path)
+            self._open_inlets()
 
     def mark(self, journal: int | None, *, epoch: int | None = None) -> None:
         """Record which segment of the journal is needed (none: the file is complete by itself).
@@ -589,6 +638,16 @@ class Database:
             for start in range(0, len(table), BATCH_ROWS):
                 yield EventBatch(*(column[start : start + BATCH_ROWS] for column in columns))
 
+    def counts(self, selection: Selection) -> dict[str, int]:
+        """Return how many rows are selected, of each type of events that there is among them."""
+        where, values = _where(selection)
+        streams = "" if selection.category is None else "join eslab.streams s using (stream_id)"
+        query = (
+            f"select l.type, count(*) from eslab.event_log l {streams} "
+            f"where l.position > ? and l.position <= ? {where} group by l.type"
+        )
+        return dict(self.fetch(query, [selection.after, selection.until, *values]))
+
     def fetch(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the rows of a statement.
 
@@ -618,7 +677,7 @@ class Database:
         self._lock = threading.RLock()
         self._closed = True
         # Never freed: to close the database here would write to the parent's file.
-        for held in (self._connection, *self._idle, *self._lent):
+        for held in (self._opened, *self._idle, *self._lent):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
     def close(self) -> None:
@@ -629,7 +688,8 @@ class Database:
         for cursor in cursors:
             _end(cursor)
         self._lent.clear()
-        self._connection.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 class DuckDBTransaction:
@@ -647,7 +707,8 @@ class DuckDBTransaction:
         failed = "a statement of a projection failed"
         with driver_errors(failed):
             try:
-                return self._cursor.execute(statement, parameters or None).fetchall()
+                ready = parsed(self._cursor, statement)
+                return self._cursor.execute(ready, parameters or None).fetchall()
             except _UNFIT_ROWS as error:
                 raise InputError(f"{failed}: {_first_line(error)}") from error
 
@@ -748,21 +809,20 @@ def _log_table(rows: LogColumns, numbers: NDArray[np.int32]) -> pa.Table:
     ids = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(16), len(rows), [None, pa.py_buffer(rows.event_ids)]
     )
-    return pa.table(
-        {
-            "position": pa.array(np.arange(rows.first, rows.first + len(rows))),
-            "stream_id": pa.array(numbers[rows.streams.codes]),
-            "version": pa.array(rows.versions),
-            "type": _array(rows.types, pa.string()),
-            "schema_version": _array(rows.schema_versions, pa.int32()),
-            "event_id": pa.ExtensionArray.from_storage(pa.uuid(), ids),
-            "tags": _array(rows.tags, pa.list_(pa.string())),
-            "data": _json(pa.array(rows.data, pa.string())),
-            "metadata": _json(_array(rows.metadata, pa.string())),
-            "occurred_at": _array(rows.occurred_at, pa.timestamp("us", "UTC")),
-            "recorded_at": _array(rows.recorded_at, pa.timestamp("us", "UTC")),
-        }
-    )
+    columns = {
+        "position": pa.array(np.arange(rows.first, rows.first + len(rows))),
+        "stream_id": pa.array(numbers[rows.streams.codes]),
+        "version": pa.array(rows.versions),
+        "type": _array(rows.types, pa.string()),
+        "schema_version": _array(rows.schema_versions, pa.int32()),
+        "event_id": pa.ExtensionArray.from_storage(pa.uuid(), ids),
+        "tags": _array(rows.tags, pa.list_(pa.string())),
+        "data": _json(pa.array(rows.data, pa.string())),
+        "metadata": _json(_array(rows.metadata, pa.string())),
+        "occurred_at": _array(rows.occurred_at, pa.timestamp("us", "UTC")),
+        "recorded_at": _array(rows.recorded_at, pa.timestamp("us", "UTC")),
+    }
+    return pa.table(columns, schema=_LOG)
 
 
 def _json(texts: pa.Array) -> pa.Array:

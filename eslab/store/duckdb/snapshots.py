@@ -111,6 +111,8 @@ class DuckDBSnapshots(MemorySnapshots):
 
         What is of more events than there are must not wait until there are as many.
         """
+        if self._database.untouched:
+            return
         epoch = self._database.identity.epoch
         versions = self._heads.versions()
         newest = np.zeros_like(versions)

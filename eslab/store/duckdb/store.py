@@ -17,7 +17,8 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -40,7 +41,7 @@ from eslab.errors import (
     StoreOpenError,
     StoreReadOnlyError,
 )
-from eslab.events import EventBatch
+from eslab.events import EventBatch, Query
 from eslab.schema import EventRegistry
 from eslab.schema.naming import table_name
 from eslab.store.adapter import StoreAdapter
@@ -119,7 +120,7 @@ class DuckDBStore(StoreAdapter):
         self._sequencer = Sequencer(self._commit_group)
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
-        self._typed = TypedTables(EventRegistry())
+        self._typed = TypedTables(EventRegistry(), self._counts)
         self._lock: FileLock | None = None
         with ExitStack() as on_failure:
             if path != MEMORY:
@@ -522,7 +523,7 @@ class DuckDBStore(StoreAdapter):
             return
         rows = LogColumns.of(tail.between(flushed, head))
         journal = self._journal
-        needed = self._database.journal
+        before = needed = self._database.journal
 
         def publish() -> None:
             last, _, tail, recorded_at = self._hot  # others append meanwhile
@@ -547,7 +548,7 @@ class DuckDBStore(StoreAdapter):
                 if not nothing_written:
                     self._unsure = True
             raise
-        if journal is not None and needed is not None:
+        if journal is not None and needed is not None and needed != before:
             journal.drop_before(needed)
 
     def compact(self) -> None:
@@ -668,9 +669,43 @@ class DuckDBStore(StoreAdapter):
             self._typed.refresh(cursor, map(table_name, types), until=until)
         return until
 
+    def counts(
+        self,
+        types: Iterable[str],
+        *,
+        after: int,
+        until: int,
+        category: str | None = None,
+        tags: Collection[str] = (),
+    ) -> dict[str, int]:
+        """Count events of each of some types; see `eslab.store.port.ReadModels`."""
+        self._require_open()
+        return self._counts(types, after=after, until=until, category=category, tags=tags)
+
+    def _counts(
+        self,
+        types: Iterable[str],
+        *,
+        after: int,
+        until: int,
+        category: str | None = None,
+        tags: Collection[str] = (),
+    ) -> dict[str, int]:
+        # It takes none of the store's locks: who makes typed tables asks for it, under another one.
+        tail, known = self._hot.tail, frozenset(types)
+        query = Query.of(tags=tags) if tags else None
+        wanted = Selection(after, until, query=query, types=known, category=category)
+        warm: Iterable[LogRow] = tail.between(max(after, tail.base), until)
+        if query is not None or category is not None:
+            warm = selected(warm, wanted)
+        found = Counter(row.type for row in warm)
+        if after < tail.base:
+            found.update(self._database.counts(replace(wanted, until=min(until, tail.base))))
+        return {type: number for type, number in found.items() if type in known}
+
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
-        self._typed = TypedTables(registry)
+        self._typed = TypedTables(registry, self._counts)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:

@@ -21,12 +21,12 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 import duckdb
 import pyarrow as pa
 
-from eslab.errors import QueryError
+from eslab.errors import QueryError, StoreError
 from eslab.events import Event
 from eslab.schema import EventRegistry
 from eslab.schema.code import decoding_code
@@ -35,7 +35,7 @@ from eslab.schema.json_schema import json_schema
 from eslab.schema.naming import literal, quoted, table_name, texts
 from eslab.schema.shapes import event_shape
 from eslab.schema.upcasting import upcasters_text
-from eslab.store.duckdb.cursors import commit, lent
+from eslab.store.duckdb.cursors import commit, lent, parsed
 from eslab.store.duckdb.decoded import Misfit, StoredRow, decoded
 from eslab.store.duckdb.proof import proof, structure, value
 
@@ -58,13 +58,23 @@ CHUNK: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The table of one event class."""
+    """The table of one event class.
+
+    Attributes:
+        name: of the table.
+        cls: the class.
+        shape: its fields.
+        columns: name and form of the column of each field.
+        fingerprint: of the class, and of how its events become rows.
+        proven: the query for the rows that SQL converts; None if it can convert none.
+    """
 
     name: str
     cls: type[Event]
     shape: Nested
     columns: Mapping[str, tuple[str, Column]]
     fingerprint: str
+    proven: str | None
 
     @classmethod
     def of(cls, name: str, event: type[Event]) -> _Table:
@@ -81,7 +91,8 @@ class _Table:
         ]
         text = json.dumps(parts, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return cls(name, event, shape, columns, digest)
+        proven = _proven(shape, columns) if shape.exact else None
+        return cls(name, event, shape, columns, digest, proven)
 
     @property
     def sql(self) -> str:
@@ -96,10 +107,25 @@ class _Table:
         return f"create table {self.sql}({', '.join(base + own)})"
 
 
+class _Held(NamedTuple):
+    """What is known of a table that is there: the row of it in ``eslab.typed_tables``."""
+
+    type: str
+    fingerprint: str
+    position: int
+
+
 _BASE: Final = (
     "l.position, s.name as stream_id, l.version, l.occurred_at, l.recorded_at, l.event_id"
 )
-_LOG: Final = "eslab.event_log l join eslab.streams s using (stream_id)"
+
+
+class Counts(Protocol):
+    """Says how many events of each of some types there are in a part of the log."""
+
+    def __call__(self, types: Iterable[str], *, after: int, until: int) -> Mapping[str, int]:
+        """Return the number of each type that has some in (after, until]."""
+        ...
 
 
 class TypedTables:
@@ -107,12 +133,14 @@ class TypedTables:
 
     Args:
         registry: its classes are the tables; one that is registered later is one too.
+        counts: says how many events of each type there are; see `eslab.store.port.ReadModels`.
     """
 
-    def __init__(self, registry: EventRegistry) -> None:
+    def __init__(self, registry: EventRegistry, counts: Counts) -> None:
         self._registry = registry
+        self._counts = counts
         self._made: dict[str, _Table] = {}
-        self._earlier: dict[str, tuple[str, int]] | None = None
+        self._held: Mapping[str, _Held] | None = None  # None when nobody knows
         # DuckDB lets one transaction fail when two change one table.
         self._lock = threading.RLock()
 
@@ -132,7 +160,9 @@ class TypedTables:
             QueryError: it names the table of a type that is not registered, and that is behind.
         """
         words, tables = _words(query), self.tables()
-        for name, (type, position) in self._found(cursor).items():
+        with self._lock:
+            held = self._known(cursor)
+        for name, (type, _, position) in held.items():
             if name in words and name not in tables and position < until:
                 raise QueryError(
                     f"{name} is the table of the event type {type!r}, whose class this lab does "
@@ -140,16 +170,6 @@ class TypedTables:
                     f"where type = {literal(type)}"
                 )
         self.refresh(cursor, tables if words & _ALL else words & tables.keys(), until=until)
-
-    def _found(self, cursor: duckdb.DuckDBPyConnection) -> Mapping[str, tuple[str, int]]:
-        """Return type and position of the tables that were there at the first query.
-
-        While a type is not registered nobody brings its table up; once it is, it stays so.
-        """
-        if self._earlier is None:
-            rows = cursor.execute("select name, type, position from eslab.typed_tables").fetchall()
-            self._earlier = {name: (type, position) for name, type, position in rows}
-        return self._earlier
 
     def refresh(
         self, cursor: duckdb.DuckDBPyConnection, tables: Iterable[str], *, until: int
@@ -166,7 +186,113 @@ class TypedTables:
         """
         classes = self.tables()
         with self._lock:
-            _refresh(cursor, [self._table(name, classes[name]) for name in sorted(tables)], until)
+            wanted = [self._table(name, classes[name]) for name in sorted(tables)]
+            held = self._known(cursor)
+            self._held = None  # what fails here may have been committed, or not
+            self._held = {**held, **self._bring_up(cursor, wanted, held, until)}
+
+    def _known(self, cursor: duckdb.DuckDBPyConnection) -> Mapping[str, _Held]:
+        """Return what is known of all tables that are there; nobody else changes them."""
+        if self._held is None:
+            query = "select name, type, fingerprint, position from eslab.typed_tables"
+            rows = cursor.execute(query).fetchall()
+            self._held = {name: _Held(*found) for name, *found in rows}
+        return self._held
+
+    def _bring_up(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        tables: Iterable[_Table],
+        held: Mapping[str, _Held],
+        until: int,
+    ) -> dict[str, _Held]:
+        """Bring tables up: each that is made anew by itself, all others together.
+
+        Returns:
+            What became of those that were behind.
+        """
+        became, behind = {}, []
+        for table in tables:
+            type, fingerprint, position = held.get(table.name, (table.cls.event_type, None, 0))
+            if fingerprint != table.fingerprint:
+                self._make(cursor, table, type, until)
+            elif position < until:
+                behind.append((table, position))
+            else:
+                continue
+            became[table.name] = _Held(table.cls.event_type, table.fingerprint, until)
+        if behind:
+            self._catch_up(cursor, behind, until)
+        return became
+
+    def _make(
+        self, cursor: duckdb.DuckDBPyConnection, table: _Table, type: str, until: int
+    ) -> None:
+        """Make a table anew, up to a position.
+
+        Args:
+            cursor: has no transaction open.
+            table: the table.
+            type: whose events were in the one of its name before.
+            until: the position.
+        """
+        with commit(cursor):
+            cursor.execute(f"drop table if exists {table.sql}")
+            cursor.execute("delete from eslab.typing_errors where type = ?", [type])
+            cursor.execute("delete from eslab.typed_tables where name = ?", [table.name])
+            cursor.execute(table.definition)
+            self._fill(cursor, [table], 0, until)
+            cursor.execute(
+                "insert into eslab.typed_tables values (?, ?, ?, ?)",
+                [table.name, table.cls.event_type, until, table.fingerprint],
+            )
+
+    def _catch_up(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        tables: Sequence[tuple[_Table, int]],
+        until: int,
+    ) -> None:
+        """Bring tables from their positions up to another one, all or none.
+
+        Raises:
+            StoreError: they are elsewhere, since somebody else brought them up.
+        """
+        with commit(cursor):
+            for after in sorted({position for _, position in tables}):  # mostly they are at one
+                some = [table for table, position in tables if position == after]
+                self._fill(cursor, some, after, until)
+                update = (
+                    "update eslab.typed_tables set position = ? where position = ? "
+                    f"and name in ({texts(table.name for table in some)})"
+                )
+                ((moved,),) = cursor.execute(parsed(cursor, update), [until, after]).fetchall()
+                if moved != len(some):
+                    raise StoreError(
+                        f"the tables of event types are no longer at position {after}: another "
+                        f"lab brought them up; ask again"
+                    )
+
+    def _fill(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        tables: Sequence[_Table],
+        after: int,
+        until: int,
+    ) -> None:
+        """Make a row of a table, or of typing_errors, of each event in (after, until].
+
+        Args:
+            cursor: has a transaction open.
+            tables: the tables.
+            after: the position that they have reached.
+            until: the position that they are to reach.
+        """
+        types = [table.cls.event_type for table in tables]
+        counts = self._counts(types, after=after, until=until)
+        for table in tables:
+            if events := counts.get(table.cls.event_type, 0):
+                _convert(cursor, table, [table.cls.event_type, after, until], events)
 
     def _table(self, name: str, cls: type[Event]) -> _Table:
         made = self._made.get(name)
@@ -188,120 +314,42 @@ def _words(query: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", query.lower()))
 
 
-def _refresh(cursor: duckdb.DuckDBPyConnection, tables: Sequence[_Table], until: int) -> None:
-    """Bring tables up to a position: each that is made anew by itself, all others together."""
-    # Names as part of the text: DuckDB plans that in a third of the time of a list of values.
-    rows = cursor.execute(
-        "select name, type, fingerprint, position from eslab.typed_tables "
-        f"where name in ({texts(table.name for table in tables)})"
-    ).fetchall()
-    held = {name: (type, fingerprint, position) for name, type, fingerprint, position in rows}
-    behind = []
-    for table in tables:
-        type, fingerprint, position = held.get(table.name, (table.cls.event_type, None, 0))
-        if fingerprint != table.fingerprint:
-            _make(cursor, table, type, until)
-        elif position < until:
-            behind.append((table, position))
-    if behind:
-        _catch_up(cursor, behind, until)
-
-
-def _make(cursor: duckdb.DuckDBPyConnection, table: _Table, type: str, until: int) -> None:
-    """Make a table anew, up to a position.
-
-    Args:
-        cursor: has no transaction open.
-        table: the table.
-        type: whose events were in the one of its name before.
-        until: the position.
-    """
-    with commit(cursor):
-        cursor.execute(f"drop table if exists {table.sql}")
-        cursor.execute("delete from eslab.typing_errors where type = ?", [type])
-        cursor.execute("delete from eslab.typed_tables where name = ?", [table.name])
-        cursor.execute(table.definition)
-        counts = _counted(cursor, [table.cls.event_type], 0, until)
-        _fill(cursor, table, 0, until, counts)
-        cursor.execute(
-            "insert into eslab.typed_tables values (?, ?, ?, ?)",
-            [table.name, table.cls.event_type, until, table.fingerprint],
-        )
-
-
-def _catch_up(
-    cursor: duckdb.DuckDBPyConnection, tables: Sequence[tuple[_Table, int]], until: int
+def _convert(
+    cursor: duckdb.DuckDBPyConnection, table: _Table, span: Sequence[Any], events: int
 ) -> None:
-    """Bring tables from their positions up to another one, all or none."""
-    with commit(cursor):
-        for after in sorted({position for _, position in tables}):  # mostly they are at the same
-            some = [table for table, position in tables if position == after]
-            counts = _counted(cursor, [table.cls.event_type for table in some], after, until)
-            for table in some:
-                _fill(cursor, table, after, until, counts)
-        cursor.execute(
-            f"update eslab.typed_tables set position = {until} "
-            f"where name in ({texts(table.name for table, _ in tables)})"
-        )
-
-
-def _counted(
-    cursor: duckdb.DuckDBPyConnection, types: Sequence[str], after: int, until: int
-) -> dict[str, int]:
-    """Return how many events there are of types in (after, until]."""
-    return dict(
-        cursor.execute(
-            f"select type, count(*) from eslab.event_log where position > {after} "
-            f"and position <= {until} and type in ({texts(types)}) group by type"
-        ).fetchall()
-    )
-
-
-def _fill(
-    cursor: duckdb.DuckDBPyConnection,
-    table: _Table,
-    after: int,
-    until: int,
-    counts: Mapping[str, int],
-) -> None:
-    """Make a row of the table, or of typing_errors, of each event of its type in (after, until].
+    """Make a row of the table, or of typing_errors, of each event of a span.
 
     Args:
         cursor: has a transaction open.
         table: the table.
-        after: the position that it has reached.
-        until: the position that it is to reach.
-        counts: how many events of a type there are between these.
+        span: its type, and the positions after which and until which they are.
+        events: how many these are.
     """
-    events = counts.get(table.cls.event_type, 0)
-    if events == 0:
-        return
-    span = [table.cls.event_type, after, until]
     proven = 0
-    if table.shape.exact:
-        ((proven,),) = cursor.execute(
-            f"insert into {table.sql} {_proven(table)}", [*span, table.cls.schema_version]
-        ).fetchall()
+    if table.proven is not None:
+        insert = parsed(cursor, f"insert into {table.sql} {table.proven}")
+        ((proven,),) = cursor.execute(insert, [*span, table.cls.schema_version]).fetchall()
     if proven == events:
         return
     for rows in _unproven(cursor, table, span):
         _insert_decoded(cursor, table, rows)
 
 
-def _proven(table: _Table) -> str:
+def _proven(shape: Nested, columns: Mapping[str, tuple[str, Column]]) -> str:
     """Return the query for the rows that SQL converts, over type, after, until, schema version."""
     wire, proofs = "null", "data = '{}'"
-    if table.columns:
-        wire = f"json_transform(l.data, {structure(table.shape)})"
-        proofs = f"to_json(w)::varchar = data and {proof(table.shape, 'w')}"
+    if columns:
+        wire = f"json_transform(data, {structure(shape)})"
+        proofs = f"to_json(w)::varchar = data and {proof(shape, 'w')}"
     values = "".join(
-        f", {value(column, f'w.{quoted(field)}')}" for field, (_, column) in table.columns.items()
+        f", {value(column, f'w.{quoted(field)}')}" for field, (_, column) in columns.items()
     )
+    # Unnested, or DuckDB would take each proof apart from it and convert the data once for each.
     return (
-        f"select {', '.join(BASE_COLUMNS)}{values} from ("
-        f"select {_BASE}, l.data::varchar as data, {wire} as w from {_LOG} "
-        f"where l.type = ? and l.position > ? and l.position <= ? and l.schema_version = ?) "
-        f"where {proofs} order by position"
+        f"select {_BASE}{values} from ("
+        f"select * replace (data::varchar as data), unnest([{wire}]) as w from eslab.event_log "
+        f"where type = ? and position > ? and position <= ? and schema_version = ?) l "
+        f"join eslab.streams s using (stream_id) where {proofs} order by l.position"
     )
 
 

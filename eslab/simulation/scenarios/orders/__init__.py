@@ -1,9 +1,13 @@
 """Order fulfilment: stock is reserved, the payment is charged, a courier is booked.
 
-Read `events`, then `order` with its rules and its fold, then `participants` and the saga in
-`fulfilment`; `invariants` says what holds of all orders together.
+Read `events`, then `order` with its rules and its fold, then `participants`, and who brings
+them together in two styles: the saga in `fulfilment`, and the process manager in `choreography`;
+`invariants` says what holds of all orders together.
 """
 
+from eslab.simulation.scenarios.orders.choreography import (
+    OrderProcess,
+)
 from eslab.simulation.scenarios.orders.commands import (
     BookShipment,
     CancelOrder,
@@ -32,15 +36,9 @@ from eslab.simulation.scenarios.orders.events import (
     StockReleased,
     StockReserved,
 )
-from eslab.simulation.scenarios.orders.fulfilment import (
-    order_fulfilment,
-)
-from eslab.simulation.scenarios.orders.invariants import (
-    check_orders,
-)
-from eslab.simulation.scenarios.orders.order import (
-    Order,
-)
+from eslab.simulation.scenarios.orders.fulfilment import order_fulfilment
+from eslab.simulation.scenarios.orders.invariants import check_orders
+from eslab.simulation.scenarios.orders.order import Order
 from eslab.simulation.scenarios.orders.participants import (
     SERVED,
     Account,
@@ -49,6 +47,7 @@ from eslab.simulation.scenarios.orders.participants import (
 )
 
 __all__ = [
+    "AGGREGATES",
     "SERVED",
     "Account",
     "BookShipment",
@@ -62,6 +61,7 @@ __all__ = [
     "OrderCancelled",
     "OrderConfirmed",
     "OrderPlaced",
+    "OrderProcess",
     "PaymentCharged",
     "PaymentRefunded",
     "PlaceOrder",
@@ -81,3 +81,6 @@ __all__ = [
     "check_orders",
     "order_fulfilment",
 ]
+
+AGGREGATES = (Order, Stock, Account, Shipment)
+"""Who takes part: ``lab.register(*AGGREGATES)`` lets them handle their commands."""

@@ -21,10 +21,12 @@ class Order(Aggregate):
 
     @handles
     def place(self, command: PlaceOrder) -> None:
-        """Take an order."""
+        """Take an order, unless it was given up before it came."""
         placed = OrderPlaced(**command.model_dump(exclude={"order_id"}))
-        if self.placed is None:
+        if self.status == "none":
             self.record(placed)
+        elif self.placed is None:
+            raise DomainError(f"order {self.id} was given up: {self.reason}")
         elif self.placed != placed:
             raise DomainError(f"order {self.id} is for something else: {self.placed!r}")
 
@@ -38,8 +40,8 @@ class Order(Aggregate):
 
     @handles
     def cancel(self, command: CancelOrder) -> None:
-        """Give it up."""
-        if self.status == "placed":
+        """Give it up, also one that is on its way here yet."""
+        if self.status in ("none", "placed"):
             self.record(OrderCancelled(reason=command.reason))
         elif self.status != "cancelled":
             raise DomainError(f"order {command.order_id} is {self.status}: it cannot be cancelled")

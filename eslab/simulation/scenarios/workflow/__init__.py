@@ -1,7 +1,8 @@
 """A workflow: a schema is executed with an input; pending, running, completed.
 
-An aggregate: read `events`, then `workflow` with its rules and its fold. `metrics` counts and
-measures them in a read model; `instruments` does it with OpenTelemetry.
+An aggregate: read `events`, then `workflow` with its rules and its fold. `execution` is the saga
+that executes one. `metrics` counts and measures them in a read model; `instruments` does it with
+OpenTelemetry.
 """
 
 from eslab.simulation.scenarios.workflow.commands import (
@@ -14,6 +15,7 @@ from eslab.simulation.scenarios.workflow.events import (
     WorkflowCreated,
     WorkflowStarted,
 )
+from eslab.simulation.scenarios.workflow.execution import workflow_execution
 from eslab.simulation.scenarios.workflow.instruments import measure_workflows
 from eslab.simulation.scenarios.workflow.metrics import (
     SchemaMetrics,
@@ -34,4 +36,5 @@ __all__ = [
     "WorkflowMetrics",
     "WorkflowStarted",
     "measure_workflows",
+    "workflow_execution",
 ]

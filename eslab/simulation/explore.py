@@ -1,0 +1,696 @@
+"""Exploration: a saga meets every fault at every step, each in a laboratory of its own."""
+
+from __future__ import annotations
+
+import html
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+from eslab.clock import Clock
+from eslab.errors import EslabError, InputError
+from eslab.progress import progress_bar
+from eslab.sagas import Saga, Step
+from eslab.simulation.faults import (
+    DELIVERY_FAULTS,
+    STEP_FAULTS,
+    Crash,
+    CrashError,
+    Fault,
+    Faults,
+)
+from eslab.simulation.saga_rules import check_saga, status_of
+from eslab.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Exploration", "Outcome", "Violation", "explore"]
+
+SAGA_ID: Final = "1"
+SHOWN: Final = 5
+_TRIED_AGAIN: Final = frozenset(STEP_FAULTS) - {"duplicate_reply"}
+"""After these an attempt may be made again: at each attempt they end otherwise than at one."""
+
+
+@runtime_checkable
+class Laboratory(Protocol):
+    """What is asked of a lab."""
+
+    clock: Clock
+    store: Any
+
+    def inject(self, *faults: Fault | Crash) -> Faults:
+        """Let things go wrong from now on."""
+        ...
+
+    def start_saga(self, saga: Saga, saga_id: str, **input: Any) -> None:
+        """Record that a saga begins."""
+        ...
+
+    def saga_state(self, saga: Saga | str, saga_id: str) -> Any:
+        """Return what a saga's stream says about it."""
+        ...
+
+    def resume_saga(
+        self, saga: Saga | str, saga_id: str, *, resolved: bool = False, reason: str = ""
+    ) -> None:
+        """Let a saga that is stuck go on."""
+        ...
+
+    def run(self, *, progress: bool = True) -> None:
+        """Do all work."""
+        ...
+
+    def close(self) -> None:
+        """Close the lab and its store."""
+        ...
+
+
+MakeLab = Callable[..., Any]
+Start = Callable[[Any], str]
+Invariant = Callable[[Any], str | Iterable[str] | None]
+Combination = tuple[Fault | Crash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a saga under a combination of faults.
+
+    Attributes:
+        faults: which ones.
+        seed: of the laboratory.
+        status: where the saga ended.
+        compensated: the steps that were undone, in that order.
+        took: how long it took, on the virtual clock, until nothing was left to do.
+        events: how many events there were then.
+        problems: what is wrong with that, a sentence each.
+        resumed: whether it was STUCK, as it may be, and resumed when the faults were over: the
+            problems are those of then.
+        injected: the faults that are at no place in particular, at the places where they happened.
+        appends: how many appends there were, to the store of the process that ended it.
+    """
+
+    faults: Combination
+    seed: int
+    status: str
+    compensated: tuple[str, ...]
+    took: timedelta
+    events: int
+    problems: tuple[str, ...]
+    resumed: bool
+    injected: tuple[Fault, ...]
+    appends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must not be, with the least that brings it about.
+
+    Attributes:
+        faults: those that are needed; none, if it goes wrong without any.
+        seed: the smallest of those that were tried.
+        problems: what is wrong, a sentence each.
+        resumed: whether that was seen only when the saga, which was STUCK, was resumed.
+        combinations: how many combinations of faults come down to it.
+    """
+
+    faults: Combination
+    seed: int
+    problems: tuple[str, ...]
+    resumed: bool
+    combinations: int
+    experiment: _Experiment
+
+    def reproduce(self) -> Any:
+        """Make it happen again, and return the lab in which it did, to look around in."""
+        ran = self.experiment.perform(self.faults, self.seed)
+        if self.resumed:
+            self.experiment.resume(ran)
+        return ran.lab
+
+    @property
+    def snippet(self) -> str:
+        """The Python lines that make it happen again, to paste somewhere."""
+        return self.experiment.snippet(self.faults, self.seed, resumed=self.resumed)
+
+    def __repr__(self) -> str:
+        listed = "\n".join(f"  - {problem}" for problem in self.problems)
+        under = _label(self.faults) or "no fault at all"
+        return f"{under} (seed {self.seed}):\n{listed}\n{_indented(self.snippet)}"
+
+
+class Exploration:
+    """What came of all combinations.
+
+    Attributes:
+        saga: the saga that was tried.
+        outcomes: of each combination and seed, in order.
+        violations: what must not be, each with the least that brings it about.
+    """
+
+    def __init__(
+        self, saga: Saga, outcomes: Sequence[Outcome], violations: Sequence[Violation]
+    ) -> None:
+        self.saga = saga
+        self.outcomes = tuple(outcomes)
+        self.violations = tuple(violations)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a combination and seed: its faults, and what came of it."""
+        import pandas as pd
+
+        rows = [
+            (
+                _label(one.faults),
+                one.seed,
+                one.status,
+                ", ".join(one.compensated),
+                one.took,
+                one.events,
+                "; ".join(one.problems),
+            )
+            for one in self.outcomes
+        ]
+        columns = ["faults", "seed", "status", "compensated", "took", "events", "problems"]
+        return pd.DataFrame(rows, columns=columns)
+
+    @property
+    def matrix(self) -> pd.DataFrame:
+        """Where each fault alone leads at each place: the status, or VIOLATION; of the first seed.
+
+        A place is a step that is executed or undone; that it is undone takes another fault.
+        """
+        import pandas as pd
+
+        cells: dict[str, dict[str, str]] = {}
+        for one in self.outcomes:
+            faults = one.faults
+            *before, last = faults or (None,)
+            if not isinstance(last, Fault) or last.step is None or len(before) > 1:
+                continue
+            if before and last.kind != "compensate":
+                continue  # a pair
+            place = replace(last, name="fails", rate=None).label.removesuffix(": fails")
+            cells.setdefault(place, {}).setdefault(
+                last.name, "VIOLATION" if one.problems else one.status
+            )
+        order = [*STEP_FAULTS, *DELIVERY_FAULTS]
+        columns = [name for name in order if any(name in row for row in cells.values())]
+        return pd.DataFrame.from_dict(cells, orient="index", columns=columns).fillna("")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many runs ended where, and how many of them should not have."""
+        counts = Counter(one.status for one in self.outcomes)
+        counts["violations"] = sum(bool(one.problems) for one in self.outcomes)
+        return dict(sorted(counts.items()))
+
+    def require(self) -> None:
+        """Raise an error that lists the violations, if there are any: for a test.
+
+        Raises:
+            AssertionError: there are.
+        """
+        if self.violations:
+            listed = "\n\n".join(map(repr, self.violations))
+            raise AssertionError(f"{self._digest}\n\n{listed}")
+
+    @property
+    def _digest(self) -> str:
+        ended = ", ".join(f"{n} {status}" for status, n in self.counts.items() if status.isupper())
+        broken = counted(len(self.violations), "violation") if self.violations else "no violation"
+        runs = counted(len(self.outcomes), "run")
+        return f"exploration of saga {self.saga.name!r}: {runs} ({ended}), {broken}"
+
+    def __repr__(self) -> str:
+        shown = [repr(violation) for violation in self.violations[:SHOWN]]
+        if more := len(self.violations) - SHOWN:
+            shown += [f"and {more} more: .violations"] if more > 0 else []
+        return "\n\n".join([f"<{self._digest}>", *shown])
+
+    def _repr_html_(self) -> str:
+        shown = "".join(
+            f"<pre>{html.escape(repr(violation))}</pre>" for violation in self.violations[:SHOWN]
+        )
+        return f"<p>{html.escape(self._digest)}</p>{self.matrix.to_html()}{shown}"
+
+
+def explore(
+    saga: Saga,
+    make_lab: MakeLab,
+    *,
+    faults: Iterable[str | Fault] = STEP_FAULTS,
+    start: Start | None = None,
+    input: Mapping[str, Any] | None = None,
+    pairs: bool = False,
+    crashes: bool = False,
+    seeds: Iterable[int] = (0,),
+    invariants: Iterable[Invariant] = (),
+    progress: bool = True,
+) -> Exploration:
+    """Run a saga under every combination of step and fault, each in a laboratory of its own.
+
+    Each fault is tried at each step that is executed: at the first attempt, and at each attempt if
+    the step is tried again. And at each step that is undone; for that the last step fails as well,
+    or the pivot, behind which nothing is undone. That last step itself is undone when its answer is
+    lost, if it has a timeout. Without any fault it is run too.
+
+    What must hold of the saga itself is checked in any case, from its stream alone: see
+    `eslab.simulation.saga_rules.check_saga`. What must hold of money, stock and whatever else the
+    saga changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
+    resumed as a person would do, and what must hold is asked when nothing is left to do again.
+
+    Args:
+        saga: its definition.
+        make_lab: makes a fresh laboratory with the saga and all who take part in it::
+
+                def make_lab(**options):
+                    lab = Lab(**options)
+                    lab.register(...)
+                    return lab
+
+            It is called with ``seed=``; and after a crash with ``store=`` too: then it is the
+            start of a process that finds events there, and whatever it appends is there already.
+            Who takes part must keep in the store what is to survive a crash.
+        faults: names, of `STEP_FAULTS` and `DELIVERY_FAULTS`, that are tried at each step; those of
+            deliveries also with all events. Or a `Fault` that is tried as it is.
+        start: starts the saga in a lab, and returns its id; by default it is started with `input`.
+        input: what it is started with.
+        pairs: try also two faults at once: at each two steps that are executed; at one that is
+            executed and one that is undone; and a crash with any other one.
+        crashes: let the process crash before and after each append, and restart; when nothing else
+            goes wrong, and when the saga is undone.
+        seeds: all is tried with each: they decide the order at equal times, and which messages a
+            fault with a rate hits.
+        invariants: functions of the lab that return what is wrong: a text, several, or None; or
+            raise AssertionError.
+        progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+    Raises:
+        InputError: there is no such fault or step, or make_lab or an invariant gives something
+            else than is said here.
+
+    Example:
+        >>> from eslab import Lab, Step
+        >>> def book(step):
+        ...     pass
+        >>> trip = Saga("trip", [Step("hotel", book, book), Step("train", book)])
+        >>> def make_lab(**options):
+        ...     lab = Lab(**options)
+        ...     lab.register(trip)
+        ...     return lab
+        >>> explore(trip, make_lab, faults=["fails"], progress=False)
+        <exploration of saga 'trip': 5 runs (3 COMPENSATED, 1 COMPLETED, 1 STUCK), no violation>
+        >>> found = explore(trip, make_lab, faults=["reply_lost"], progress=False)
+        >>> found.violations[0].problems
+        ("it is still RUNNING: ...; give 'hotel' a timeout",)
+    """
+    if not isinstance(saga, Saga):
+        raise InputError(f"explore() takes a saga, made by Saga(name, steps), not {saga!r:.200}")
+    plan = _Plan(saga, faults)
+    experiment = _Experiment(saga, make_lab, start, dict(input or {}), tuple(invariants))
+    experiment.check(crashes=crashes)
+    tried = sorted(set(seeds))
+    alone = plan.singles()
+    chosen = list(dict.fromkeys([*alone, *plan.pairs()])) if pairs else alone
+    outcomes = experiment.run_all(chosen, tried, "exploring", progress=progress)
+    if crashes:
+        bases = alone if pairs else [(), *plan.undoing()]
+        crashing = [
+            (*base, Crash(number, when))
+            for base in bases
+            for number in range(1, experiment.run(base, tried[0]).appends + 1)
+            for when in ("before", "after")
+        ]
+        outcomes += experiment.run_all(crashing, tried, "crashing", progress=progress)
+    return Exploration(saga, outcomes, experiment.violations(outcomes))
+
+
+class _Plan:
+    """The combinations that are tried."""
+
+    def __init__(self, saga: Saga, faults: Iterable[str | Fault]) -> None:
+        if isinstance(faults, str | Fault):
+            raise InputError(f"faults are a list of names and of Fault(...): [{faults!r}]")
+        given = list(faults)
+        self._saga = saga
+        self._names = [one for one in given if isinstance(one, str)]
+        self._given = [one for one in given if not isinstance(one, str)]
+        known = (*STEP_FAULTS, *DELIVERY_FAULTS)
+        if wrong := [name for name in self._names if name not in known]:
+            raise InputError(f"there is no fault {wrong[0]!r}; there are: {', '.join(known)}")
+        for fault in self._given:
+            if not isinstance(fault, Fault):
+                raise InputError(f"a fault is a name, or made by Fault(...); found {fault!r:.200}")
+            if fault.step is not None and fault.step not in saga.by_name:
+                steps = ", ".join(saga.by_name)
+                raise InputError(
+                    f"saga {saga.name!r} has no step {fault.step!r}, at which {fault!r} could "
+                    f"happen; it has: {steps}"
+                )
+
+    def singles(self) -> list[Combination]:
+        """Return each fault alone, with what it takes to happen; and no fault at all."""
+        return [
+            (),
+            *((fault,) for fault in self._executing()),
+            *(
+                (trigger, fault)
+                for step, trigger in self._undone()
+                for fault in self._at(step, "compensate")
+            ),
+        ]
+
+    def pairs(self) -> list[Combination]:
+        """Return each two faults at different places; at least one of them at an execution."""
+        executing = self._executing()
+        places = list(self._saga.by_name)
+        two = [
+            pair
+            for pair in combinations(executing, 2)
+            if pair[0].step is None or pair[0].step != pair[1].step
+        ]
+        undone = [
+            (first, fault)
+            for step, _ in self._undone()
+            for fault in self._at(step, "compensate")
+            for first in executing
+            if first.step is not None and places.index(first.step) >= places.index(step.name)
+        ]
+        return [*two, *undone]
+
+    def undoing(self) -> list[Combination]:
+        """Return what it takes that the saga is undone; nothing, if it never can be."""
+        triggers: list[Combination] = [(trigger,) for _, trigger in self._undone()]
+        return triggers[:1]
+
+    def _executing(self) -> list[Fault]:
+        deliveries = [name for name in self._names if name in DELIVERY_FAULTS]
+        return [
+            *(fault for step in self._saga for fault in self._at(step, "execute")),
+            *(Fault(name, kind="event") for name in deliveries),
+            *self._given,
+        ]
+
+    def _at(self, step: Step, kind: Any) -> Iterator[Fault]:
+        for name in self._names:
+            fault = Fault(name, step.name, kind=kind)  # type: ignore[arg-type]
+            if step.policy(kind).limit and name in _TRIED_AGAIN:
+                yield replace(fault, attempt=1)
+            yield fault
+
+    def _undone(self) -> Iterator[tuple[Step, Fault]]:
+        """Yield the steps that can be undone, each with the fault because of which it is."""
+        steps = list(self._saga)
+        last = self._saga.step(self._saga.pivot) if self._saga.pivot else steps[-1]
+        for step in steps[: steps.index(last)]:
+            if step.compensate is not None:
+                yield step, Fault("fails", last.name)
+        if last.compensate is not None and last.timeout is not None:
+            yield last, Fault("reply_lost", last.name)
+
+
+class _Experiment:
+    """Runs a saga in fresh laboratories, and judges what came of it."""
+
+    def __init__(
+        self,
+        saga: Saga,
+        make_lab: MakeLab,
+        start: Start | None,
+        input: dict[str, Any],
+        invariants: tuple[Invariant, ...],
+    ) -> None:
+        self._saga = saga
+        self._make_lab = make_lab
+        self._start = start
+        self._input = input
+        self._invariants = invariants
+        self._known: dict[tuple[Combination, int], Outcome] = {}
+
+    def check(self, *, crashes: bool) -> None:
+        """Refuse functions that cannot be called so.
+
+        Raises:
+            InputError: one cannot.
+        """
+        options = ("seed", "store") if crashes else ("seed",)
+        try:
+            inspect.signature(self._make_lab).bind(**dict.fromkeys(options))
+        except (TypeError, ValueError):
+            raise InputError(
+                f"make_lab is a function that takes {' and '.join(options)} and makes a lab: "
+                f"def make_lab(**options): lab = Lab(**options); ...; return lab; "
+                f"{self._make_lab!r:.200} is none"
+            ) from None
+        if self._start is not None and self._input:
+            raise InputError("start() says itself what the saga is started with: leave input out")
+        for one in (self._start, *self._invariants):
+            if one is not None and not callable(one):
+                raise InputError(f"start and invariants are functions of a lab, not {one!r:.200}")
+
+    def run_all(
+        self, chosen: Sequence[Combination], seeds: Sequence[int], what: str, *, progress: bool
+    ) -> list[Outcome]:
+        """Run all combinations with all seeds."""
+        outcomes = []
+        with progress_bar(
+            total=len(chosen) * len(seeds), description=what, progress=progress, unit="runs"
+        ) as bar:
+            for faults in chosen:
+                for seed in seeds:
+                    outcomes.append(self.run(faults, seed))
+                    bar.update()
+        return outcomes
+
+    def run(self, faults: Combination, seed: int) -> Outcome:
+        """Run the saga once, unless that was done before."""
+        key = faults, seed
+        if key not in self._known:
+            self._known[key] = self._judged(faults, seed)
+        return self._known[key]
+
+    def _judged(self, faults: Combination, seed: int) -> Outcome:
+        ran = self.perform(faults, seed)
+        lab, saga_id = ran.lab, ran.saga_id
+        try:
+            status = status_of(self._saga, saga_id, lab.store)
+            events = list(lab.store.read(self._saga.stream_id(saga_id)))
+            took, head = lab.clock.now() - ran.began, lab.store.head()
+            problems = [*self._wrong(ran), *(self._broken(lab) if status != "STUCK" else ())]
+            resumed = status == "STUCK" and not problems
+            if resumed:
+                self.resume(ran)
+                problems = [*self._wrong(ran), *self._broken(lab)]
+        finally:
+            lab.close()
+        return Outcome(
+            faults=faults,
+            seed=seed,
+            status=status,
+            compensated=tuple(
+                event.data["step"] for event in events if event.type == "CompensationCompleted"
+            ),
+            took=took,
+            events=head,
+            problems=tuple(problems),
+            resumed=resumed,
+            injected=tuple(
+                dict.fromkeys(
+                    one.fault.at(one.message) for one in ran.faults.injected if not one.fault.exact
+                )
+            ),
+            appends=ran.appends,
+        )
+
+    def perform(self, faults: Combination, seed: int) -> _Run:
+        """Run the saga until nothing is left to do; the lab is open then."""
+        lab = self._made(seed=seed)
+        saga_id = self._started(lab)
+        began = lab.clock.now()
+        while True:
+            # One that never happens, so that appends are counted where nothing goes wrong too.
+            injected = lab.inject(*(faults or [_NEVER]))
+            error: EslabError | None = None
+            try:
+                lab.run(progress=False)
+            except CrashError as crash:
+                faults = tuple(fault for fault in faults if fault != crash.crash)
+                lab = self._restarted(lab, seed)
+                continue
+            except EslabError as failure:
+                error = failure
+            return _Run(lab, saga_id, began, injected, injected.appends, error)
+
+    def _restarted(self, dead: Any, seed: int) -> Any:
+        lab = self._made(seed=seed, store=dead.store)
+        if lab.store is not dead.store:
+            raise InputError(
+                "make_lab() was given a store, and made a lab on another one: give the lab what "
+                "make_lab is given: Lab(**options)"
+            )
+        if self._start is None:
+            self._started(lab)  # it is there already, and known now
+        return lab
+
+    def resume(self, ran: _Run) -> None:
+        """Let the saga, which is STUCK, go on without any fault."""
+        ran.lab.inject()
+        ran.error = None
+        ran.lab.resume_saga(self._saga.name, ran.saga_id, reason="the faults are over")
+        try:
+            ran.lab.run(progress=False)
+        except EslabError as error:
+            ran.error = error
+
+    def _made(self, **options: Any) -> Any:
+        lab = self._make_lab(**options)
+        if not isinstance(lab, Laboratory):
+            raise InputError(f"make_lab() returns a Lab, and not {lab!r:.200}: return lab")
+        return lab
+
+    def _started(self, lab: Any) -> str:
+        if self._start is None:
+            lab.start_saga(self._saga, SAGA_ID, **self._input)
+            return SAGA_ID
+        saga_id = self._start(lab)
+        if not isinstance(saga_id, str):
+            raise InputError(f"start() returns the id of the saga that it starts: {saga_id!r:.200}")
+        return saga_id
+
+    def _wrong(self, ran: _Run) -> Iterator[str]:
+        """Yield what is wrong with the saga itself."""
+        lab, saga_id = ran.lab, ran.saga_id
+        if ran.error is not None:
+            yield f"run() raised {type(ran.error).__name__}: {ran.error}"
+        yield from check_saga(self._saga, saga_id, lab.store)
+        status = status_of(self._saga, saga_id, lab.store)
+        shown = lab.saga_state(self._saga.name, saga_id).status.value
+        if shown != status:
+            yield f"its stream says that it is {status}, and it is shown as {shown}"
+
+    def _broken(self, lab: Any) -> Iterator[str]:
+        """Yield what is wrong with the rest of the world."""
+        for invariant in self._invariants:
+            yield from _broken(invariant, lab)
+
+    def violations(self, outcomes: Sequence[Outcome]) -> list[Violation]:
+        """Return what is wrong, each with the least that brings it about."""
+        first: dict[Combination, Outcome] = {}
+        for outcome in outcomes:
+            if outcome.problems:
+                first.setdefault(outcome.faults, outcome)
+        least = Counter(self._reduced(outcome) for outcome in first.values())
+        violations = []
+        for (faults, seed), count in least.items():
+            found = self.run(faults, seed)
+            violations.append(Violation(faults, seed, found.problems, found.resumed, count, self))
+        return violations
+
+    def _reduced(self, outcome: Outcome) -> tuple[Combination, int]:
+        """Leave out what is not needed to bring something wrong about."""
+        faults, seed = outcome.faults, outcome.seed
+        exact: Combination = (
+            *(fault for fault in faults if isinstance(fault, Crash) or fault.exact),
+            *outcome.injected,
+        )
+        if self.run(exact, seed).problems:
+            faults = exact
+        for fault in faults:
+            fewer = tuple(one for one in faults if one != fault)
+            if self.run(fewer, seed).problems:
+                faults = fewer
+        for fault in faults:
+            once = tuple(self._narrowed(one) if one == fault else one for one in faults)
+            if self.run(once, seed).problems:
+                faults = once
+        return faults, seed
+
+    def _narrowed(self, fault: Fault | Crash) -> Fault | Crash:
+        """Return a fault that happens at each attempt as one that happens at the first."""
+        if isinstance(fault, Crash) or fault.step is None or fault.attempt is not None:
+            return fault
+        tried_again = self._saga.step(fault.step).policy(fault.kind).limit  # type: ignore[arg-type]
+        return replace(fault, attempt=1) if tried_again else fault
+
+    def snippet(self, faults: Combination, seed: int, *, resumed: bool) -> str:
+        """Return the Python lines that run the saga with these faults."""
+        make = getattr(self._make_lab, "__name__", "make_lab")
+        start, saga_id = self._start_line()
+        lines = [f"lab = {make}(seed={seed})", start]
+        lines += [f"lab.inject({', '.join(map(repr, faults))})"] if faults else []
+        for crash in _crashes(faults):
+            faults = tuple(fault for fault in faults if fault != crash)
+            lines += [
+                "with contextlib.suppress(CrashError):",
+                "    lab.run()",
+                f"lab = {make}(seed={seed}, store=lab.store)",
+                *([start] if self._start is None else []),
+                f"lab.inject({', '.join(map(repr, faults))})",
+            ]
+        lines.append("lab.run()")
+        if resumed:
+            resume = f"lab.resume_saga({self._saga.name!r}, {saga_id})"
+            lines += ["lab.inject()", resume, "lab.run()"]
+        return "\n".join(lines)
+
+    def _start_line(self) -> tuple[str, str]:
+        """Return the line that starts the saga, and what stands for its id behind it."""
+        if self._start is not None:
+            return f"saga_id = {getattr(self._start, '__name__', 'start')}(lab)", "saga_id"
+        input = "".join(f", {name}={value!r}" for name, value in self._input.items())
+        return f"lab.start_saga({self._saga.name}, {SAGA_ID!r}{input})", repr(SAGA_ID)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run that has come to rest: the lab, which saga it was, and what it raised at its end."""
+
+    lab: Any
+    saga_id: str
+    began: datetime
+    faults: Faults
+    appends: int
+    error: EslabError | None
+
+
+_NEVER: Final = Fault("fails", rate=0)
+
+
+def _broken(invariant: Invariant, lab: Any) -> Iterator[str]:
+    """Yield what is wrong, as an invariant says."""
+    name = getattr(invariant, "__name__", repr(invariant))
+    try:
+        found = invariant(lab)
+        listed = [found] if isinstance(found, str) or not isinstance(found, Iterable) else [*found]
+    except AssertionError as error:
+        yield f"{name}(): {error}" if str(error) else f"{name}() does not hold"
+        return
+    except Exception as error:
+        yield f"{name}() failed: {type(error).__name__}: {error}"
+        return
+    for problem in listed:
+        if isinstance(problem, str):
+            yield problem
+        elif problem is not None:
+            raise InputError(
+                f"an invariant returns what is wrong, in words, or None: {name}() gave {problem!r}"
+            )
+
+
+def _crashes(faults: Combination) -> list[Crash]:
+    return [fault for fault in faults if isinstance(fault, Crash)]
+
+
+def _label(faults: Combination) -> str:
+    return " + ".join(fault.label for fault in faults)
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"    {line}" for line in lines.splitlines())
