@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from eslab.bus.journey import Journey, Message, straight
 from eslab.errors import InputError
-from eslab.events import Event, type_name
+from eslab.events import Event
+from eslab.messaging import Command
 from eslab.store.adapter import StoreAdapter
 from eslab.words import counted
 
@@ -93,7 +94,8 @@ class Fault:
         step: of an attempt at a step: only at this one.
         type: of an event on its way to a handler, or a command: only those of this type.
         kind: the kind of message: ``"execute"``, ``"compensate"``, ``"command"`` (of a process
-            manager) or ``"event"``; by default what the others imply.
+            manager) or ``"event"``; by default what the others imply: a type is one of events,
+            unless it is the class of a command.
         consumer: only messages for this saga or handler; of a qualified name the end is enough.
         sequence: only messages of this stream: of the saga, or of the event.
         attempt: only this one, from 1.
@@ -114,7 +116,7 @@ class Fault:
     name: StepFault | DeliveryFault
     step: str | None = None
     _: KW_ONLY
-    type: str | type[Event] | None = None
+    type: str | type[Event | Command] | None = None
     kind: Kind | None = None
     consumer: str | None = None
     sequence: str | None = None
@@ -127,8 +129,10 @@ class Fault:
             raise InputError(
                 f"there is no fault {self.name!r}; there are: {', '.join(_CHANGES)} (and Crash(n))"
             )
+        if isinstance(self.type, type) and issubclass(self.type, Command) and self.kind is None:
+            object.__setattr__(self, "kind", "command")
         if self.type is not None:
-            object.__setattr__(self, "type", type_name(self.type))
+            object.__setattr__(self, "type", _type_name(self.type))
         if self.kind is None:
             object.__setattr__(self, "kind", self._implied_kind())
         self._check_place()
@@ -431,6 +435,13 @@ def _later(journey: Journey, by: timedelta) -> Journey:
 
 def _twice(delays: tuple[timedelta, ...], by: timedelta | None) -> tuple[timedelta, ...]:
     return (*delays, *(delay + (SOON if by is None else by) for delay in delays))
+
+
+def _type_name(type: str | type[Event | Command]) -> str:
+    """Return the name by which messages know a type of events or commands."""
+    if isinstance(type, str):
+        return type
+    return type.event_type if issubclass(type, Event) else type.__name__
 
 
 def _is_number(value: object, kinds: Any) -> bool:
