@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from uuid import UUID
 
 from eslab.clock import Clock
 from eslab.errors import EslabError, InputError
@@ -75,6 +76,7 @@ MakeLab = Callable[..., Any]
 Start = Callable[[Any], str]
 Invariant = Callable[[Any], str | Iterable[str] | None]
 Combination = tuple[Fault | Crash, ...]
+_Keys = dict[tuple[str, str, Any], set[UUID]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,8 @@ def explore(
     lost, if it has a timeout. Without any fault it is run too.
 
     What must hold of the saga itself is checked in any case, from its stream alone: see
-    `eslab.simulation.saga_rules.check_saga`. What must hold of money, stock and whatever else the
+    `eslab.simulation.saga_rules.check_saga`; and that each step is always sent under the one key
+    by which who takes part knows it again. What must hold of money, stock and whatever else the
     saga changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
     resumed as a person would do, and what must hold is asked when nothing is left to do again.
 
@@ -514,9 +517,11 @@ class _Experiment:
         lab = self._made(seed=seed)
         saga_id = self._started(lab)
         began = lab.clock.now()
+        keys: _Keys = {}
         while True:
             # One that never happens, so that appends are counted where nothing goes wrong too.
             injected = lab.inject(*(faults or [_NEVER]))
+            injected.keys = keys  # those of a process that crashed, too
             error: EslabError | None = None
             try:
                 lab.run(progress=False)
@@ -570,6 +575,9 @@ class _Experiment:
         if ran.error is not None:
             yield f"run() raised {type(ran.error).__name__}: {ran.error}"
         yield from check_saga(self._saga, saga_id, lab.store)
+        for (_, step, kind), keys in ran.faults.keys.items():
+            if len(keys) > 1:
+                yield f"attempts to {kind} step {step!r} were sent under {len(keys)} different keys"
         status = status_of(self._saga, saga_id, lab.store)
         shown = lab.saga_state(self._saga.name, saga_id).status.value
         if shown != status:

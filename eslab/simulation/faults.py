@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from uuid import UUID
 
 from eslab.bus.journey import Journey, Message, straight
 from eslab.errors import InputError
@@ -290,13 +291,13 @@ class Faults:
 
     Attributes:
         injected: the faults that happened, in order.
+        keys: the ids under which the attempts at each step were sent, by stream, step and kind.
         appends: how many appends there were since it watches a store.
 
     Raises:
         InputError: one is no fault.
 
     Example:
-        >>> from uuid import UUID
         >>> faults = Faults([Fault("duplicated", consumer="mail")])
         >>> len(faults(Message("event", "mail", "OrderPlaced", UUID(int=7), "order-1")).arrivals)
         2
@@ -312,12 +313,16 @@ class Faults:
         self.crashes = frozenset(one for one in listed if isinstance(one, Crash))
         self.seed = seed
         self.injected: list[Injected] = []
+        self.keys: dict[tuple[str, str, Kind], set[UUID]] = {}
         self.appends = 0
         self._store: StoreAdapter | None = None
 
     def __call__(self, message: Message) -> Journey:
         """Plan the journey of a message."""
         journey = straight(message)
+        if message.kind in ("execute", "compensate"):
+            task = message.sequence, message.name, message.kind
+            self.keys.setdefault(task, set()).add(message.id)
         for fault in self.faults:
             if fault.hits(message, self.seed):
                 journey = fault.change(journey, message)
