@@ -235,16 +235,23 @@ class CommandBus:
     def command(self, recorded: Mapping[str, Any]) -> Command:
         """Return a command that was recorded with its ``type`` and its ``data``.
 
+        The type is the qualified name of its class. When that class has moved to another module
+        since, as from a notebook to a package, the only one of its own name that is handled here
+        stands for it.
+
         Raises:
             HandlerNotFoundError: nothing handles commands of its type.
             InputError: it does not fit its class.
         """
-        handler = self._handlers.get(recorded["type"])
-        if handler is None:
-            known = [name.rpartition(".")[2] for name in list(self._handlers)]
-            name = recorded["type"].rpartition(".")[2]
+        name = recorded["type"].rpartition(".")[2]
+        handlers = dict(self._handlers)
+        moved = [of for of in handlers if of.rpartition(".")[2] == name]
+        if recorded["type"] in handlers:
+            moved = [recorded["type"]]
+        if len(moved) != 1:
+            known = [of if moved else of.rpartition(".")[2] for of in handlers]
             raise HandlerNotFoundError(name, known=known, by="the lab")
-        cls = handler[1].command
+        cls = handlers[moved[0]][1].command
         try:
             command = cls.model_validate(recorded["data"])
         except ValidationError as error:

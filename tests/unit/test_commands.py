@@ -43,7 +43,7 @@ from eslab import (
 )
 from eslab.aggregates import Repository
 from eslab.messaging import Envelope, authorised, handling, logged, timed
-from eslab.schema import encode
+from eslab.schema import encode, qualified_name
 
 
 class Placed(Event):
@@ -602,6 +602,28 @@ def test_it_is_idempotent_across_restarts(tmp_path: Path) -> None:
             tokens.append(lab.execute(PLACE, command_id=id))
     assert [token.duplicate for token in tokens] == [False, True, True]
     assert len(set(tokens)) == 1
+
+
+def test_a_recorded_command_is_found_though_its_class_has_moved(lab: Lab) -> None:
+    bus, data = lab._commands, PLACE.model_dump(mode="json")
+    assert bus.command({"type": qualified_name(Place), "data": data}) == PLACE
+    assert bus.command({"type": "shop.commands.Place", "data": data}) == PLACE
+    for type in ("shop.Replace", "shop.Place.Inner"):
+        with pytest.raises(HandlerNotFoundError, match=r"handles .*Pay.*Place"):
+            bus.command({"type": type, "data": data})
+    with pytest.raises(InputError, match=r"is no Place"):
+        bus.command({"type": qualified_name(Place), "data": {"order_id": "1"}})
+
+    class Elsewhere:
+        class Place(Command):
+            order_id: str
+
+    @lab.handles
+    def place(command: Elsewhere.Place) -> None:
+        pass
+
+    with pytest.raises(HandlerNotFoundError, match="Elsewhere"):  # which of the two?
+        bus.command({"type": "shop.Place", "data": data})
 
 
 def test_a_revoked_command_is_never_carried_out(lab: Lab) -> None:
