@@ -275,9 +275,7 @@ def test_an_event_that_says_no_fails_the_step_for_good(store: MemoryStore, world
     assert state.error == 'Full: {"train":"IC 1"}'
 
 
-def test_an_event_that_says_no_while_the_next_try_is_awaited_counts_the_same(
-    store: MemoryStore, world: World
-) -> None:
+def test_an_event_that_says_no_while_the_next_try_is_awaited_counts_the_same() -> None:
     """Found in the log by a new process, it means the same."""
     states = []
     for dies in (False, True):
