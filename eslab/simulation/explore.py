@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import html
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Any, Final, Protocol, runtime_checkable
+from uuid import UUID
 
 from eslab.clock import Clock
 from eslab.errors import EslabError, InputError
 from eslab.progress import progress_bar
-from eslab.sagas import Saga, Step
-from eslab.simulation.faults import (
-    DELIVERY_FAULTS,
-    STEP_FAULTS,
-    Crash,
-    CrashError,
-    Fault,
-    Faults,
-)
+from eslab.sagas import Saga
+from eslab.simulation.exploration import Combination, Exploration, Outcome, Violation
+from eslab.simulation.faults import STEP_FAULTS, Crash, CrashError, Fault, Faults
+from eslab.simulation.plan import Plan
 from eslab.simulation.saga_rules import check_saga, status_of
-from eslab.words import counted
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Exploration", "Outcome", "Violation", "explore"]
 
 SAGA_ID: Final = "1"
-SHOWN: Final = 5
-_TRIED_AGAIN: Final = frozenset(STEP_FAULTS) - {"duplicate_reply"}
-"""After these an attempt may be made again: at each attempt they end otherwise than at one."""
 
 
 @runtime_checkable
@@ -74,171 +61,7 @@ class Laboratory(Protocol):
 MakeLab = Callable[..., Any]
 Start = Callable[[Any], str]
 Invariant = Callable[[Any], str | Iterable[str] | None]
-Combination = tuple[Fault | Crash, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a saga under a combination of faults.
-
-    Attributes:
-        faults: which ones.
-        seed: of the laboratory.
-        status: where the saga ended.
-        compensated: the steps that were undone, in that order.
-        took: how long it took, on the virtual clock, until nothing was left to do.
-        events: how many events there were then.
-        problems: what is wrong with that, a sentence each.
-        resumed: whether it was STUCK, as it may be, and resumed when the faults were over: the
-            problems are those of then.
-        injected: the faults that are at no place in particular, at the places where they happened.
-        appends: how many appends there were, to the store of the process that ended it.
-    """
-
-    faults: Combination
-    seed: int
-    status: str
-    compensated: tuple[str, ...]
-    took: timedelta
-    events: int
-    problems: tuple[str, ...]
-    resumed: bool
-    injected: tuple[Fault, ...]
-    appends: int
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Something that must not be, with the least that brings it about.
-
-    Attributes:
-        faults: those that are needed; none, if it goes wrong without any.
-        seed: the smallest of those that were tried.
-        problems: what is wrong, a sentence each.
-        resumed: whether that was seen only when the saga, which was STUCK, was resumed.
-        combinations: how many combinations of faults come down to it.
-    """
-
-    faults: Combination
-    seed: int
-    problems: tuple[str, ...]
-    resumed: bool
-    combinations: int
-    experiment: _Experiment
-
-    def reproduce(self) -> Any:
-        """Make it happen again, and return the lab in which it did, to look around in."""
-        ran = self.experiment.perform(self.faults, self.seed)
-        if self.resumed:
-            self.experiment.resume(ran)
-        return ran.lab
-
-    @property
-    def snippet(self) -> str:
-        """The Python lines that make it happen again, to paste somewhere."""
-        return self.experiment.snippet(self.faults, self.seed, resumed=self.resumed)
-
-    def __repr__(self) -> str:
-        listed = "\n".join(f"  - {problem}" for problem in self.problems)
-        under = _label(self.faults) or "no fault at all"
-        return f"{under} (seed {self.seed}):\n{listed}\n{_indented(self.snippet)}"
-
-
-class Exploration:
-    """What came of all combinations.
-
-    Attributes:
-        saga: the saga that was tried.
-        outcomes: of each combination and seed, in order.
-        violations: what must not be, each with the least that brings it about.
-    """
-
-    def __init__(
-        self, saga: Saga, outcomes: Sequence[Outcome], violations: Sequence[Violation]
-    ) -> None:
-        self.saga = saga
-        self.outcomes = tuple(outcomes)
-        self.violations = tuple(violations)
-
-    @property
-    def df(self) -> pd.DataFrame:
-        """One row a combination and seed: its faults, and what came of it."""
-        import pandas as pd
-
-        rows = [
-            (
-                _label(one.faults),
-                one.seed,
-                one.status,
-                ", ".join(one.compensated),
-                one.took,
-                one.events,
-                "; ".join(one.problems),
-            )
-            for one in self.outcomes
-        ]
-        columns = ["faults", "seed", "status", "compensated", "took", "events", "problems"]
-        return pd.DataFrame(rows, columns=columns)
-
-    @property
-    def matrix(self) -> pd.DataFrame:
-        """Where each fault alone leads at each place: the status, or VIOLATION; of the first seed.
-
-        A place is a step that is executed or undone; that it is undone takes another fault.
-        """
-        import pandas as pd
-
-        cells: dict[str, dict[str, str]] = {}
-        for one in self.outcomes:
-            faults = one.faults
-            *before, last = faults or (None,)
-            if not isinstance(last, Fault) or last.step is None or len(before) > 1:
-                continue
-            if before and last.kind != "compensate":
-                continue  # a pair
-            place = replace(last, name="fails", rate=None).label.removesuffix(": fails")
-            cells.setdefault(place, {}).setdefault(
-                last.name, "VIOLATION" if one.problems else one.status
-            )
-        order = [*STEP_FAULTS, *DELIVERY_FAULTS]
-        columns = [name for name in order if any(name in row for row in cells.values())]
-        return pd.DataFrame.from_dict(cells, orient="index", columns=columns).fillna("")
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many runs ended where, and how many of them should not have."""
-        counts = Counter(one.status for one in self.outcomes)
-        counts["violations"] = sum(bool(one.problems) for one in self.outcomes)
-        return dict(sorted(counts.items()))
-
-    def require(self) -> None:
-        """Raise an error that lists the violations, if there are any: for a test.
-
-        Raises:
-            AssertionError: there are.
-        """
-        if self.violations:
-            listed = "\n\n".join(map(repr, self.violations))
-            raise AssertionError(f"{self._digest}\n\n{listed}")
-
-    @property
-    def _digest(self) -> str:
-        ended = ", ".join(f"{n} {status}" for status, n in self.counts.items() if status.isupper())
-        broken = counted(len(self.violations), "violation") if self.violations else "no violation"
-        runs = counted(len(self.outcomes), "run")
-        return f"exploration of saga {self.saga.name!r}: {runs} ({ended}), {broken}"
-
-    def __repr__(self) -> str:
-        shown = [repr(violation) for violation in self.violations[:SHOWN]]
-        if more := len(self.violations) - SHOWN:
-            shown += [f"and {more} more: .violations"] if more > 0 else []
-        return "\n\n".join([f"<{self._digest}>", *shown])
-
-    def _repr_html_(self) -> str:
-        shown = "".join(
-            f"<pre>{html.escape(repr(violation))}</pre>" for violation in self.violations[:SHOWN]
-        )
-        return f"<p>{html.escape(self._digest)}</p>{self.matrix.to_html()}{shown}"
+_Keys = dict[tuple[str, str, Any], set[UUID]]
 
 
 def explore(
@@ -262,7 +85,8 @@ def explore(
     lost, if it has a timeout. Without any fault it is run too.
 
     What must hold of the saga itself is checked in any case, from its stream alone: see
-    `eslab.simulation.saga_rules.check_saga`. What must hold of money, stock and whatever else the
+    `eslab.simulation.saga_rules.check_saga`; and that each step is always sent under the one key
+    by which who takes part knows it again. What must hold of money, stock and whatever else the
     saga changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
     resumed as a person would do, and what must hold is asked when nothing is left to do again.
 
@@ -313,7 +137,7 @@ def explore(
     """
     if not isinstance(saga, Saga):
         raise InputError(f"explore() takes a saga, made by Saga(name, steps), not {saga!r:.200}")
-    plan = _Plan(saga, faults)
+    plan = Plan(saga, faults)
     experiment = _Experiment(saga, make_lab, start, dict(input or {}), tuple(invariants))
     experiment.check(crashes=crashes)
     tried = sorted(set(seeds))
@@ -330,90 +154,6 @@ def explore(
         ]
         outcomes += experiment.run_all(crashing, tried, "crashing", progress=progress)
     return Exploration(saga, outcomes, experiment.violations(outcomes))
-
-
-class _Plan:
-    """The combinations that are tried."""
-
-    def __init__(self, saga: Saga, faults: Iterable[str | Fault]) -> None:
-        if isinstance(faults, str | Fault):
-            raise InputError(f"faults are a list of names and of Fault(...): [{faults!r}]")
-        given = list(faults)
-        self._saga = saga
-        self._names = [one for one in given if isinstance(one, str)]
-        self._given = [one for one in given if not isinstance(one, str)]
-        known = (*STEP_FAULTS, *DELIVERY_FAULTS)
-        if wrong := [name for name in self._names if name not in known]:
-            raise InputError(f"there is no fault {wrong[0]!r}; there are: {', '.join(known)}")
-        for fault in self._given:
-            if not isinstance(fault, Fault):
-                raise InputError(f"a fault is a name, or made by Fault(...); found {fault!r:.200}")
-            if fault.step is not None and fault.step not in saga.by_name:
-                steps = ", ".join(saga.by_name)
-                raise InputError(
-                    f"saga {saga.name!r} has no step {fault.step!r}, at which {fault!r} could "
-                    f"happen; it has: {steps}"
-                )
-
-    def singles(self) -> list[Combination]:
-        """Return each fault alone, with what it takes to happen; and no fault at all."""
-        return [
-            (),
-            *((fault,) for fault in self._executing()),
-            *(
-                (trigger, fault)
-                for step, trigger in self._undone()
-                for fault in self._at(step, "compensate")
-            ),
-        ]
-
-    def pairs(self) -> list[Combination]:
-        """Return each two faults at different places; at least one of them at an execution."""
-        executing = self._executing()
-        places = list(self._saga.by_name)
-        two = [
-            pair
-            for pair in combinations(executing, 2)
-            if pair[0].step is None or pair[0].step != pair[1].step
-        ]
-        undone = [
-            (first, fault)
-            for step, _ in self._undone()
-            for fault in self._at(step, "compensate")
-            for first in executing
-            if first.step is not None and places.index(first.step) >= places.index(step.name)
-        ]
-        return [*two, *undone]
-
-    def undoing(self) -> list[Combination]:
-        """Return what it takes that the saga is undone; nothing, if it never can be."""
-        triggers: list[Combination] = [(trigger,) for _, trigger in self._undone()]
-        return triggers[:1]
-
-    def _executing(self) -> list[Fault]:
-        deliveries = [name for name in self._names if name in DELIVERY_FAULTS]
-        return [
-            *(fault for step in self._saga for fault in self._at(step, "execute")),
-            *(Fault(name, kind="event") for name in deliveries),
-            *self._given,
-        ]
-
-    def _at(self, step: Step, kind: Any) -> Iterator[Fault]:
-        for name in self._names:
-            fault = Fault(name, step.name, kind=kind)  # type: ignore[arg-type]
-            if step.policy(kind).limit and name in _TRIED_AGAIN:
-                yield replace(fault, attempt=1)
-            yield fault
-
-    def _undone(self) -> Iterator[tuple[Step, Fault]]:
-        """Yield the steps that can be undone, each with the fault because of which it is."""
-        steps = list(self._saga)
-        last = self._saga.step(self._saga.pivot) if self._saga.pivot else steps[-1]
-        for step in steps[: steps.index(last)]:
-            if step.compensate is not None:
-                yield step, Fault("fails", last.name)
-        if last.compensate is not None and last.timeout is not None:
-            yield last, Fault("reply_lost", last.name)
 
 
 class _Experiment:
@@ -514,9 +254,11 @@ class _Experiment:
         lab = self._made(seed=seed)
         saga_id = self._started(lab)
         began = lab.clock.now()
+        keys: _Keys = {}
         while True:
             # One that never happens, so that appends are counted where nothing goes wrong too.
             injected = lab.inject(*(faults or [_NEVER]))
+            injected.keys = keys  # those of a process that crashed, too
             error: EslabError | None = None
             try:
                 lab.run(progress=False)
@@ -570,6 +312,9 @@ class _Experiment:
         if ran.error is not None:
             yield f"run() raised {type(ran.error).__name__}: {ran.error}"
         yield from check_saga(self._saga, saga_id, lab.store)
+        for (_, step, kind), keys in ran.faults.keys.items():
+            if len(keys) > 1:
+                yield f"attempts to {kind} step {step!r} were sent under {len(keys)} different keys"
         status = status_of(self._saga, saga_id, lab.store)
         shown = lab.saga_state(self._saga.name, saga_id).status.value
         if shown != status:
@@ -587,11 +332,24 @@ class _Experiment:
             if outcome.problems:
                 first.setdefault(outcome.faults, outcome)
         least = Counter(self._reduced(outcome) for outcome in first.values())
-        violations = []
-        for (faults, seed), count in least.items():
-            found = self.run(faults, seed)
-            violations.append(Violation(faults, seed, found.problems, found.resumed, count, self))
-        return violations
+        return [self._violation(self.run(*key), count) for key, count in least.items()]
+
+    def _violation(self, outcome: Outcome, count: int) -> Violation:
+        def perform() -> Any:
+            ran = self.perform(outcome.faults, outcome.seed)
+            if outcome.resumed:
+                self.resume(ran)
+            return ran.lab
+
+        return Violation(
+            faults=outcome.faults,
+            seed=outcome.seed,
+            problems=outcome.problems,
+            resumed=outcome.resumed,
+            combinations=count,
+            snippet=self.snippet(outcome),
+            perform=perform,
+        )
 
     def _reduced(self, outcome: Outcome) -> tuple[Combination, int]:
         """Leave out what is not needed to bring something wrong about."""
@@ -619,8 +377,9 @@ class _Experiment:
         tried_again = self._saga.step(fault.step).policy(fault.kind).limit  # type: ignore[arg-type]
         return replace(fault, attempt=1) if tried_again else fault
 
-    def snippet(self, faults: Combination, seed: int, *, resumed: bool) -> str:
-        """Return the Python lines that run the saga with these faults."""
+    def snippet(self, outcome: Outcome) -> str:
+        """Return the Python lines that lead to an outcome again."""
+        faults, seed = outcome.faults, outcome.seed
         make = getattr(self._make_lab, "__name__", "make_lab")
         start, saga_id = self._start_line()
         lines = [f"lab = {make}(seed={seed})", start]
@@ -635,7 +394,7 @@ class _Experiment:
                 f"lab.inject({', '.join(map(repr, faults))})",
             ]
         lines.append("lab.run()")
-        if resumed:
+        if outcome.resumed:
             resume = f"lab.resume_saga({self._saga.name!r}, {saga_id})"
             lines += ["lab.inject()", resume, "lab.run()"]
         return "\n".join(lines)
@@ -686,11 +445,3 @@ def _broken(invariant: Invariant, lab: Any) -> Iterator[str]:
 
 def _crashes(faults: Combination) -> list[Crash]:
     return [fault for fault in faults if isinstance(fault, Crash)]
-
-
-def _label(faults: Combination) -> str:
-    return " + ".join(fault.label for fault in faults)
-
-
-def _indented(lines: str) -> str:
-    return "\n".join(f"    {line}" for line in lines.splitlines())

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from uuid import UUID
 
 from eslab.bus.journey import Journey, Message, straight
 from eslab.errors import InputError
-from eslab.events import Event, type_name
+from eslab.events import Event
+from eslab.messaging import Command
 from eslab.store.adapter import StoreAdapter
 from eslab.words import counted
 
@@ -93,7 +95,8 @@ class Fault:
         step: of an attempt at a step: only at this one.
         type: of an event on its way to a handler, or a command: only those of this type.
         kind: the kind of message: ``"execute"``, ``"compensate"``, ``"command"`` (of a process
-            manager) or ``"event"``; by default what the others imply.
+            manager) or ``"event"``; by default what the others imply: a type is one of events,
+            unless it is the class of a command.
         consumer: only messages for this saga or handler; of a qualified name the end is enough.
         sequence: only messages of this stream: of the saga, or of the event.
         attempt: only this one, from 1.
@@ -114,7 +117,7 @@ class Fault:
     name: StepFault | DeliveryFault
     step: str | None = None
     _: KW_ONLY
-    type: str | type[Event] | None = None
+    type: str | type[Event | Command] | None = None
     kind: Kind | None = None
     consumer: str | None = None
     sequence: str | None = None
@@ -127,8 +130,10 @@ class Fault:
             raise InputError(
                 f"there is no fault {self.name!r}; there are: {', '.join(_CHANGES)} (and Crash(n))"
             )
+        if isinstance(self.type, type) and issubclass(self.type, Command) and self.kind is None:
+            object.__setattr__(self, "kind", "command")
         if self.type is not None:
-            object.__setattr__(self, "type", type_name(self.type))
+            object.__setattr__(self, "type", _type_name(self.type))
         if self.kind is None:
             object.__setattr__(self, "kind", self._implied_kind())
         self._check_place()
@@ -286,13 +291,13 @@ class Faults:
 
     Attributes:
         injected: the faults that happened, in order.
+        keys: the ids under which the attempts at each step were sent, by stream, step and kind.
         appends: how many appends there were since it watches a store.
 
     Raises:
         InputError: one is no fault.
 
     Example:
-        >>> from uuid import UUID
         >>> faults = Faults([Fault("duplicated", consumer="mail")])
         >>> len(faults(Message("event", "mail", "OrderPlaced", UUID(int=7), "order-1")).arrivals)
         2
@@ -308,12 +313,16 @@ class Faults:
         self.crashes = frozenset(one for one in listed if isinstance(one, Crash))
         self.seed = seed
         self.injected: list[Injected] = []
+        self.keys: dict[tuple[str, str, Kind], set[UUID]] = {}
         self.appends = 0
         self._store: StoreAdapter | None = None
 
     def __call__(self, message: Message) -> Journey:
         """Plan the journey of a message."""
         journey = straight(message)
+        if message.kind in ("execute", "compensate"):
+            task = message.sequence, message.name, message.kind
+            self.keys.setdefault(task, set()).add(message.id)
         for fault in self.faults:
             if fault.hits(message, self.seed):
                 journey = fault.change(journey, message)
@@ -431,6 +440,13 @@ def _later(journey: Journey, by: timedelta) -> Journey:
 
 def _twice(delays: tuple[timedelta, ...], by: timedelta | None) -> tuple[timedelta, ...]:
     return (*delays, *(delay + (SOON if by is None else by) for delay in delays))
+
+
+def _type_name(type: str | type[Event | Command]) -> str:
+    """Return the name by which messages know a type of events or commands."""
+    if isinstance(type, str):
+        return type
+    return type.event_type if issubclass(type, Event) else type.__name__
 
 
 def _is_number(value: object, kinds: Any) -> bool:

@@ -24,6 +24,7 @@ from eslab import (
     Query,
     QueryError,
     StoreClosedError,
+    StoreError,
     StoreOpenError,
     VirtualClock,
     open_store,
@@ -451,6 +452,48 @@ def test_a_forked_child_touches_nothing(path: Path) -> None:
 
 
 # SQL.
+
+
+def test_a_store_in_memory_makes_its_database_when_somebody_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect, made = database._connect, []
+
+    def noted(path: str) -> duckdb.DuckDBPyConnection:
+        made.append(path)
+        return connect(path)
+
+    monkeypatch.setattr(database, "_connect", noted)
+    with open_store(":memory:") as store:
+        store.append("order-1", [NewEvent("OrderPlaced", {"n": n}) for n in range(3)])
+        assert [event.version for event in store.read("order-1")] == [1, 2, 3]
+        assert [event.position for event in store.read_all()] == [1, 2, 3]
+        assert made == []
+        assert store.sql("select count(*) from events").scalar() == 3
+        assert made == [":memory:"]
+        assert store.verify().ok
+    with open_store(":memory:"):
+        pass
+    assert made == [":memory:"]
+
+
+def test_a_database_in_memory_that_cannot_be_made_is_made_when_it_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = [duckdb.OperationalError("planted")]
+
+    def failing(self: Database, new_id: uuid.UUID | None) -> None:
+        if failures:
+            raise failures.pop()
+        prepare(self, new_id)
+
+    prepare = Database._prepare
+    monkeypatch.setattr(Database, "_prepare", failing)
+    with open_store(":memory:") as store:
+        store.append("order-1", [NewEvent("OrderPlaced", {})])
+        with pytest.raises(StoreError, match="planted"):
+            store.sql("select 1")
+        assert store.sql("select count(*) from events").scalar() == 1
 
 
 def test_sql_sees_the_log(store: DuckDBStore) -> None:

@@ -21,12 +21,17 @@ from eslab import (
     Metadata,
     NewEvent,
     Parallel,
+    Projection,
     Retry,
+    Row,
+    Rows,
     Saga,
     Send,
     Step,
+    on,
 )
-from eslab.sagas import StepContext, decisions
+from eslab.clock import random_id
+from eslab.sagas import StepContext, decisions, machine
 from eslab.simulation import faults as names
 from eslab.simulation.explore import Exploration, explore
 from eslab.simulation.faults import DELIVERY_FAULTS, STEP_FAULTS, Crash, Fault
@@ -167,6 +172,35 @@ def test_a_good_saga_passes_crashes_at_every_append(world: World) -> None:
     assert {one.events for one in plain} == whole
 
 
+class Bookings(Row, key="key"):
+    key: str
+    count: int = 0
+
+
+class CountedBookings(Projection):
+    row = Bookings
+
+    @on
+    def booked(self, event: Booked, rows: Rows[Bookings]) -> None:
+        rows.ensure(key="all").count += 1
+
+
+def test_a_read_model_has_each_event_once_wherever_the_process_crashes() -> None:
+    class WithReadModel(World):
+        def make_lab(self, **options: Any) -> Lab:
+            lab = super().make_lab(**options)
+            lab.project(CountedBookings())
+            return lab
+
+    def counted(lab: Lab) -> str | None:
+        booked = lab.sql("select count(*) from booked").scalar()
+        found = lab.sql("select coalesce(sum(count), 0) from counted_bookings").scalar()
+        return None if booked == found else f"{booked} are booked, and {found} counted"
+
+    world = WithReadModel()
+    world.explore(world.saga("hotel"), faults=[], crashes=True, invariants=[counted]).require()
+
+
 # Planted bugs.
 
 
@@ -214,6 +248,20 @@ def test_a_step_that_is_executed_twice_because_of_a_crash_is_found() -> None:
     assert [repr(one.faults[-1]) for one in found.violations if len(one.faults) == 1] == [
         *("Crash(2, 'after')", "Crash(3, 'before')"),
     ]
+
+
+def test_a_step_that_is_tried_again_under_another_key_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(retry=Retry(limit=1))
+    monkeypatch.setattr(machine, "step_key", lambda *_: random_id())
+    found = world.explore(world.saga("hotel", "train"), faults=["fails"])
+    assert (
+        "attempts to execute step 'hotel' were sent under 2 different keys"
+        in found.violations[0].problems
+    )
+    crashing = world.explore(world.saga("hotel"), faults=[], crashes=True)
+    assert any("2 different keys" in repr(one) for one in crashing.violations)
 
 
 def test_a_step_that_waits_for_ever_is_found_and_told_what_it_lacks() -> None:

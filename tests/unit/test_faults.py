@@ -12,7 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eslab import Event, InputError, Lab, Retry, Saga, Step, StepContext
+from eslab import (
+    Command,
+    Event,
+    InputError,
+    Lab,
+    ProcessManager,
+    Retry,
+    Saga,
+    Step,
+    StepContext,
+    StreamAppend,
+    start,
+)
 from eslab.bus.journey import Journey, Message, straight
 from eslab.clock import VIRTUAL_START
 from eslab.sagas import SagaStatus
@@ -277,6 +289,62 @@ def test_delays_keep_the_order_of_each_stream(rate: float, seed: int, millisecon
         lab.run()
     for stream in ("a-1", "a-2"):
         assert [version for of, version in seen if of == stream] == list(range(1, 9))
+
+
+# Process managers.
+
+
+class Refunded(Event):
+    pass
+
+
+class Refund(Command):
+    trip_id: str
+
+
+class Trip(ProcessManager, by="trip_id", retry=Retry(limit=2, jitter=0), timeout=5 * SECOND):
+    seen: list[int] = []  # noqa: RUF012 - copied for each instance
+
+    @start
+    def counted(self, event: Counted) -> None:
+        self.seen = [*self.seen, event.n]
+        if event.n == 2:
+            self.send(Refund(trip_id=self.id))
+
+
+def trip(lab: Lab, *faults: Fault) -> tuple[list[int], list[str]]:
+    """Return what a process manager saw, and the ids of the commands that it had handled."""
+    handled: list[str] = []
+
+    @lab.handles
+    def refund(command: Refund) -> list[StreamAppend]:
+        handled.append(command.trip_id)
+        return [StreamAppend("refund-1", [Refunded()])]
+
+    lab.register(Trip)
+    lab.inject(*faults)
+    for n in (1, 2):
+        lab.append("trip-1", [Counted(n=n)])
+        lab.advance(SECOND)
+    lab.run()
+    return lab.saga_state("trip", "1").data["seen"], handled
+
+
+def test_events_for_a_process_manager_come_late_twice_and_in_another_order(lab: Lab) -> None:
+    assert trip(lab) == ([1, 2], ["1"])
+    for name in DELIVERY_FAULTS:
+        with Lab(seed=7) as other:
+            seen, handled = trip(other, Fault(name, type=Counted, consumer="trip"))
+            assert sorted(seen) == [1, 2], name  # each once
+            assert handled == ["1"]
+
+
+def test_commands_of_a_process_manager_meet_faults_too(lab: Lab) -> None:
+    fault = Fault("fails", type=Refund, attempt=1)
+    assert (fault.kind, fault.type) == ("command", "Refund")
+    assert trip(lab, fault) == ([1, 2], ["1"])
+    (failed,) = lab.store.read_all(types=["CommandFailed"])
+    assert "InjectedError: attempt 1 at 'Refund'" in failed.data["error"]
 
 
 # By rate, from the seed.
