@@ -291,6 +291,7 @@ class Lab:
                 self._commands.register(definition)
             else:
                 self.registry.register(definition, replace=True)
+        self._engine.notice()  # sagas may have waited for it
 
     def handles(self, handler: F) -> F:
         """Let a function handle the commands, or answer the queries, that it takes.
@@ -321,6 +322,7 @@ class Lab:
             self._queries.register(handler)
         else:
             self._commands.register(handler)
+        self._engine.notice()
         return handler
 
     def use(self, *middleware: Middleware) -> None:

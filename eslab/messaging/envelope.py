@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
@@ -43,8 +43,8 @@ class Envelope:
     def of(cls, message: BaseModel, id: UUID, metadata: Metadata | None) -> Envelope:
         """Fill in what follows from the message that is handled now, and from this one's id.
 
-        The correlation id, the actor and the trace are inherited; what this message causes names
-        it as the cause.
+        The correlation id, the actor, the trace and the saga that it is for are inherited; what
+        this message causes names it as the cause.
 
         Raises:
             InputError: that is no metadata, or says what is filled in here.
@@ -65,12 +65,18 @@ class Envelope:
             command_id=name,
             actor=own.actor or parent.actor,
             traceparent=own.traceparent or parent.traceparent,
-            extra=own.extra,
+            extra={**_for_saga(parent), **own.extra},
         )
         return cls(message, id, filled)
 
 
 _NONE = Metadata()
+
+
+def _for_saga(metadata: Metadata) -> Mapping[str, Any]:
+    """Return by which saga a message was sent: what follows from it may answer the saga."""
+    return {key: value for key, value in metadata.extra.items() if key == "saga"}
+
 
 Middleware = Callable[[Envelope, Callable[..., Any]], Any]
 """What a message passes through: it calls the second argument to let it go on, and returns what

@@ -63,8 +63,8 @@ class Send:
     """A command that a step sends, instead of a function that it calls.
 
     The step succeeds when the command is carried out, and fails when it is refused. If the answer
-    comes later, say by which event: the step waits for one that the command caused, or that has
-    the saga's correlation id, until its timeout.
+    comes later, say by which event: the step waits until its timeout for one that the command
+    caused, directly or by what followed from it, or whose correlation id is the saga's stream.
 
     Args:
         command: a function that makes the command from the saga's input and results, and does

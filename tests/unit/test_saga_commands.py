@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,9 +40,10 @@ from eslab import (
     SagaDefinitionError,
     SagaError,
     Step,
+    StreamAppend,
     handles,
 )
-from eslab.messaging import handled
+from eslab.messaging import handled, handling
 from eslab.sagas import Parallel, SagaStatus, Send, StepContext
 from eslab.sagas.definition import step_key
 from eslab.subscriptions import Retry
@@ -275,9 +277,7 @@ def test_an_event_that_says_no_fails_the_step_for_good(store: MemoryStore, world
     assert state.error == 'Full: {"train":"IC 1"}'
 
 
-def test_an_event_that_says_no_while_the_next_try_is_awaited_counts_the_same(
-    store: MemoryStore, world: World
-) -> None:
+def test_an_event_that_says_no_while_the_next_try_is_awaited_counts_the_same() -> None:
     """Found in the log by a new process, it means the same."""
     states = []
     for dies in (False, True):
@@ -311,6 +311,31 @@ def test_the_answer_may_be_an_event_of_the_command_itself(store: MemoryStore) ->
     process.start(saga)
     process.run()
     assert process.state().results == {"train": {"seat": 3}}
+
+
+def test_the_answer_may_follow_from_what_the_command_caused(
+    store: MemoryStore, world: World
+) -> None:
+    """Though the saga's correlation id is that of what started it."""
+
+    class Seat(Command):
+        seat: int
+
+    def seat(command: Seat) -> StreamAppend:
+        return StreamAppend("rail-1", [Seated(seat=command.seat)])
+
+    saga = replace(waiting(world), started_by=Ordered)
+    process = Process(store, saga, world=world, events=EVENTS)
+    process.commands.register(seat)
+    process.append("order-1", Ordered(days=3), correlation_id="c-1")
+    process.advance(SECOND)
+    _, caused = store.read_all(types=["Did"])
+    with handling(caused.metadata):
+        process.commands.execute(Seat(seat=9))
+    process.run()
+    assert process.state().results["train"] == {"seat": 9}
+    (seated,) = store.read_all(types=["Seated"])
+    assert seated.metadata.correlation_id == "c-1"
 
 
 def test_a_late_event_is_recorded_once_and_what_it_says_is_undone(

@@ -86,7 +86,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Send(Begin), "takes a function of a step that makes a command"),  # type: ignore[arg-type]
     (lambda: Send(Begin(id="1")), "takes a function of a step"),  # type: ignore[arg-type]
     (lambda: asks("x", failure=Refused), "waits for Refused, and for no event .* a reply"),
-    (lambda: Parallel(), "at least two steps, not 0"),
+    (Parallel, "at least two steps, not 0"),
     (lambda: Parallel(A), "at least two steps, not 1"),
     (lambda: Parallel(A, "b"), r"made by Step\(...\): 'b'"),  # type: ignore[arg-type]
     (lambda: Parallel(A, PIVOT), "'p' is a pivot, which stands alone"),

@@ -188,11 +188,15 @@ class Faults(RuleBasedStateMachine):
         self.process.leave()
         self.process = self.another()
 
-    @precondition(lambda self: any(name == "side" for name, _ in self.started))
+    @precondition(lambda self: self.asked())
     @rule(data=st.data(), event=st.sampled_from([Replied, Replied, Denied]))
     def reply(self, data: st.DataObject, event: type[Event]) -> None:
-        id = data.draw(st.sampled_from([id for name, id in self.started if name == "side"]))
+        id = data.draw(st.sampled_from(self.asked()))
         self.process.append(f"other-{id}", event(), correlation_id=f"saga-side-{id}")
+
+    def asked(self) -> list[str]:
+        """Return the sagas of which somebody was asked by a command, and may reply."""
+        return sorted(id for id, what in self.effects() if what == "asked")
 
     @precondition(lambda self: self.stuck())
     @rule(data=st.data(), resolved=st.booleans())
