@@ -59,7 +59,10 @@ sagas as (
            count(distinct step) filter (type = 'CompensationCompleted') as compensated,
            min_by(step, version) filter (
                final and type in ('StepFailed', 'StepTimedOut')) as failed_step,
-           max_by(data->>'$.error', version) filter (data->>'$.error' is not null) as error,
+           max_by(data->>'$.error', version) filter (
+               type in ('CompensationFailed', 'SagaStuck', 'InputFailed', 'CommandFailed')
+           ) as stuck,
+           min_by(data->>'$.error', version) filter (final and type = 'StepFailed') as failed,
            min(recorded_at) as started_at, max(recorded_at) as last_at
     from log group by stream_id),
 due as (select stream_id, min(due_at) as next_timer from pending group by stream_id)
@@ -70,7 +73,8 @@ select started->>'$.saga' as saga, started->>'$.saga_id' as saga_id,
             when last = 'SagaResumed' and resumed = 'compensate' then 'COMPENSATING'
             when last in ('StepFailed', 'StepTimedOut') then 'COMPENSATING'
             else 'RUNNING' end as status,
-       completed, len((started->'$.steps')::json[]) as steps, compensated, failed_step, error,
+       completed, len((started->'$.steps')::json[]) as steps, compensated, failed_step,
+       coalesce(stuck, failed, if(failed_step is null, null, 'no answer came in time')) as error,
        started_at, last_at, next_timer
 from sagas left join due using (stream_id)
 order by started_at, stream_id
