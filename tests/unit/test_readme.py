@@ -22,7 +22,7 @@ PICTURE = CHECKOUT / ".github" / "images" / "saga.svg"
 
 def test_the_code_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     names: dict[str, object] = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
@@ -37,6 +37,7 @@ def test_the_code_runs() -> None:
     assert names["cents"] == 500
     assert names["same"]
     assert names["then"].values.tolist() == [["Ann", 30], ["Bob", 12]]  # type: ignore[attr-defined]
+    assert len(names["explored"].violations) == 3  # type: ignore[attr-defined]
     assert len(names["states"]) == 3  # type: ignore[arg-type]
     assert lab.sql("select created, mean_us from workflow_metrics").fetchall() == [(2, 1_500_000)]
     (second,) = lab.store.read("workflow-2")
