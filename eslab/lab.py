@@ -920,8 +920,11 @@ class Lab:
     def run(self, *, progress: bool = True) -> None:
         """Do all work that is due: projections, sagas, the bus.
 
-        On a virtual clock the work takes the time that it costs, and the clock moves along. Where
-        `start` gave everybody threads, it is waited for these.
+        On a virtual clock the work takes the time that it costs, and the clock moves along, also
+        to the timers that sagas have set: until nothing is left. A timer that is set again each
+        time that it fires would keep it going for ever; `advance` and `run_until` stop in between.
+        On the machine's clock only what is tried again is waited for. Where `start` gave everybody
+        threads, it is waited for these.
 
         Args:
             progress: draw a progress bar on stderr, if that is a terminal or a notebook.
