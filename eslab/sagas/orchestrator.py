@@ -221,7 +221,9 @@ class Orchestrator:
     @staticmethod
     def _start_of(saga: Saga, saga_id: str, input: Mapping[str, Any]) -> SagaStarted:
         names = [step.name for step in saga]
-        return SagaStarted(saga=saga.name, saga_id=saga_id, steps=names, input=dict(input))
+        return SagaStarted(
+            saga=saga.name, saga_id=saga_id, steps=names, input=dict(input), pivot=saga.pivot
+        )
 
     def start(self, saga: Saga, saga_id: str, input: Mapping[str, Any]) -> bool:
         """Record that a saga begins, and say whether it is new.
