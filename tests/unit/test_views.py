@@ -581,7 +581,7 @@ def test_a_saga_that_was_not_answered_in_time(lab: Lab) -> None:
     )
     assert view.digest == (
         "SagaTimeline(trip-1 COMPENSATED 2 steps, 2 undone in reverse order, not answered: b, "
-        "1 retry)"
+        "answered late: a, 1 retry)"
     )
     assert view.df["outcome"].tolist() == [
         "completed",
