@@ -245,6 +245,11 @@ class Orchestrator:
         )
         return not result.duplicate
 
+    def saga(self, name: str) -> Saga | None:
+        """Return the definition of a saga; None: nothing here knows one of this name."""
+        machine = self._machines.get(name)
+        return machine.saga if isinstance(machine, SagaMachine) else None
+
     def state(self, name: str, saga_id: str) -> Any:
         """Return what a saga's stream says about it.
 

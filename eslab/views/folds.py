@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from eslab.views.scales import duration_text, linear_ticks, unit_of
 
 __all__ = ["Fold", "FoldedAxis", "folded_axis"]
 
-NARROW: Final = 0.02
+NARROW: Final = 0.03
 """What is shorter than this part of a gap would not be seen beside it."""
 MANY: Final = 1 / 3
 """A gap is folded if so many of all bars would not be seen."""
@@ -120,11 +121,7 @@ def folded_axis(moments: Iterable[float], lengths: Sequence[float]) -> FoldedAxi
     ordered = sorted(set(moments))
     span = ordered[-1] - ordered[0] if ordered else 0.0
     seen = [length for length in lengths if length > 0]
-    folded = tuple(
-        (start, end)
-        for start, end in zip(ordered, ordered[1:], strict=False)
-        if _hides(end - start, seen)
-    )
+    folded = tuple((start, end) for start, end in pairwise(ordered) if _hides(end - start, seen))
     rest = span - sum(end - start for start, end in folded)
     unit, length = unit_of(rest)
     width = rest * min(WIDTH, TOGETHER / len(folded)) / length if folded else 0.0

@@ -7,8 +7,9 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from eslab.views.base import plain
-from eslab.views.saga_marks import NOTE_WORDS, Bar, Drawing, Spot
+from eslab.views.saga_marks import BREAK, NOTE_WORDS, Bar, Drawing, Spot
 from eslab.views.saga_notes import NoteKind
+from eslab.views.svg import fitted
 from eslab.views.theme import (
     COMPENSATION,
     DONE,
@@ -24,10 +25,13 @@ from eslab.views.theme import (
 __all__ = ["timeline_figure"]
 
 ROW_HEIGHT: Final = 64
+WIDTH: Final = 860
 LETTERS: Final = 90
 """How many letters fill the axis, about: plotly does not say how wide it is."""
 FLAG: Final = 0.34
 """How high above its row a flag flies, in rows."""
+ASIDE: Final = 0.018
+"""How far beside its moment an alarm stands, as a part of the axis."""
 
 _SYMBOLS: Final[dict[NoteKind, tuple[str, str, int]]] = {
     "received": ("circle", OK, 10),
@@ -56,22 +60,27 @@ def timeline_figure(drawn: Drawing, *, title: str, subtitle: str, alarm: bool) -
     header = 0.35 if drawn.folds else 0.0
     words = [*(style.words for style in drawn.styles()), *(NOTE_WORDS[m] for m in drawn.notes())]
     margin = top_margin(words)
+    rows = round(ROW_HEIGHT * (max(1, len(drawn.rows)) + header))
     figure.update_layout(
         template=TEMPLATE,
         title={
             "text": plain(title),
+            # From the very left: there may be much to say.
+            "xref": "container",
+            "pad": {"l": 12},
             "subtitle": {
-                "text": plain(subtitle),
+                "text": plain(fitted(subtitle, WIDTH)),
                 "font": {"color": FAILED if alarm else NEUTRAL},
             },
         },
+        legend={"y": 1 + 8 / rows},
         barmode="overlay",
-        height=58 + margin + round(ROW_HEIGHT * (max(1, len(drawn.rows)) + header)),
+        height=58 + margin + rows,
         margin={"t": margin},
         hovermode="closest",
         xaxis={
             "title": {"text": drawn.axis},
-            "range": [0, drawn.span * 1.02],
+            "range": [0, drawn.span * (1.04 if "wrong" in drawn.notes() else 1.02)],
             "showticklabels": bool(drawn.bars or drawn.spots),
         },
         yaxis={
@@ -83,6 +92,7 @@ def timeline_figure(drawn: Drawing, *, title: str, subtitle: str, alarm: bool) -
             "range": [len(drawn.rows) - 0.4, -0.6 - header],
             "showgrid": False,
             "zeroline": False,
+            "ticklabelstandoff": 10,
         },
     )
     if drawn.folds:
@@ -104,19 +114,22 @@ def _add_folds(figure: go.Figure, drawn: Drawing) -> None:
             type="rect",
             x0=fold.start,
             x1=fold.end,
-            y0=0,
-            y1=1,
-            yref="paper",
+            y0=len(drawn.rows) - 0.4,
+            y1=-0.6,
             fillcolor=GRID,
             line={"width": 0},
             layer="below",
         )
-        for edge in fold.torn:
-            line = {"color": NEUTRAL, "width": 1, "dash": "dot"}
-            figure.add_shape(type="line", x0=edge, x1=edge, y0=0, y1=1, yref="paper", line=line)
         figure.add_annotation(
             x=(fold.start + fold.end) / 2,
-            y=-0.72,
+            y=len(drawn.rows) - 0.4,
+            text=BREAK,
+            showarrow=False,
+            font={"size": 16},
+        )
+        figure.add_annotation(
+            x=(fold.start + fold.end) / 2,
+            y=-0.76,
             text=fold.text,
             showarrow=False,
             font={"size": 11},
@@ -215,12 +228,14 @@ def _add_spots(figure: go.Figure, drawn: Drawing) -> None:
     for mark in drawn.notes():
         symbol, colour, size = _SYMBOLS[mark]
         spots = [spot for spot in drawn.spots if spot.mark == mark]
+        aside = ASIDE * drawn.span if mark == "wrong" else 0.0
+        above = FLAG if mark == "timeout" else 0.0
         marker: dict[str, Any] = {"symbol": symbol, "color": colour, "size": size}
         marker["line"] = {"color": NEUTRAL if colour == RETRY else colour, "width": 1.5}
         figure.add_scatter(
             name=NOTE_WORDS[mark],
-            x=[spot.x for spot in spots],
-            y=[round(spot.row - _above(mark), 6) for spot in spots],
+            x=[round(spot.x + aside, 6) for spot in spots],
+            y=[round(spot.row - above, 6) for spot in spots],
             mode="markers",
             marker=marker,
             cliponaxis=False,
@@ -236,10 +251,6 @@ def _add_spots(figure: go.Figure, drawn: Drawing) -> None:
                 y1=spot.row - FLAG - 0.1,
                 line={"color": NEUTRAL, "width": 1.5},
             )
-
-
-def _above(mark: NoteKind) -> float:
-    return {"timeout": FLAG, "wrong": 0.28}.get(mark, 0.0)
 
 
 def _said(spot: Spot) -> str:

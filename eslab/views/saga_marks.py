@@ -17,7 +17,18 @@ from eslab.views.saga_notes import LANES, NoteKind
 from eslab.views.scales import duration_text
 from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, PENDING, RETRY
 
-__all__ = ["NOTE_WORDS", "Arc", "Bar", "Drawing", "Label", "Spot", "Style", "Wait", "drawing"]
+__all__ = [
+    "BREAK",
+    "NOTE_WORDS",
+    "Arc",
+    "Bar",
+    "Drawing",
+    "Label",
+    "Spot",
+    "Style",
+    "Wait",
+    "drawing",
+]
 
 Anchor = Literal["left", "center", "right"]
 
@@ -53,6 +64,9 @@ STYLES: Final = {
 
 _PLAIN: Final = (STYLES["execute", "completed"], STYLES["command", "delivered"])
 """What went as it should, and needs no word."""
+
+BREAK: Final = "//"
+"""What says on the axis that it is folded."""
 
 NOTE_WORDS: Final[dict[NoteKind, str]] = {
     "received": "event",
@@ -202,7 +216,7 @@ class Drawing:
     def styles(self) -> list[Style]:
         """Return the styles that occur, in the order of the legend."""
         used = {bar.style for bar in self.bars}
-        return [style for style in STYLES.values() if style in used]
+        return [style for style in dict.fromkeys(STYLES.values()) if style in used]
 
     def notes(self) -> list[NoteKind]:
         """Return the kinds of notes that occur, in the order of the legend."""
@@ -241,9 +255,13 @@ class Drawing:
             free = -math.inf
             for number, bar in enumerate(group, 1):
                 text = f"{number}/{len(group)}"
-                if len(group) > 1 and bar.start >= free:
-                    yield Label(bar.row, bar.start, "left", text, above=True)
-                    free = bar.start + (len(text) + 1) / letters * self.span
+                width = (len(text) + 1) / letters * self.span
+                # An arc that begins or ends at a short bar would cross it.
+                arc = any(bar.middle in (arc.start, arc.end) for arc in self.arcs)
+                aside = arc and width > bar.middle - bar.start and bar.start - width >= free
+                if len(group) > 1 and (bar.start >= free or aside):
+                    yield Label(bar.row, bar.start, "right" if aside else "left", text, above=True)
+                    free = bar.start if aside else bar.start + width
 
     def _lane_labels(self, lane: int, letters: int) -> Iterator[Label]:
         """Yield what is written below the spots of a lane, or above where that is full."""
@@ -293,7 +311,8 @@ class _Layout:
         self.folds = self._axis.folds()
 
     def _since(self, moment: datetime) -> float:
-        return (moment - self._begin).total_seconds()
+        seconds: float = (moment - self._begin).total_seconds()
+        return seconds
 
     def of_bar(self, index: int, record: Any) -> tuple[float, float]:
         if not self.seconds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import pandas as pd
 
@@ -39,7 +39,7 @@ NoteKind = Literal[
     "wrong",
 ]  # fmt: skip
 
-LANES = ("events", "timers")
+LANES: Final = ("events", "timers")
 """The rows above the commands of a process manager."""
 
 
@@ -77,7 +77,8 @@ def notes_of(log: Sequence[Logged], summary: Summary) -> list[Note]:
         summary: what it comes to.
     """
     if isinstance(summary, ProcessSummary):
-        return list(_process_notes(log))
+        read = _ProcessNotes().read
+        return [note for one in log if (note := read(one)) is not None]
     return sorted(_saga_notes(log, summary))
 
 
@@ -123,12 +124,15 @@ def _resumed_text(event: SagaResumed) -> str:
 
 def _lints(log: Sequence[Logged], summary: SagaSummary) -> Iterator[Note]:
     undone: set[str] = set()
-    wrongly, never = summary.wrongly_undone, set(summary.never_undone)
+    wrongly: Note | None = None
+    never = set(summary.never_undone)
     for version, at, event in ((one.version, one.at, one.event) for one in log):
+        if (
+            isinstance(event, CompensationStarted | CompensationCompleted)
+            and event.step == summary.wrongly_undone
+        ):
+            wrongly = Note(version, at, "wrong", event.step, "undone before what ended later")
         match event:
-            case CompensationStarted(step=step) if step == wrongly:
-                yield Note(version, at, "wrong", step, "undone before what ended later")
-                wrongly = None
             case CompensationCompleted(step=step):
                 if step in undone:
                     yield Note(version, at, "wrong", step, "undone twice")
@@ -136,51 +140,95 @@ def _lints(log: Sequence[Logged], summary: SagaSummary) -> Iterator[Note]:
             case StepCompleted(step=step) | StepTimedOut(step=step) if step in never:
                 yield Note(version, at, "wrong", step, "never undone")
                 never.remove(step)
+    if wrongly is not None:
+        yield wrongly
 
 
 # Process managers.
 
 
-def _process_notes(log: Sequence[Logged]) -> Iterator[Note]:
-    events, timers = LANES
-    names: dict[str, str] = {}  # of commands, by their ids
-    idle: set[str] = set()  # commands of which no attempt is being made
-    running: set[str] = set()
-    for version, at, event in ((one.version, one.at, one.event) for one in log):
+class _ProcessNotes:
+    """Reads the stream of a process manager.
+
+    Attributes:
+        names: of its commands, by their ids.
+        idle: the ids of commands of which no attempt is being made now.
+        running: the names of its timers that are set.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.idle: set[str] = set()
+        self.running: set[str] = set()
+
+    def read(self, one: Logged) -> Note | None:
+        """Return what is to be marked of an event, if anything is."""
+        match one.event:
+            case InputReceived() | InputParked() | InputFailed():
+                return self._came(one, one.event)
+            case TimerSet():
+                return self._set(one, one.event)
+            case TimerFired() | TimerCancelled():
+                return self._ended(one, one.event)
+            case CommandSent() | CommandFailed() | CommandDelivered() | CommandRefused():
+                return self._command(one, one.event)
+            case SagaStuck(step=step, error=error):
+                return Note(one.version, one.at, "wrong", self._row(step), f"stuck: {step}", error)
+            case SagaResumed(step=step) as event:
+                self.idle.clear()
+                return Note(one.version, one.at, "resumed", self._row(step), _resumed_text(event))
+        return None
+
+    def _row(self, stuck: str) -> str:
+        """Return the row of what it is stuck at: of a command, or of what came."""
+        return stuck if stuck in self.names.values() else LANES[0]
+
+    @staticmethod
+    def _came(one: Logged, event: InputReceived | InputParked | InputFailed) -> Note | None:
+        mark: NoteKind = "parked" if isinstance(event, InputParked) else "received"
+        if isinstance(event, InputFailed):
+            return Note(one.version, one.at, "not handled", LANES[0], event.type, event.error)
+        # Timers and refusals have marks of their own.
+        if event.kind != "event":
+            return None
+        return Note(one.version, one.at, mark, LANES[0], event.type)
+
+    def _set(self, one: Logged, event: TimerSet) -> Note | None:
+        if event.purpose == "retry":
+            self.idle.add(event.timer.removeprefix(_RETRY))
+        if event.purpose != "process":
+            return None
+        self.running.add(event.timer)
+        wait = duration_text((event.due_at - one.at).total_seconds())
+        return Note(one.version, one.at, "set", LANES[1], event.timer, f"in {wait}")
+
+    def _ended(self, one: Logged, event: TimerFired | TimerCancelled) -> Note | None:
+        timer, fired = event.timer, isinstance(event, TimerFired)
+        if timer in self.running:
+            self.running.remove(timer)
+            mark: NoteKind = "fired" if fired else "cancelled"
+            return Note(one.version, one.at, mark, LANES[1], timer)
+        if fired and timer.startswith(_TIMEOUT):
+            step = self.names[timer.removeprefix(_TIMEOUT)]
+            return Note(one.version, one.at, "timeout", step, "it was not answered in time")
+        if fired:
+            self.idle.discard(timer.removeprefix(_RETRY))
+        return None
+
+    def _command(self, one: Logged, event: _CommandEvent) -> Note | None:
+        command_id = str(event.command_id)
         match event:
-            case InputReceived(kind="event"):
-                yield Note(version, at, "received", events, event.type)
-            case InputParked():
-                yield Note(version, at, "parked", events, event.type)
-            case InputFailed():
-                yield Note(version, at, "not handled", events, event.type, event.error)
-            case TimerSet(purpose="process", timer=timer):
-                running.add(timer)
-                wait = duration_text((event.due_at - at).total_seconds())
-                yield Note(version, at, "set", timers, timer, f"in {wait}")
-            case TimerSet(purpose="retry", timer=timer):
-                idle.add(timer.removeprefix("retry of "))
-            case TimerFired(timer=timer) | TimerCancelled(timer=timer):
-                fired = isinstance(event, TimerFired)
-                if timer in running:
-                    running.remove(timer)
-                    yield Note(version, at, "fired" if fired else "cancelled", timers, timer)
-                elif fired and timer.startswith("timeout of "):
-                    step = names[timer.removeprefix("timeout of ")]
-                    yield Note(version, at, "timeout", step, "it was not answered in time")
-                idle -= {timer.removeprefix("retry of ")} if fired else set()
             case CommandSent():
-                names[str(event.command_id)] = str(event.command["type"]).rpartition(".")[2]
+                self.names[command_id] = str(event.command["type"]).rpartition(".")[2]
             case CommandFailed(final=True):
-                idle.add(str(event.command_id))
-            case CommandDelivered() | CommandRefused() if str(event.command_id) in idle:
+                self.idle.add(command_id)
+            case CommandDelivered() | CommandRefused() if command_id in self.idle:
                 done = "carried out" if isinstance(event, CommandDelivered) else "refused"
                 text = f"it was {done}: the answer came late"
-                yield Note(version, at, "late", names[str(event.command_id)], text)
-            case SagaStuck():
-                stuck = event.step if event.step in names.values() else events
-                yield Note(version, at, "wrong", stuck, f"stuck: {event.step}", event.error)
-            case SagaResumed():
-                stuck = event.step if event.step in names.values() else events
-                yield Note(version, at, "resumed", stuck, _resumed_text(event))
-                idle.clear()
+                return Note(one.version, one.at, "late", self.names[command_id], text)
+        return None
+
+
+_CommandEvent = CommandSent | CommandFailed | CommandDelivered | CommandRefused
+_RETRY: Final = "retry of "
+_TIMEOUT: Final = "timeout of "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
-from eslab.views.saga_marks import NOTE_WORDS, Arc, Bar, Drawing, Label, Style
+from eslab.views.saga_marks import BREAK, NOTE_WORDS, Arc, Bar, Drawing, Label, Style
 from eslab.views.saga_notes import NoteKind
 from eslab.views.svg import Svg, fitted, text_width
 from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, OK, RETRY
@@ -82,10 +83,10 @@ class _Picture:
             svg.rect(
                 start, self.top, end - start, self.bottom - self.top, fill=NEUTRAL, opacity=0.12
             )
-            for edge in map(self._x, fold.torn):
-                svg.line(edge, self.top, edge, self.bottom, dash="2 3")
-            room = (start + end) / 2, self.top - 6
-            svg.text(*room, fitted(fold.text, end - start + 12), size=LABEL_SIZE, anchor="middle")
+            middle = (start + end) / 2
+            length = fitted(fold.text, end - start + 12)
+            svg.text(middle, self.top - 6, length, size=LABEL_SIZE, anchor="middle")
+            svg.text(middle, self.bottom + 5, BREAK, size=15, anchor="middle", bold=True)
         for tick, text in drawn.ticks:
             svg.line(self._x(tick), self.top, self._x(tick), self.bottom, width=0.4)
             svg.text(self._x(tick), self.bottom + 18, text, anchor="middle")
@@ -105,7 +106,7 @@ class _Picture:
             x = self._x(start)
             width = max(NARROWEST, self._x(end) - x)
             _box(self.svg, bar.style, x, self._middle(bar.row) - BAR / 2, size=(width, BAR))
-        for (_, start), (end, _) in zip(bar.pieces, bar.pieces[1:], strict=False):
+        for (_, start), (end, _) in pairwise(bar.pieces):
             middle = self._middle(bar.row)
             self.svg.line(self._x(start), middle, self._x(end), middle, width=2.0, dash="2 3")
 
@@ -183,8 +184,10 @@ def _flag(svg: Svg, x: float, y: float) -> None:
 
 
 def _alarm(svg: Svg, x: float, y: float) -> None:
-    _path((0, -BAR / 2 - 14), (8, -BAR / 2), (-8, -BAR / 2), stroke=FAILED)(svg, x, y)
-    svg.text(x, y - BAR / 2 - 2, "!", size=10, anchor="middle", fill=FAILED, bold=True)
+    """Draw it beside the moment: there the attempt ends of which it is said."""
+    x += 15
+    _path((0, -9), (9, 7), (-9, 7), stroke=FAILED)(svg, x, y)
+    svg.text(x, y + 5, "!", size=11, anchor="middle", fill=FAILED, bold=True)
 
 
 def _small_cross(svg: Svg, x: float, y: float) -> None:
@@ -218,7 +221,7 @@ def _legend(drawn: Drawing) -> list[_Draw]:
 def _legend_places(drawn: Drawing) -> list[tuple[float, int]]:
     """Return where each entry begins, and in which line."""
     widths = [30 + text_width(style.words) + 20 for style in drawn.styles()]
-    widths += [20 + text_width(NOTE_WORDS[mark]) + 20 for mark in drawn.notes()]
+    widths += [24 + text_width(NOTE_WORDS[mark]) + 20 for mark in drawn.notes()]
     places, x, line = [], 0.0, 0
     for width in widths:
         if x and x + width - 20 > WIDTH:
@@ -237,15 +240,12 @@ def _style_entry(style: Style) -> _Draw:
 
 
 def _note_entry(mark: NoteKind) -> _Draw:
-    # What stands above its row is drawn lower here.
-    lower = 17.0 if mark == "wrong" else 0.0
-
     def draw(svg: Svg, x: float, y: float) -> None:
         if mark == "timeout":
-            svg.line(x + 4, y + 7, x + 4, y - 6, width=1.5)
-            _path((0, -6), (10, -1.5), (0, 3), stroke=NEUTRAL, fill=RETRY)(svg, x + 4, y)
+            svg.line(x + 8, y + 7, x + 8, y - 6, width=1.5)
+            _path((0, -6), (10, -1.5), (0, 3), stroke=NEUTRAL, fill=RETRY)(svg, x + 8, y)
         else:
-            _NOTES[mark](svg, x + 8, y + lower)
-        svg.text(x + 20, y + 4, NOTE_WORDS[mark])
+            _NOTES[mark](svg, x - 4 if mark == "wrong" else x + 11, y)
+        svg.text(x + 24, y + 4, NOTE_WORDS[mark])
 
     return draw
