@@ -28,6 +28,8 @@ ROW_HEIGHT: Final = 64
 WIDTH: Final = 860
 LETTERS: Final = 90
 """How many letters fill the axis, about: plotly does not say how wide it is."""
+LEVELS: Final = (0.31, -0.29, -0.47)
+"""How far texts are below the middle of their row, in rows, by their level."""
 FLAG: Final = 0.34
 """How high above its row a flag flies, in rows."""
 ASIDE: Final = 0.018
@@ -262,7 +264,7 @@ def _add_labels(figure: go.Figure, drawn: Drawing) -> None:
     for label in (*drawn.labels(letters=LETTERS), *drawn.attempts(letters=LETTERS)):
         figure.add_annotation(
             x=label.x,
-            y=label.row + (-0.29 if label.above else 0.31),
+            y=round(label.row + LEVELS[label.level], 6),
             text=plain(label.text),
             xanchor=label.anchor,
             align="left",

@@ -174,13 +174,13 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is written in the row of a step: below its bars, or above them."""
+    """What is written in a row: below its bars (level 0), above them (1), or higher (2)."""
 
     row: int
     x: float
     anchor: Anchor
     text: str
-    above: bool = False
+    level: Literal[0, 1, 2] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +260,12 @@ class Drawing:
                 arc = any(bar.middle in (arc.start, arc.end) for arc in self.arcs)
                 aside = arc and width > bar.middle - bar.start and bar.start - width >= free
                 if len(group) > 1 and (bar.start >= free or aside):
-                    yield Label(bar.row, bar.start, "right" if aside else "left", text, above=True)
+                    yield Label(bar.row, bar.start, "right" if aside else "left", text, level=1)
                     free = bar.start if aside else bar.start + width
 
     def _lane_labels(self, lane: int, letters: int) -> Iterator[Label]:
         """Yield what is written below the spots of a lane, or above where that is full."""
-        free = {False: 0.0, True: 0.0}
+        free: dict[Literal[0, 1, 2], float] = {0: 0.0, 1: 0.0, 2: 0.0}
         at: dict[float, list[str]] = {}
         for spot in self.spots:
             if spot.row == lane and spot.label:
@@ -273,12 +273,12 @@ class Drawing:
         for x, texts in at.items():
             text = ", ".join(texts)
             place = x / self.span * letters
-            for above, taken in free.items():
+            for level, taken in free.items():
                 start = max(taken, min(place - len(text) / 2, letters - len(text)))
                 # A text that would stand beside its spot is left to what is shown on hovering.
                 if start <= place + 1 and start + len(text) <= letters:
-                    yield Label(lane, start / letters * self.span, "left", text, above)
-                    free[above] = start + len(text) + 2
+                    yield Label(lane, start / letters * self.span, "left", text, level)
+                    free[level] = start + len(text) + 2
                     break
 
 

@@ -23,6 +23,8 @@ FOLD_HEADER: Final = 20
 # A bar of no width would not be seen.
 NARROWEST: Final = 2.0
 LABEL_SIZE: Final = 11.0
+LEVELS: Final = (BAR / 2 + 14, -BAR / 2 - 4, -BAR / 2 - 16)
+"""How far texts are below the middle of their row, by their level."""
 
 
 def saga_picture(drawn: Drawing, *, title: str, subtitle: str, alarm: bool) -> str:
@@ -136,10 +138,9 @@ class _Picture:
         )
 
     def _label(self, label: Label) -> None:
-        away = -(BAR / 2 + 4) if label.above else BAR / 2 + 14
         self.svg.text(
             self._x(label.x),
-            self._middle(label.row) + away,
+            self._middle(label.row) + LEVELS[label.level],
             label.text,
             size=LABEL_SIZE,
             anchor={"left": "start", "center": "middle", "right": "end"}[label.anchor],
