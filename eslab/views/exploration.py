@@ -72,10 +72,11 @@ class ExplorationView(PictureView):
         >>> found
         ExplorationView(trip: 5 runs, 3 COMPENSATED, 1 COMPLETED, 1 STUCK, no violation)
         >>> found.matrix
-                          fails
-        hotel       COMPENSATED
-        train       COMPENSATED
-        undo hotel        STUCK
+                            fails
+        hotel         COMPENSATED
+        train         COMPENSATED
+        undo hotel 1  COMPENSATED
+        undo hotel          STUCK
     """
 
     def __init__(self, exploration: Exploration) -> None:

@@ -1,4 +1,4 @@
-"""What the timelines of sagas and process managers say and draw, and the picture of explorations."""
+"""What the timelines of sagas and process managers draw, and the picture of explorations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eslab
-from eslab import Command, Event, Lab, ProcessManager, Retry, Saga, Send, Step, on
+from eslab import Command, Event, Lab, ProcessManager, Retry, Saga, Step, on
 from eslab.errors import InputError
 from eslab.sagas import (
     NO_RETRY,
@@ -27,7 +26,6 @@ from eslab.sagas import (
     StepCompleted,
     StepFailed,
     StepStarted,
-    StepTimedOut,
     on_refused,
     on_timer,
     start,
@@ -505,7 +503,7 @@ def test_a_long_gap_is_folded_with_its_true_length(lab: Lab) -> None:
     assert len(train.pieces) == 2
     assert train.pieces[0][0] == train.start
     assert train.pieces[1][1] == train.end < 100
-    labels = dict((text, x) for x, text in marks.ticks)
+    labels = {text: x for x, text in marks.ticks}
     assert labels["30,040"] == train.end
     svg = view.svg()
     assert "30.0 s" in texts(svg)
