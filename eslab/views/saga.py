@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from eslab.store.port import ReadModels
 from eslab.views.base import PictureView, with_values
 from eslab.views.saga_figure import timeline_figure
+from eslab.views.saga_layout import drawing
 from eslab.views.saga_log import ATTEMPTS_SQL, COMMANDS_SQL, read_log
-from eslab.views.saga_marks import Drawing, drawing
+from eslab.views.saga_marks import Drawing
 from eslab.views.saga_notes import notes_frame, notes_of
 from eslab.views.saga_picture import saga_picture
 from eslab.views.saga_summary import SagaSummary, Summary, is_process, summary_of

@@ -35,7 +35,8 @@ from eslab.simulation.explore import explore
 from eslab.simulation.faults import Fault
 from eslab.views import ExplorationView, SagaTimeline
 from eslab.views.folds import folded_axis
-from eslab.views.saga_marks import Drawing, drawing
+from eslab.views.saga_layout import drawing
+from eslab.views.saga_marks import Drawing
 
 EVIL = """</text><script>alert("it's");</script>&amp;"""
 MS = timedelta(milliseconds=1)

@@ -50,7 +50,7 @@ from eslab.views import (
 )
 from eslab.views.lag_picture import lag_picture
 from eslab.views.lag_series import DASHED, DENSE, lag_lines, outline
-from eslab.views.saga_marks import drawing
+from eslab.views.saga_layout import drawing
 from eslab.views.scales import linear_ticks, nice_step, thinned, time_ticks
 from eslab.views.svg import Svg
 from eslab.views.theme import NEUTRAL, SERIES, TEMPLATE, series_style
