@@ -104,13 +104,13 @@ from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
-    from eslab.simulation.explore import Exploration
     from eslab.simulation.faults import Crash, Fault, Faults
     from eslab.simulation.workload import Arrival, OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
     from eslab.store.duckdb.journal import Durability
     from eslab.views import (
         EventsView,
+        ExplorationView,
         LagView,
         LatencyView,
         ProjectionsView,
@@ -1141,16 +1141,17 @@ class Lab:
         self._relay.route = self._orchestrator.route = injected if faults else straight
         return injected
 
-    def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> Exploration:
-        """Try every combination of step and fault, each in a laboratory of its own.
+    def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> ExplorationView:
+        """Try every combination of step and fault, and show where each leads.
 
-        This lab is left alone; its seed is the one that is tried, unless `seeds` are given. See
-        `eslab.simulation.explore.explore` for the options.
+        Each is tried in a laboratory of its own: this lab is left alone; its seed is the one that
+        is tried, unless `seeds` are given. See `eslab.simulation.explore.explore` for the options.
         """
         from eslab.simulation.explore import explore
+        from eslab.views import ExplorationView
 
         options.setdefault("seeds", (self.seed or 0,))
-        return explore(saga, make_lab, **options)
+        return ExplorationView(explore(saga, make_lab, **options))
 
     # Views.
 
@@ -1334,7 +1335,9 @@ class Lab:
         stream_id = f"saga-{saga_id}"
         if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
-        return SagaTimeline(self.store, stream_id)
+        saga = self._orchestrator.saga(saga_id.partition("-")[0])
+        undoable = None if saga is None else [step.name for step in saga if step.compensate]
+        return SagaTimeline(self.store, stream_id, undoable=undoable)
 
     def fingerprint(self) -> str:
         """Return a hash of the whole log: streams, versions, types, data, ids, times and tags."""

@@ -52,6 +52,7 @@ class SagaStarted(Event):
         steps: the names of its steps; none for a process manager.
         input: what it was started with.
         position: of the event that started it; 0 if none did.
+        pivot: the step behind which there is no way back, if there is one.
     """
 
     saga: str
@@ -59,6 +60,7 @@ class SagaStarted(Event):
     steps: list[str]
     input: dict[str, Any]
     position: int = 0
+    pivot: str | None = None
 
 
 class StepStarted(Event):

@@ -218,6 +218,7 @@ class SagaMachine:
             steps=[step.name for step in self.saga],
             input=delivered.event.model_dump(mode="json"),
             position=delivered.recorded.position,
+            pivot=self.saga.pivot,
         )
         state = evolve(SagaState(), started)
         return [started, *decide(Case(self.saga, saga_id, state, now), None)]

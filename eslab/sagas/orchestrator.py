@@ -221,7 +221,9 @@ class Orchestrator:
     @staticmethod
     def _start_of(saga: Saga, saga_id: str, input: Mapping[str, Any]) -> SagaStarted:
         names = [step.name for step in saga]
-        return SagaStarted(saga=saga.name, saga_id=saga_id, steps=names, input=dict(input))
+        return SagaStarted(
+            saga=saga.name, saga_id=saga_id, steps=names, input=dict(input), pivot=saga.pivot
+        )
 
     def start(self, saga: Saga, saga_id: str, input: Mapping[str, Any]) -> bool:
         """Record that a saga begins, and say whether it is new.
@@ -242,6 +244,11 @@ class Orchestrator:
             expected_version=NO_STREAM,
         )
         return not result.duplicate
+
+    def saga(self, name: str) -> Saga | None:
+        """Return the definition of a saga; None: nothing here knows one of this name."""
+        machine = self._machines.get(name)
+        return machine.saga if isinstance(machine, SagaMachine) else None
 
     def state(self, name: str, saga_id: str) -> Any:
         """Return what a saga's stream says about it.

@@ -2,6 +2,7 @@
 
 from eslab.views.base import PictureView, View, render_mode
 from eslab.views.events import EventsView, events_figure
+from eslab.views.exploration import ExplorationView, exploration_figure
 from eslab.views.lag import LagView, lag_figure
 from eslab.views.latency import LatencyView, latency_figure
 from eslab.views.player import StreamPlayer, player_figure
@@ -13,6 +14,7 @@ from eslab.views.what_if import WhatIfView
 
 __all__ = [
     "EventsView",
+    "ExplorationView",
     "LagView",
     "LatencyView",
     "PictureView",
@@ -26,6 +28,7 @@ __all__ = [
     "Visible",
     "WhatIfView",
     "events_figure",
+    "exploration_figure",
     "lag_figure",
     "latency_figure",
     "player_figure",

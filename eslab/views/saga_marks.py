@@ -1,19 +1,29 @@
-"""Where the marks of a saga timeline go: bars, arcs and labels, for whatever draws them."""
+"""Where the marks of a saga timeline go: bars, arcs, notes and labels, for whatever draws them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import pandas as pd
-
-from eslab.views.base import records
-from eslab.views.scales import duration_text, unit_of
+from eslab.views.folds import Fold
+from eslab.views.saga_notes import NoteKind
 from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, PENDING, RETRY
 
-__all__ = ["Arc", "Bar", "Drawing", "Label", "Style", "drawing"]
+__all__ = [
+    "BREAK",
+    "NOTE_WORDS",
+    "STYLES",
+    "Arc",
+    "Bar",
+    "Drawing",
+    "Label",
+    "Spot",
+    "Style",
+    "Wait",
+    "actions",
+]
 
 Anchor = Literal["left", "center", "right"]
 
@@ -39,16 +49,56 @@ STYLES: Final = {
     ("compensate", "timed out"): Style("undoing not answered in time", RETRY, "/"),
     ("compensate", "superseded"): Style("undoing superseded", NEUTRAL, "/"),
     ("compensate", "running"): Style("being undone", PENDING, "/"),
+    ("command", "delivered"): Style("carried out", DONE, ""),
+    ("command", "refused"): Style("refused", FAILED, "", 0.6),
+    ("command", "failed"): Style("failed", FAILED, "x"),
+    ("command", "timed out"): Style("not answered in time", RETRY, "x"),
+    ("command", "running"): Style("on its way", PENDING, "."),
+    ("command", "waiting"): Style("waits for the one before it", NEUTRAL, "."),
 }
+
+_PLAIN: Final = (STYLES["execute", "completed"], STYLES["command", "delivered"])
+"""What went as it should, and needs no word."""
+
+BREAK: Final = "//"
+"""What says on the axis that it is folded."""
+
+NOTE_WORDS: Final[dict[NoteKind, str]] = {
+    "received": "event",
+    "parked": "event, parked",
+    "not handled": "event, not handled",
+    "set": "timer set",
+    "fired": "timer fired",
+    "cancelled": "timer cancelled",
+    "timeout": "deadline",
+    "late": "late answer",
+    "resumed": "resumed",
+    "wrong": "should not be",
+}
+"""What the legend says about each kind of note, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One attempt, from `start` to `end` on the axis, in the row of its step."""
+    """One attempt, from `start` to `end` on the axis, in the row of its step.
+
+    Attributes:
+        row: counts from above.
+        start: in units of the axis.
+        end: likewise.
+        pieces: the same in pieces, if the axis is folded in between.
+        style: how it looks.
+        step: whose attempt it is.
+        attempt: counts from 1.
+        order: of its action: when that began.
+        took: how long it really took.
+        error: why it failed.
+    """
 
     row: int
     start: float
     end: float
+    pieces: tuple[tuple[float, float], ...]
     style: Style
     step: str
     attempt: int
@@ -60,6 +110,33 @@ class Bar:
     def middle(self) -> float:
         """Halfway between start and end."""
         return (self.start + self.end) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Time in which nothing was tried: between two attempts; or for which a timer was set."""
+
+    row: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A note: something at one moment."""
+
+    row: int
+    x: float
+    mark: NoteKind
+    text: str
+    detail: str
+
+    @property
+    def label(self) -> str:
+        """What is written beside it; a timer is named where it is set."""
+        if self.mark in ("fired", "cancelled", "wrong", "resumed"):
+            return ""
+        return f"{self.text} {self.detail}" if self.mark == "set" else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +169,13 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is written below the bars of one action, in the row of its step."""
+    """What is written in a row: below its bars (level 0), above them (1), or higher (2)."""
 
     row: int
     x: float
     anchor: Anchor
     text: str
+    level: Literal[0, 1, 2] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +183,17 @@ class Drawing:
     """All marks of a timeline.
 
     Attributes:
-        rows: the names of the steps, from above.
+        rows: the names of the steps, from above; above them lanes of events and timers.
         bars: the attempts, in the order in which they began.
         arcs: from each compensation to what it undoes.
         axis: the title of the axis, with its unit.
         span: the end of the axis; it begins at 0.
+        waits: between attempts, and for timers.
+        spots: what is marked beside that.
+        folds: where the axis is folded.
+        ticks: where ticks are, and what is written there.
+        pivot: the row behind which there is no way back.
+        lanes: how many rows are no steps.
     """
 
     rows: tuple[str, ...]
@@ -117,19 +201,32 @@ class Drawing:
     arcs: tuple[Arc, ...]
     axis: str
     span: float
+    waits: tuple[Wait, ...] = ()
+    spots: tuple[Spot, ...] = ()
+    folds: tuple[Fold, ...] = ()
+    ticks: tuple[tuple[float, str], ...] = ()
+    pivot: int | None = None
+    lanes: int = 0
 
     def styles(self) -> list[Style]:
         """Return the styles that occur, in the order of the legend."""
         used = {bar.style for bar in self.bars}
-        return [style for style in STYLES.values() if style in used]
+        return [style for style in dict.fromkeys(STYLES.values()) if style in used]
+
+    def notes(self) -> list[NoteKind]:
+        """Return the kinds of notes that occur, in the order of the legend."""
+        used = {spot.mark for spot in self.spots}
+        return [mark for mark in NOTE_WORDS if mark in used]
 
     def labels(self, *, letters: int) -> Iterator[Label]:
-        """Yield a label for each action; where `letters` fill the whole axis.
+        """Yield a label for each action, event and timer; where `letters` fill the whole axis.
 
         One in the left part of the axis goes on to the right, one in the right part to the left,
         and it ends before the other label of its row.
         """
-        for group in _actions(self.bars):
+        for lane in range(self.lanes):
+            yield from self._lane_labels(lane, letters)
+        for group in actions(self.bars):
             first, last = group[0], group[-1]
             others = [bar for bar in self.bars if bar.row == last.row and bar.order != last.order]
             text = _label(group)
@@ -147,77 +244,40 @@ class Drawing:
                 room = int((right - before) * letters)
                 yield Label(last.row, last.end, "right", _cut(text, room))
 
+    def attempts(self, *, letters: int) -> Iterator[Label]:
+        """Yield ``2/3`` for each attempt of an action that has several, where there is room."""
+        for group in actions(self.bars):
+            free = -math.inf
+            for number, bar in enumerate(group, 1):
+                text = f"{number}/{len(group)}"
+                width = (len(text) + 1) / letters * self.span
+                # An arc that begins or ends at a short bar would cross it.
+                arc = any(bar.middle in (arc.start, arc.end) for arc in self.arcs)
+                aside = arc and width > bar.middle - bar.start and bar.start - width >= free
+                if len(group) > 1 and (bar.start >= free or aside):
+                    yield Label(bar.row, bar.start, "right" if aside else "left", text, level=1)
+                    free = bar.start if aside else bar.start + width
 
-def drawing(attempts: pd.DataFrame, *, steps: Sequence[str]) -> Drawing:
-    """Lay out the attempts of a saga.
-
-    Times are counted from the first attempt. Where no time passed at all, as on a virtual clock
-    when nothing costs anything, attempts are put side by side in their order.
-
-    Args:
-        attempts: a frame as `SagaTimeline.df`.
-        steps: the names of the steps, one row each.
-    """
-    rows = tuple(dict.fromkeys([*steps, *attempts["step"]]))
-    found = records(attempts)
-    if not found:
-        return Drawing(rows, (), (), "no step has begun", 1.0)
-    begin = min(record.started_at for record in found)
-    latest = max(_end(record) or record.started_at for record in found)
-    seconds = (latest - begin).total_seconds()
-    unit, length = unit_of(seconds)
-    still = any(record.outcome == "running" for record in found)
-    span = seconds / length * (1.1 if still else 1.0)
-
-    def x(moment: Any) -> float:
-        passed: float = (moment - begin).total_seconds()
-        return round(passed / length, 6)
-
-    bars = []
-    for index, record in enumerate(found):
-        end = _end(record)
-        start_x, end_x = x(record.started_at), span if end is None else x(end)
-        if not seconds:
-            start_x, end_x = float(index), index + 1.0
-        took = (
-            "not ended" if end is None else duration_text((end - record.started_at).total_seconds())
-        )
-        bars.append(
-            Bar(
-                row=rows.index(record.step),
-                start=start_x,
-                end=end_x,
-                style=STYLES[record.kind, record.outcome],
-                step=record.step,
-                attempt=int(record.attempt),
-                order=int(record.order),
-                took=took,
-                error=record.error if isinstance(record.error, str) else None,
-            )
-        )
-    axis = f"{unit} since the first step began" if seconds else "attempts (no time passed)"
-    return Drawing(
-        rows, tuple(bars), tuple(_arcs(bars)), axis, round(span if seconds else len(bars), 6)
-    )
+    def _lane_labels(self, lane: int, letters: int) -> Iterator[Label]:
+        """Yield what is written below the spots of a lane, or above where that is full."""
+        free: dict[Literal[0, 1, 2], float] = {0: 0.0, 1: 0.0, 2: 0.0}
+        at: dict[float, list[str]] = {}
+        for spot in self.spots:
+            if spot.row == lane and spot.label:
+                at.setdefault(spot.x, []).append(spot.label)
+        for x, texts in at.items():
+            text = ", ".join(texts)
+            place = x / self.span * letters
+            for level, taken in free.items():
+                start = max(taken, min(place - len(text) / 2, letters - len(text)))
+                # A text that would stand beside its spot is left to what is shown on hovering.
+                if start <= place + 1 and start + len(text) <= letters:
+                    yield Label(lane, start / letters * self.span, "left", text, level)
+                    free[level] = start + len(text) + 2
+                    break
 
 
-def _end(record: Any) -> Any:
-    return None if pd.isna(record.ended_at) else record.ended_at
-
-
-def _arcs(bars: Iterable[Bar]) -> Iterator[Arc]:
-    executed = {bar.row: bar for bar in bars if bar.style is STYLES["execute", "completed"]}
-    undoing = {bar.row: bar for bar in bars if bar.style in _UNDOING}
-    for row, bar in undoing.items():
-        if row in executed:
-            done = bar.style is STYLES["compensate", "completed"]
-            yield Arc(row, bar.middle, executed[row].middle, done)
-
-
-_UNDOING: Final = [style for (kind, _), style in STYLES.items() if kind == "compensate"]
-
-
-def _actions(bars: Iterable[Bar]) -> list[list[Bar]]:
+def actions(bars: Iterable[Bar]) -> list[list[Bar]]:
     """Return the attempts of each action together, in the order in which the actions began."""
     groups: dict[int, list[Bar]] = {}
     for bar in bars:
@@ -228,7 +288,7 @@ def _actions(bars: Iterable[Bar]) -> list[list[Bar]]:
 def _label(group: Sequence[Bar]) -> str:
     last = group[-1]
     text = str(last.order)
-    if len(group) > 1 or last.style is not STYLES["execute", "completed"]:
+    if len(group) > 1 or last.style not in _PLAIN:
         text += f" {last.style.words}"
     if len(group) > 1:
         text += f", {len(group)} attempts"

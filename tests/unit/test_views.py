@@ -50,7 +50,7 @@ from eslab.views import (
 )
 from eslab.views.lag_picture import lag_picture
 from eslab.views.lag_series import DASHED, DENSE, lag_lines, outline
-from eslab.views.saga_marks import drawing
+from eslab.views.saga_layout import drawing
 from eslab.views.scales import linear_ticks, nice_step, thinned, time_ticks
 from eslab.views.svg import Svg
 from eslab.views.theme import NEUTRAL, SERIES, TEMPLATE, series_style
@@ -581,7 +581,7 @@ def test_a_saga_that_was_not_answered_in_time(lab: Lab) -> None:
     )
     assert view.digest == (
         "SagaTimeline(trip-1 COMPENSATED 2 steps, 2 undone in reverse order, not answered: b, "
-        "1 retry)"
+        "answered late: a, 1 retry)"
     )
     assert view.df["outcome"].tolist() == [
         "completed",

@@ -1,0 +1,179 @@
+"""How a saga timeline is laid out: from a frame of attempts and one of notes to its marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Final
+
+import pandas as pd
+
+from eslab.views.base import records
+from eslab.views.folds import FoldedAxis, folded_axis
+from eslab.views.saga_marks import STYLES, Arc, Bar, Drawing, Spot, Wait, actions
+from eslab.views.saga_notes import LANES
+from eslab.views.scales import duration_text
+
+__all__ = ["drawing"]
+
+
+class _Layout:
+    """Where moments are drawn: by their time; or by their order, if no time passed at all."""
+
+    def __init__(self, attempts: Sequence[Any], notes: Sequence[Any]) -> None:
+        moments = [record.started_at for record in attempts]
+        moments += [end for record in attempts if (end := _end(record)) is not None]
+        moments += [note.at for note in notes]
+        self._begin = min(moments)
+        self.seconds = self._since(max(moments))
+        still = any(_end(record) is None for record in attempts)
+        self._versions = [record.version for record in attempts]
+        lengths = [
+            (end - record.started_at).total_seconds()
+            for record in attempts
+            if (end := _end(record)) is not None
+        ]
+        self._axis: FoldedAxis = folded_axis((self._since(one) for one in moments), lengths)
+        self.unit = self._axis.unit
+        if self.seconds:
+            inner = self._axis.x(self.seconds)
+            self.span = round(inner * (1.1 if still else 1.0), 6)
+            end = self.seconds + (self.span - inner) * self._axis.length
+            self.ticks = tuple(self._axis.ticks(end))
+        else:
+            self.span = float(max(1, len(attempts)))
+            self.ticks = tuple((float(n), str(n)) for n in range(int(self.span) + 1))
+        self.folds = self._axis.folds()
+
+    def _since(self, moment: datetime) -> float:
+        seconds: float = (moment - self._begin).total_seconds()
+        return seconds
+
+    def of_bar(self, index: int, record: Any) -> tuple[float, float]:
+        if not self.seconds:
+            return float(index), index + 1.0
+        end = _end(record)
+        start = self._axis.x(self._since(record.started_at))
+        return start, self.span if end is None else self._axis.x(self._since(end))
+
+    def of_note(self, note: Any) -> float:
+        if not self.seconds:
+            return float(sum(version <= note.version for version in self._versions))
+        return self._axis.x(self._since(note.at))
+
+    def pieces(self, start: float, end: float) -> tuple[tuple[float, float], ...]:
+        inside = [fold.torn for fold in self.folds if start <= fold.start and fold.end <= end]
+        edges = [start, *(edge for torn in inside for edge in torn), end]
+        return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+def drawing(
+    attempts: pd.DataFrame,
+    *,
+    steps: Sequence[str],
+    notes: pd.DataFrame | None = None,
+    pivot: str | None = None,
+) -> Drawing:
+    """Lay out the attempts of a saga, or of the commands of a process manager.
+
+    Times are counted from the first thing that is drawn. Where no time passed at all, as on a
+    virtual clock when nothing costs anything, attempts are put side by side in their order. Gaps
+    beside which other attempts would not be seen are folded.
+
+    Args:
+        attempts: a frame as `SagaTimeline.df`.
+        steps: the names of the steps, one row each.
+        notes: a frame as `SagaTimeline.notes`.
+        pivot: the step behind which there is no way back.
+    """
+    found = records(attempts)
+    marked = [] if notes is None else records(notes)
+    used = {note.step for note in marked} if "command" in set(attempts["kind"]) or not steps else ()
+    lanes = [lane for lane in LANES if lane in used]
+    names = tuple(dict.fromkeys([*steps, *attempts["step"]]))
+    if not found and not marked:
+        return Drawing(names, (), (), "no step has begun", 1.0)
+    rows = {name: len(lanes) + row for row, name in enumerate(names)}
+    rows = {lane: row for row, lane in enumerate(lanes)} | rows
+    layout = _Layout(found, marked)
+    bars = []
+    for index, record in enumerate(found):
+        start, end = layout.of_bar(index, record)
+        bars.append(_bar(record, rows[record.step], start, end, layout.pieces(start, end)))
+    spots = [
+        Spot(rows[note.step], layout.of_note(note), note.mark, note.text, note.detail)
+        for note in marked
+        if note.step in rows
+    ]
+    what = "the first event" if lanes else "the first step began"
+    return Drawing(
+        rows=(*lanes, *names),
+        bars=tuple(bars),
+        arcs=tuple(_arcs(bars)),
+        axis=f"{layout.unit} since {what}" if layout.seconds else "attempts (no time passed)",
+        span=layout.span,
+        waits=(*_waits(bars), *_timers(spots, layout.span)),
+        spots=tuple(spots),
+        folds=layout.folds,
+        ticks=layout.ticks,
+        pivot=None if pivot is None else rows.get(pivot),
+        lanes=len(lanes),
+    )
+
+
+def _bar(
+    record: Any, row: int, start: float, end: float, pieces: tuple[tuple[float, float], ...]
+) -> Bar:
+    ended = _end(record)
+    took = "not ended"
+    if ended is not None:
+        took = duration_text((ended - record.started_at).total_seconds())
+    return Bar(
+        row=row,
+        start=start,
+        end=end,
+        pieces=pieces,
+        style=STYLES[record.kind, record.outcome],
+        step=record.step,
+        attempt=int(record.attempt),
+        order=int(record.order),
+        took=took,
+        error=record.error if isinstance(record.error, str) else None,
+    )
+
+
+def _end(record: Any) -> Any:
+    return None if pd.isna(record.ended_at) else record.ended_at
+
+
+def _waits(bars: Iterable[Bar]) -> Iterator[Wait]:
+    for group in actions(bars):
+        for one, following in pairwise(group):
+            if following.start > one.end:
+                yield Wait(one.row, one.end, following.start)
+
+
+def _timers(spots: Iterable[Spot], span: float) -> Iterator[Wait]:
+    """Yield how long each timer was set: until it fired, was cancelled, or to the end."""
+    begun: dict[str, Spot] = {}
+    for spot in spots:
+        if spot.mark == "set":
+            begun[spot.text] = spot
+        elif spot.mark in ("fired", "cancelled"):
+            start = begun.pop(spot.text)
+            yield Wait(spot.row, start.x, spot.x)
+    for spot in begun.values():
+        yield Wait(spot.row, spot.x, span)
+
+
+def _arcs(bars: Iterable[Bar]) -> Iterator[Arc]:
+    executed = {bar.row: bar for bar in bars if bar.style is STYLES["execute", "completed"]}
+    undoing = {bar.row: bar for bar in bars if bar.style in _UNDOING}
+    for row, bar in undoing.items():
+        if row in executed:
+            done = bar.style is STYLES["compensate", "completed"]
+            yield Arc(row, bar.middle, executed[row].middle, done)
+
+
+_UNDOING: Final = [style for (kind, _), style in STYLES.items() if kind == "compensate"]
