@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from eslab.store.port import ReadModels
 from eslab.views.base import View, html_table, plain, records
 from eslab.views.scales import duration_text
-from eslab.views.theme import COMPENSATION, DONE, FAILED, PENDING, RETRY, TEMPLATE
+from eslab.views.theme import COMPENSATION, DONE, FAILED, PENDING, RETRY, TEMPLATE, top_margin
 from eslab.words import counted
 
 __all__ = ["SagasView", "TimersView"]
@@ -135,7 +135,7 @@ class SagasView(View):
             title={"text": "Sagas", "subtitle": {"text": plain(self.digest)}},
             barmode="stack",
             height=180 + 36 * len(names),
-            margin={"t": 72},
+            margin={"t": top_margin(self.counts)},
             xaxis={"title": {"text": "sagas"}, "rangemode": "tozero"},
             yaxis={"autorange": "reversed", "automargin": True},
         )
