@@ -405,7 +405,7 @@ def test_without_the_inbox_it_would(store: MemoryStore, monkeypatch: pytest.Monk
         return replace(evolve_process(state, event), handled=frozenset())
 
     monkeypatch.setattr("eslab.sagas.process_machine.evolve_process", forgetful)
-    monkeypatch.setattr("eslab.sagas.orchestrator.derived_key", lambda *_: None)
+    monkeypatch.setattr("eslab.sagas.execution.derived_key", lambda *_: None)
     world = World(store)
     world.restart(Trip, route=twice)
     world.happens(Asked(what="hotel"))
