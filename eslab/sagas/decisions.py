@@ -35,7 +35,7 @@ from eslab.sagas.events import (
     TimerSet,
 )
 from eslab.sagas.state import SagaState, SagaStatus, Task, Timer, evolve
-from eslab.schema import qualified_name
+from eslab.schema import encode, qualified_name
 
 __all__ = [
     "Case",
@@ -304,21 +304,21 @@ class _Decision:
 
     def _beginning(self, step: Step, kind: Kind, attempt: int) -> Iterator[Event]:
         """Yield the events by which an attempt begins; or fails, if its command cannot be made."""
+        parts: dict[str, Any] = {"step": step.name, "attempt": attempt}
         way = step.way(kind)
-        command = None
-        if isinstance(way, Send):
-            try:
+        try:
+            if isinstance(way, Send):
                 case = replace(self._case, state=self._state)
                 context = context_of(case, Task(step.name, kind), attempt)
-                command = recorded_command(way.command(context))
-            except Exception as error:
-                yield from self._failing(step, kind, attempt, error_text(error))
-                return
-        started = {"step": step.name, "attempt": attempt, "command": command}
+                parts["command"] = recorded_command(way.command(context))
+                encode(StepStarted(**parts))  # what cannot be recorded is not sent
+        except Exception as error:
+            yield from self._failing(step, kind, attempt, error_text(error))
+            return
         if kind == "execute":
-            yield StepStarted(**started)
+            yield StepStarted(**parts)
         else:
-            yield CompensationStarted(**started, late=self._state.status is SagaStatus.COMPENSATED)
+            yield CompensationStarted(**parts, late=self._state.status is SagaStatus.COMPENSATED)
         if step.timeout is not None:
             yield self._timer("timeout", step, kind, attempt, step.timeout)
 

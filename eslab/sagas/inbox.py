@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -151,7 +152,8 @@ class Inbox:
             for event in self._store.read_all(streams=streams):
                 streams[event.stream_id].append(event)
         for stream_id, events in streams.items():
-            self._instances.load(stream_id, events)
+            with suppress(EslabError):  # it is raised when it is its turn
+                self._instances.load(stream_id, events)
             self._agenda.put(stream_id, partial(self._take, stream_id))
 
     def _find_started(self, after: int, until: int) -> None:
@@ -186,7 +188,7 @@ class Inbox:
                 ):
                     try:
                         self._bring(machine.name, event)
-                    except EslabError:  # it is raised when it is its turn
+                    except EslabError:  # likewise
                         who = f"{machine.name} {event.stream_id}"
                         self._agenda.put(who, partial(self._bring, machine.name, event))
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.clock import Scheduler, VirtualClock
 from eslab.errors import (
+    ConcurrencyError,
     EslabError,
     SagaDefinitionError,
     SagaError,
@@ -114,10 +115,16 @@ class Orchestrator:
             return
         if isinstance(earlier, ProcessMachine):
             raise SagaDefinitionError(f"the name {saga.name!r} is that of {earlier!r} already")
+        machine = SagaMachine(saga, self._commands, cost=self._costs)
+        self._know_events(machine)
         start = saga.started_by
         if start is not None and issubclass(start, Command):
             self._commands.take(f"saga {saga.name!r}", start, partial(self._started, saga))
-        self.add(SagaMachine(saga, self._commands, cost=self._costs))
+        self.add(machine)
+
+    def _know_events(self, machine: Machine) -> None:
+        for event in machine.events:
+            self._registry.register(event)
 
     @property
     def _costs(self) -> bool:
@@ -137,8 +144,7 @@ class Orchestrator:
                 f"the name {machine.name!r} is that of {earlier!r} already: give {cls!r} "
                 f"another one: class {cls.__name__}(ProcessManager, name=...)"
             )
-        for event in machine.definition.events.values():
-            self._registry.register(event)
+        self._know_events(machine)
         self.add(machine)
 
     def _event(self, event_id: str) -> Event:
@@ -169,7 +175,7 @@ class Orchestrator:
         if self._store.stream_version(stream_id) == 0:
             return [StreamAppend(stream_id, [started], NO_STREAM)]
         (first,) = self._store.read(stream_id, limit=1)
-        if first.data["input"] == started.input:
+        if first.data.get("input") == started.input:
             return []
         raise SagaError(f"saga {saga.name!r} {saga_id!r} was started with another input before")
 
@@ -185,17 +191,21 @@ class Orchestrator:
 
         Raises:
             IdempotencyError: a saga of this id was started with another input.
+            SagaError: it was started by an event or a command.
         """
         self._add_saga(saga)
         stream_id = saga.stream_id(saga_id)
         event_id = derived_key(stream_id, "started")
         started = self._start_of(saga, saga_id, input)
         metadata = replace(inherited(handled(), stream_id), causation_id=handled().causation_id)
-        result = self._store.append(
-            stream_id,
-            [encode(started, event_id=event_id, metadata=metadata)],
-            expected_version=NO_STREAM,
-        )
+        new = encode(started, event_id=event_id, metadata=metadata)
+        try:
+            result = self._store.append(stream_id, [new], expected_version=NO_STREAM)
+        except ConcurrencyError:
+            raise SagaError(
+                f"saga {saga.name!r} {saga_id!r} was started by an event or a command before: "
+                f"give this one another id"
+            ) from None
         return not result.duplicate
 
     def state(self, name: str, saga_id: str) -> Any:

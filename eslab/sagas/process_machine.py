@@ -39,6 +39,7 @@ from eslab.sagas.process_state import (
     evolve_process,
 )
 from eslab.sagas.state import Task
+from eslab.schema import encode
 
 __all__ = ["ProcessMachine"]
 
@@ -65,6 +66,7 @@ class ProcessMachine:
         self.definition = cls.definition
         self.name = cls.name
         self.after = cls.definition.after
+        self.events = cls.definition.events.values()
         self.concerns = frozenset(cls.definition.events)
         self.lookup = lookup
         self._commands = commands
@@ -326,7 +328,10 @@ class _Decision:
             instance.stop()
         changes = instance.changes()
         changed = [ProcessStateChanged(changes=changes)] if changes else []
-        return [*changed, *reaction.events]
+        done = [*changed, *reaction.events]
+        for what in done:
+            encode(what)  # what cannot be recorded was not done
+        return done
 
     def _handler(
         self, came: ProcessInput, event: Event | None

@@ -649,6 +649,23 @@ def test_what_failed_can_be_passed_over_and_what_fails_again_is_stuck_again(worl
     assert [answer for answer in world.answers() if answer != "hotel"] == ["a", "b"]
 
 
+@pytest.mark.parametrize("what", ["x" * 2**20, "\ud800"], ids=["huge", "no text"])
+def test_what_cannot_be_recorded_was_not_done(world: World, what: str) -> None:
+    """It is stuck, where everybody sees it."""
+
+    class Wrong(Trip, name="trip", by="trip_id"):
+        @on
+        def answered(self, event: Answered) -> None:
+            self.send(Undo(trip_id=self.id, what="hotel"))
+            self.answers.append(what)
+
+    world.restart(Wrong)
+    world.happens(Asked(what="hotel"))
+    world.run(SECOND)
+    assert world.state().status is ProcessStatus.STUCK
+    assert world.done == ["Do hotel"]
+
+
 def test_a_class_that_is_defined_again_replaces_the_one_before(world: World) -> None:
     first, again = mended(), mended()
     with pytest.raises(SagaDefinitionError, match="the name 'trip' is that of"):
