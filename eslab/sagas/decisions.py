@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from eslab.clock import VIRTUAL_START
 from eslab.errors import DomainError
@@ -25,6 +25,7 @@ from eslab.sagas.events import (
     SagaCompensated,
     SagaCompleted,
     SagaResumed,
+    SagaStarted,
     SagaStuck,
     StepCompleted,
     StepFailed,
@@ -39,6 +40,7 @@ from eslab.schema import encode, qualified_name
 
 __all__ = [
     "Case",
+    "Decision",
     "Input",
     "Reply",
     "Resume",
@@ -48,6 +50,8 @@ __all__ = [
     "error_text",
     "recorded_command",
 ]
+
+S = TypeVar("S")
 
 MAX_ERROR: Final = 10_000
 
@@ -95,7 +99,7 @@ class Resume:
     reason: str = ""
 
 
-Input = Reply | TimerDue | Resume | None
+Input = SagaStarted | Reply | TimerDue | Resume | None
 """What comes in; None: it is only looked what there is to do."""
 
 
@@ -116,12 +120,32 @@ class Case:
     now: datetime = VIRTUAL_START
 
 
-def decide(case: Case, incoming: Input) -> list[Event]:
-    """Return the events that follow from what came in: what became of it, and what is done next.
+class Decision(Generic[S]):
+    """The events that were decided so far, and the state behind them.
+
+    Args:
+        state: before the first one.
+        evolve: returns the state after one event.
+    """
+
+    def __init__(self, state: S, evolve: Callable[[S, Event], S]) -> None:
+        self.events: list[Event] = []
+        self.state = state
+        self._evolve = evolve
+
+    def add(self, *events: Event) -> None:
+        """Decide that something happens."""
+        for event in events:
+            self.state = self._evolve(self.state, event)
+            self.events.append(event)
+
+
+def decide(case: Case, incoming: Input) -> Decision[SagaState]:
+    """Return what follows from what came in: what became of it, and what is done next.
 
     Args:
         case: the saga, as it is.
-        incoming: an answer, a timer, a person's word; or None.
+        incoming: its start, an answer, a timer, a person's word; or None.
 
     Raises:
         SagaDefinitionError: a step that began is not there any more.
@@ -129,11 +153,13 @@ def decide(case: Case, incoming: Input) -> list[Event]:
     Example:
         >>> trip = Saga("trip", [Step("hotel", print, print), Step("train", print)])
         >>> case = Case(trip, "1", SagaState())
-        >>> decide(case, None)
+        >>> decide(case, None).events
         [StepStarted(step='hotel', attempt=1, command=None)]
     """
-    decision = _Decision(case)
+    decision = _SagaDecision(case)
     match incoming:
+        case SagaStarted():
+            decision.add(incoming)
         case Reply():
             decision.answer(incoming)
         case TimerDue():
@@ -141,30 +167,22 @@ def decide(case: Case, incoming: Input) -> list[Event]:
         case Resume():
             decision.resume(incoming)
     decision.go_on()
-    return decision.events
+    return decision
 
 
-class _Decision:
-    """The events that were decided so far, and the state behind them."""
-
+class _SagaDecision(Decision[SagaState]):
     def __init__(self, case: Case) -> None:
-        self.events: list[Event] = []
+        super().__init__(case.state, evolve)
         self._case = case
         self._saga = case.saga
         self._stream_id = case.saga.stream_id(case.saga_id)
         self._now = case.now
-        self._state = case.state
-
-    def _add(self, *events: Event) -> None:
-        for event in events:
-            self._state = evolve(self._state, event)
-            self.events.append(event)
 
     # What came in.
 
     def answer(self, reply: Reply) -> None:
         """Take note of an answer to an attempt."""
-        state, task = self._state, reply.task
+        state, task = self.state, reply.task
         step = self._saga.step(task.step)
         done = state.completed if task.kind == "execute" else state.compensated
         running = task in state.running
@@ -186,21 +204,21 @@ class _Decision:
     def _succeed(self, reply: Reply) -> None:
         step, attempt = reply.task.step, reply.attempt
         if reply.task.kind == "execute":
-            self._add(StepCompleted(step=step, attempt=attempt, result=reply.result))
+            self.add(StepCompleted(step=step, attempt=attempt, result=reply.result))
         else:
-            late = self._state.status is SagaStatus.COMPENSATED
-            self._add(CompensationCompleted(step=step, attempt=attempt, late=late))
+            late = self.state.status is SagaStatus.COMPENSATED
+            self.add(CompensationCompleted(step=step, attempt=attempt, late=late))
 
     def _take_late(self, reply: Reply, step: Step) -> None:
         """Take note of an answer that is not waited for; it may be that it must be undone."""
-        task, touched = reply.task, self._state.touched
+        task, touched = reply.task, self.state.touched
         undo = (
             task.kind == "execute"
             and reply.error is None
             and task.step not in touched
             and step.compensate is not None
         )
-        self._add(
+        self.add(
             LateReplyReceived(
                 step=task.step,
                 kind=task.kind,
@@ -212,10 +230,10 @@ class _Decision:
 
     def fire(self, timer: str) -> None:
         """Do what a timer was set for, if it still is."""
-        set_ = self._state.timers.get(timer)
+        set_ = self.state.timers.get(timer)
         if set_ is None or set_.task is None:
             return
-        self._add(TimerFired(timer=timer))
+        self.add(TimerFired(timer=timer))
         step = self._saga.step(set_.task.step)
         if set_.purpose == "retry":
             self._begin(step, set_.task.kind, set_.attempt)
@@ -224,9 +242,9 @@ class _Decision:
 
     def resume(self, word: Resume) -> None:
         """Go on where it is stuck."""
-        stuck = self._state.stuck
+        stuck = self.state.stuck
         if stuck is not None:
-            self._add(
+            self.add(
                 SagaResumed(
                     step=stuck.step, kind=stuck.kind, resolved=word.resolved, reason=word.reason
                 )
@@ -237,10 +255,10 @@ class _Decision:
     def go_on(self) -> None:
         """Decide until everything that can be done now has begun."""
         while following := list(self._following()):
-            self._add(*following)
+            self.add(*following)
 
     def _following(self) -> Iterator[Event]:
-        status = self._state.status
+        status = self.state.status
         if status is SagaStatus.RUNNING:
             yield from self._forwards()
         elif status is SagaStatus.COMPENSATING:
@@ -251,7 +269,7 @@ class _Decision:
             yield from self._undo()
 
     def _forwards(self) -> Iterator[Event]:
-        state = self._state
+        state = self.state
         for group in self._saga.groups:
             left = [step for step in group if step.name not in state.completed]
             if not left:
@@ -264,9 +282,9 @@ class _Decision:
         yield SagaCompleted()
 
     def _backwards(self) -> Iterator[Event]:
-        failed = self._state.failed_step or ""
-        if self._saga.pivot in self._state.touched:  # it was executed, or may have been
-            yield SagaStuck(step=failed, error=self._state.error or "", kind="execute")
+        failed = self.state.failed_step or ""
+        if self._saga.pivot in self.state.touched:  # it was executed, or may have been
+            yield SagaStuck(step=failed, error=self.state.error or "", kind="execute")
             return
         undoing = list(self._undo())
         yield from undoing
@@ -275,7 +293,7 @@ class _Decision:
 
     def _undo(self) -> Iterator[Event]:
         """Undo the last step that is to be undone, unless that is being done."""
-        state = self._state
+        state = self.state
         if self._in_flight("compensate"):
             return
         for name in reversed(state.touched):
@@ -288,19 +306,19 @@ class _Decision:
 
     def _in_flight(self, kind: Kind) -> bool:
         """Say whether something of a kind is being done; undoing goes on until it is done."""
-        state = self._state
+        state = self.state
         retried = (timer.task for timer in state.timers.values() if kind == "compensate")
         return any(task is not None and task.kind == kind for task in (*state.running, *retried))
 
     def _retrying(self, task: Task) -> bool:
         return any(
-            timer.task == task and timer.purpose == "retry" for timer in self._state.timers.values()
+            timer.task == task and timer.purpose == "retry" for timer in self.state.timers.values()
         )
 
     # Attempts.
 
     def _begin(self, step: Step, kind: Kind, attempt: int) -> None:
-        self._add(*self._beginning(step, kind, attempt))
+        self.add(*self._beginning(step, kind, attempt))
 
     def _beginning(self, step: Step, kind: Kind, attempt: int) -> Iterator[Event]:
         """Yield the events by which an attempt begins; or fails, if its command cannot be made."""
@@ -308,7 +326,7 @@ class _Decision:
         way = step.way(kind)
         try:
             if isinstance(way, Send):
-                case = replace(self._case, state=self._state)
+                case = replace(self._case, state=self.state)
                 context = context_of(case, Task(step.name, kind), attempt)
                 parts["command"] = recorded_command(way.command(context))
                 encode(StepStarted(**parts))  # what cannot be recorded is not sent
@@ -318,7 +336,7 @@ class _Decision:
         if kind == "execute":
             yield StepStarted(**parts)
         else:
-            yield CompensationStarted(**parts, late=self._state.status is SagaStatus.COMPENSATED)
+            yield CompensationStarted(**parts, late=self.state.status is SagaStatus.COMPENSATED)
         if step.timeout is not None:
             yield self._timer("timeout", step, kind, attempt, step.timeout)
 
@@ -338,23 +356,23 @@ class _Decision:
         parts = {"step": step.name, "attempt": attempt, "final": wait is None}
         if error is None:
             cls = StepTimedOut if task.kind == "execute" else CompensationTimedOut
-            self._add(cls(**parts))
+            self.add(cls(**parts))
         else:
             failed = StepFailed if task.kind == "execute" else CompensationFailed
-            self._add(failed(**parts, error=error))
+            self.add(failed(**parts, error=error))
         if wait is None:
             if task.kind == "compensate":
-                self._add(SagaStuck(step=step.name, error=self._state.error or ""))
+                self.add(SagaStuck(step=step.name, error=self.state.error or ""))
         elif wait:
-            self._add(self._timer("retry", step, task.kind, attempt + 1, wait))
+            self.add(self._timer("retry", step, task.kind, attempt + 1, wait))
         else:
             self._begin(step, task.kind, attempt + 1)
 
     def _wait(self, step: Step, task: Task, attempt: int) -> timedelta | None:
         """Return how long to wait before it is tried again; None if it is not."""
-        if task.kind == "execute" and self._state.failed_step is not None:
+        if task.kind == "execute" and self.state.failed_step is not None:
             return None  # another one beside it failed for good
-        tries = attempt - self._state.forgiven.get(task, 0)
+        tries = attempt - self.state.forgiven.get(task, 0)
         return step.policy(task.kind).wait(f"{self._stream_id} {step.name} {task.kind}", tries)
 
     def _timer(
@@ -370,10 +388,10 @@ class _Decision:
         )
 
     def _cancel(self, task: Task) -> None:
-        self._add(*self._cancelled(lambda timer: timer.task == task))
+        self.add(*self._cancelled(lambda timer: timer.task == task))
 
     def _cancelled(self, of: Callable[[Timer], bool]) -> Iterator[Event]:
-        for name, timer in self._state.timers.items():
+        for name, timer in self.state.timers.items():
             if of(timer):
                 yield TimerCancelled(timer=name)
 

@@ -80,10 +80,10 @@ class Execution:
 
     def _record(self, instance: Instance, incoming: Input | Delivered) -> None:
         """Append what a saga decides."""
-        events = instance.machine.decide(
+        decision = instance.machine.decide(
             instance.saga_id, instance.state, incoming, self._store.clock.now()
         )
-        if not events:
+        if not (events := decision.events):
             return
         metadata, first_id = instance.origin, None
         if isinstance(incoming, Delivered):
@@ -99,9 +99,7 @@ class Execution:
         result = self._store.append(instance.stream_id, new, expected_version=instance.version)
         if result.duplicate:
             return
-        for event in events:
-            instance.state = instance.machine.evolve(instance.state, event)
-        instance.version = result.version
+        instance.state, instance.version = decision.state, result.version
 
     def _send(self, instance: Instance) -> None:
         """Send what a saga has decided to send, and take note of its timers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Final
 
 from eslab.bus.journey import Message, Route
 from eslab.errors import EslabError, SagaDefinitionError
-from eslab.events import RecordedEvent
+from eslab.events import RecordedEvent, category_of
 from eslab.sagas.agenda import Agenda
 from eslab.sagas.definition import saga_stream
 from eslab.sagas.events import (
@@ -87,6 +87,7 @@ class Inbox:
         """Look at the whole log again, for all machines."""
         self._new: dict[str, Machine] = dict(self._machines)
         self._arriving: dict[str, list[tuple[datetime, int, int, Delivered]]] = {}
+        self._lanes: dict[tuple[str, str], datetime] = {}  # when the last one of each arrives
         self._scanned: int | None = None
 
     def expect(self, machine: Machine) -> None:
@@ -106,15 +107,33 @@ class Inbox:
         with self._lock:
             head, new = self._store.head(), self._new
             if new:
-                handled = self._recover(new, head)
-                self._look(new.values(), 0, head, handled)
+                self._look_back(new, head)
                 self._new = {}
             if self._scanned is not None and head > self._scanned:
-                self._find_started(self._scanned, head)
                 known = [machine for name, machine in self._machines.items() if name not in new]
-                self._look(known, self._scanned, head, {})
+                self._look_on(known, self._scanned, head)
             self._scanned = head
             return head
+
+    def _look_back(self, machines: Mapping[str, Machine], head: int) -> None:
+        """Find what concerns machines in all of the log, but for what was handled before."""
+        handled = self._recover(machines, head)
+        if types := _types(machines.values()):
+            for event in self._store.read_all(until=head, types=types):
+                self._offer(event, machines.values(), handled)
+
+    def _look_on(self, machines: Collection[Machine], after: int, until: int) -> None:
+        """Find sagas that were started meanwhile, and events that concern machines."""
+        types = _types(machines) | {SagaStarted.event_type}
+        for event in self._store.read_all(after=after, until=until, types=types):
+            stream_id = event.stream_id
+            if (
+                event.type == SagaStarted.event_type
+                and category_of(stream_id) == CATEGORY
+                and stream_id not in self._instances
+            ):
+                self._agenda.put(stream_id, partial(self._take, stream_id))
+            self._offer(event, machines, {})
 
     # Sagas.
 
@@ -156,41 +175,26 @@ class Inbox:
                 self._instances.load(stream_id, events)
             self._agenda.put(stream_id, partial(self._take, stream_id))
 
-    def _find_started(self, after: int, until: int) -> None:
-        """Begin with the sagas that were started meanwhile."""
-        started = self._store.read_all(
-            after=after, until=until, types=[SagaStarted.event_type], category=CATEGORY
-        )
-        for event in started:
-            if event.stream_id not in self._instances:
-                self._agenda.put(event.stream_id, partial(self._take, event.stream_id))
-
     # Events.
 
-    def _look(
+    def _offer(
         self,
+        event: RecordedEvent,
         machines: Iterable[Machine],
-        after: int,
-        until: int,
         handled: Mapping[str, Container[int]],
     ) -> None:
-        """Find the events that concern machines, but for those that were handled before."""
-        machines = [machine for machine in machines if machine.concerns]
-        if not machines:
-            return
-        types = frozenset().union(*(machine.concerns for machine in machines))
-        for event in self._store.read_all(after=after, until=until, types=types):
-            for machine in machines:
-                if (
-                    event.type in machine.concerns
-                    and event.position > machine.after
-                    and event.position not in handled.get(machine.name, ())
-                ):
-                    try:
-                        self._bring(machine.name, event)
-                    except EslabError:  # likewise
-                        who = f"{machine.name} {event.stream_id}"
-                        self._agenda.put(who, partial(self._bring, machine.name, event))
+        """Let those machines have an event that it concerns, and that did not handle it before."""
+        for machine in machines:
+            if (
+                event.type in machine.concerns
+                and event.position > machine.after
+                and event.position not in handled.get(machine.name, ())
+            ):
+                try:
+                    self._bring(machine.name, event)
+                except EslabError:  # likewise
+                    who = f"{machine.name} {event.stream_id}"
+                    self._agenda.put(who, partial(self._bring, machine.name, event))
 
     def _bring(self, name: str, recorded: RecordedEvent) -> None:
         """Let a machine have an event, when it has travelled."""
@@ -205,21 +209,22 @@ class Inbox:
             raise SagaDefinitionError(
                 f"{machine!r}: {recorded!r:.200} does not say which one it concerns: {error}"
             ) from error
-        now = self._store.clock.now()
-        for delay in self._delays(machine, recorded, stream_id):
+        for due in self._arrivals(machine, recorded, stream_id):
             arriving = self._arriving.setdefault(stream_id, [])
-            entry = now + delay, recorded.position, next(self._numbers), delivered
-            heapq.heappush(arriving, entry)
-            self._agenda.put(stream_id, partial(self._arrive, stream_id), now + delay)
+            heapq.heappush(arriving, (due, recorded.position, next(self._numbers), delivered))
+            self._agenda.put(stream_id, partial(self._arrive, stream_id), due)
 
-    def _delays(
+    def _arrivals(
         self, machine: Machine, recorded: RecordedEvent, stream_id: str
-    ) -> tuple[timedelta, ...]:
-        """Return how long an event travels, for each time that it arrives."""
+    ) -> Iterator[datetime]:
+        """Yield when an event arrives, each time that it does."""
+        now = self._store.clock.now()
         task = machine.answered(recorded)
         if task is not None:  # it is the answer to something whose journey was planned
             instance = self._instances.get(stream_id)
-            return _AT_ONCE if instance is None else instance.replies.get(task, _AT_ONCE)
+            replies = _AT_ONCE if instance is None else instance.replies.get(task, _AT_ONCE)
+            yield from (now + delay for delay in replies)
+            return
         message = Message(
             kind="event",
             consumer=machine.name,
@@ -227,7 +232,15 @@ class Inbox:
             id=recorded.event_id,
             sequence=recorded.stream_id,
         )
-        return self._route(message).arrivals
+        journey = self._route(message)
+        lane = machine.name, recorded.stream_id
+        for delay in journey.arrivals:
+            due = now + delay
+            if journey.ordered:
+                due = max(due, self._lanes.pop(lane, due))
+                if due > now:
+                    self._lanes[lane] = due
+            yield due
 
     def _arrive(self, stream_id: str) -> None:
         """Let a saga have the event that arrived first; of several at once, the first in the log.
@@ -241,3 +254,8 @@ class Inbox:
             heapq.heappop(arriving)
             if not arriving:
                 del self._arriving[stream_id]
+
+
+def _types(machines: Iterable[Machine]) -> frozenset[str]:
+    """Return the types of the events that may concern machines."""
+    return frozenset().union(*(machine.concerns for machine in machines))

@@ -24,7 +24,16 @@ from eslab.errors import (
 )
 from eslab.events import Event, Metadata, RecordedEvent, check_stream_id
 from eslab.messaging import Command, CommandBus, handling
-from eslab.sagas.decisions import MAX_ERROR, Case, Input, Reply, context_of, decide, error_text
+from eslab.sagas.decisions import (
+    MAX_ERROR,
+    Case,
+    Decision,
+    Input,
+    Reply,
+    context_of,
+    decide,
+    error_text,
+)
 from eslab.sagas.definition import KINDS, Saga, Send, Step, saga_stream, step_key
 from eslab.sagas.events import SagaStarted
 from eslab.sagas.state import Running, SagaState, Task, Timer, evolve
@@ -121,8 +130,8 @@ class Machine(Protocol):
 
     def decide(
         self, saga_id: str, state: Any, incoming: Input | Delivered, now: datetime
-    ) -> list[Event]:
-        """Return the events that follow from what came in."""
+    ) -> Decision[Any]:
+        """Return what follows from what came in."""
         ...
 
     def outgoing(self, saga_id: str, state: Any) -> list[Outgoing]:
@@ -213,26 +222,23 @@ class SagaMachine:
 
     def decide(
         self, saga_id: str, state: SagaState, incoming: Input | Delivered, now: datetime
-    ) -> list[Event]:
-        """Return the events that follow from what came in."""
+    ) -> Decision[SagaState]:
+        """Return what follows from what came in."""
         if isinstance(incoming, Delivered):
-            if incoming.recorded.type == self._start:
-                return [] if state.started else self._started(saga_id, incoming, now)
-            if not state.started:
-                return []  # it answers a saga of another log
-            incoming = self._reply(state, incoming)
+            starts = incoming.recorded.type == self._start
+            if starts == state.started:  # it began before, or what it answers is of another log
+                return Decision(state, evolve)
+            incoming = self._begun(saga_id, incoming) if starts else self._reply(state, incoming)
         return decide(Case(self.saga, saga_id, state, now), incoming)
 
-    def _started(self, saga_id: str, delivered: Delivered, now: datetime) -> list[Event]:
-        started = SagaStarted(
+    def _begun(self, saga_id: str, delivered: Delivered) -> SagaStarted:
+        return SagaStarted(
             saga=self.name,
             saga_id=saga_id,
             steps=[step.name for step in self.saga],
             input=delivered.event.model_dump(mode="json"),
             position=delivered.recorded.position,
         )
-        state = evolve(SagaState(), started)
-        return [started, *decide(Case(self.saga, saga_id, state, now), None)]
 
     def _reply(self, state: SagaState, delivered: Delivered) -> Reply:
         task, succeeded = self._answered[delivered.recorded.type]

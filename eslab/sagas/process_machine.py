@@ -11,7 +11,7 @@ from eslab.bus.journey import Message
 from eslab.errors import CommandRevokedError, DomainError, SagaDefinitionError, SagaError
 from eslab.events import Event, Metadata, RecordedEvent
 from eslab.messaging import CommandBus
-from eslab.sagas.decisions import Input, Reply, Resume, TimerDue, error_text
+from eslab.sagas.decisions import Decision, Input, Reply, Resume, TimerDue, error_text
 from eslab.sagas.definition import saga_stream
 from eslab.sagas.events import (
     CommandDelivered,
@@ -89,9 +89,9 @@ class ProcessMachine:
 
     def decide(
         self, saga_id: str, state: ProcessState, incoming: Input | Delivered, now: datetime
-    ) -> list[Event]:
-        """Return the events that follow from what came in."""
-        decision = _Decision(self, saga_id, state, now)
+    ) -> Decision[ProcessState]:
+        """Return what follows from what came in."""
+        decision = _ProcessDecision(self, saga_id, state, now)
         match incoming:
             case Delivered():
                 decision.deliver(incoming)
@@ -102,7 +102,7 @@ class ProcessMachine:
             case Resume():
                 decision.resume(incoming)
         decision.go_on()
-        return decision.events
+        return decision
 
     def outgoing(self, saga_id: str, state: ProcessState) -> list[Outgoing]:
         """Return the first command that is not answered, unless it waits to be tried again."""
@@ -161,30 +161,22 @@ class ProcessMachine:
         return f"<{self.cls.__qualname__} {self.name}>"
 
 
-class _Decision:
-    """The events that were decided so far, and the state behind them."""
-
+class _ProcessDecision(Decision[ProcessState]):
     def __init__(
         self, machine: ProcessMachine, saga_id: str, state: ProcessState, now: datetime
     ) -> None:
-        self.events: list[Event] = []
+        super().__init__(state, evolve_process)
         self._machine = machine
         self._definition = machine.definition
         self._saga_id = saga_id
         self._stream_id = saga_stream(machine.name, saga_id)
-        self._state = state
         self._now = now
-
-    def _add(self, *events: Event) -> None:
-        for event in events:
-            self._state = evolve_process(self._state, event)
-            self.events.append(event)
 
     # What came in.
 
     def deliver(self, delivered: Delivered) -> None:
         """Handle an event of the log, park it, or pass it over."""
-        state, recorded = self._state, delivered.recorded
+        state, recorded = self.state, delivered.recorded
         came = ProcessInput("event", str(recorded.event_id), recorded.type, recorded.position)
         starts = recorded.type in self._definition.starts
         parks = self._definition.not_found == "park"
@@ -208,38 +200,38 @@ class _Decision:
             input=event.model_dump(mode="json"),
             position=came.position,
         )
-        self._add(started)
+        self.add(started)
         self._handle(came, event)
         self._handle_parked()
 
     def answer(self, reply: Reply) -> None:
         """Take note of what became of a command."""
-        command = self._state.sent[int(reply.task.step) - 1]
-        stuck = self._state.status is ProcessStatus.STUCK
+        command = self.state.sent[int(reply.task.step) - 1]
+        stuck = self.state.status is ProcessStatus.STUCK
         if command.outcome is not None:
             return  # it was answered before
         if reply.error is None:
-            self._add(*self._cancelled(command), CommandDelivered(command_id=command.id))
+            self.add(*self._cancelled(command), CommandDelivered(command_id=command.id))
         elif reply.refused:
-            self._add(*self._cancelled(command))
-            self._add(CommandRefused(command_id=command.id, reason=reply.error))
+            self.add(*self._cancelled(command))
+            self.add(CommandRefused(command_id=command.id, reason=reply.error))
             refusal = ProcessInput("refusal", str(command.id), command.name)
             if stuck:
                 self._park(refusal)
             else:
                 self._handle(refusal, new=True)
         elif reply.attempt == command.attempt and not stuck:
-            self._add(*self._cancelled(command))
+            self.add(*self._cancelled(command))
             self._fail(command, reply.error)
 
     def fire(self, name: str) -> None:
         """Do what a timer was set for, if it still is, and if it is time."""
-        timer = self._state.timers.get(name)
-        running = self._state.status is ProcessStatus.RUNNING
+        timer = self.state.timers.get(name)
+        running = self.state.status is ProcessStatus.RUNNING
         if not running or timer is None or timer.due_at > self._now:
             return
-        self._add(TimerFired(timer=name))
-        command = self._state.unanswered
+        self.add(TimerFired(timer=name))
+        command = self.state.unanswered
         if timer.purpose == "process":
             self._handle(ProcessInput("timer", name, name), new=True)
         elif timer.purpose == "timeout" and command is not None:
@@ -247,10 +239,10 @@ class _Decision:
 
     def resume(self, word: Resume) -> None:
         """Go on where it is stuck."""
-        state = self._state
+        state = self.state
         if state.status is not ProcessStatus.STUCK:
             return
-        self._add(
+        self.add(
             SagaResumed(
                 step=state.stuck or "",
                 kind="execute",
@@ -263,22 +255,22 @@ class _Decision:
         elif state.exhausted is not None and word.resolved:
             command = _command(state, state.exhausted)
             if command.outcome is None:
-                self._add(*self._cancelled(command), CommandDelivered(command_id=command.id))
+                self.add(*self._cancelled(command), CommandDelivered(command_id=command.id))
         self._handle_parked()
 
     # Handlers.
 
     def _park(self, came: ProcessInput) -> None:
-        self._add(
+        self.add(
             InputParked(message_id=came.id, type=came.name, position=came.position, kind=came.kind)
         )
 
     def _handle_parked(self) -> None:
         """Handle what waits, in the order of the log, until it is stuck."""
-        for came in sorted(self._state.parked, key=lambda one: one.position):
-            if self._state.status is not ProcessStatus.RUNNING:
+        for came in sorted(self.state.parked, key=lambda one: one.position):
+            if self.state.status is not ProcessStatus.RUNNING:
                 return
-            if came.kind != "event" or not self._state.stopped:
+            if came.kind != "event" or not self.state.stopped:
                 self._handle(came)
 
     def _handle(self, came: ProcessInput, event: Event | None = None, *, new: bool = False) -> None:
@@ -299,15 +291,15 @@ class _Decision:
             done = self._react(came, event)
         except Exception as error:
             text = error_text(error)
-            self._add(
+            self.add(
                 InputFailed(**of, error=text), SagaStuck(step=came.name, error=text, kind="execute")
             )
             return
         received = [] if new else [InputReceived(**of)]
-        self._add(*received, *done)
+        self.add(*received, *done)
 
     def _react(self, came: ProcessInput, event: Event | None) -> list[Event]:
-        state = self._state
+        state = self.state
         reaction = Reaction(
             self._definition,
             self._stream_id,
@@ -345,7 +337,7 @@ class _Decision:
             if came.name not in self._definition.timers:
                 raise SagaDefinitionError(f"{self._machine!r} has no @on_timer({came.name!r}) now")
             return self._definition.timers[came.name], ()
-        command = _command(self._state, UUID(came.id))
+        command = _command(self.state, UUID(came.id))
         if command.command["type"] not in self._definition.refused:
             raise SagaError(
                 f"{came.name} was refused ({command.reason}), and no method that is marked with "
@@ -358,30 +350,30 @@ class _Decision:
 
     def go_on(self) -> None:
         """End, if there is nothing left to do; or wait for the answer to a command."""
-        state, command = self._state, self._state.unanswered
+        state, command = self.state, self.state.unanswered
         if state.status is not ProcessStatus.RUNNING:
             return
         if command is None:
             if state.stopped:
-                self._add(SagaCompleted())
+                self.add(SagaCompleted())
             return
         timeout = self._definition.timeout
         if timeout is not None and not list(self._cancelled(command)):
-            self._add(self._set(command, "timeout", timeout))
+            self.add(self._set(command, "timeout", timeout))
 
     def _fail(self, command: SentCommand, error: str) -> None:
         """Take note that an attempt failed, and try again."""
         what = f"{self._stream_id} {command.number}"
         wait = self._definition.retry.wait(what, command.attempt - command.forgiven)
-        self._add(
+        self.add(
             CommandFailed(
                 command_id=command.id, attempt=command.attempt, error=error, final=wait is None
             )
         )
         if wait is None:
-            self._add(SagaStuck(step=command.name, error=error, kind="execute"))
+            self.add(SagaStuck(step=command.name, error=error, kind="execute"))
         elif wait:
-            self._add(self._set(_command(self._state, command.id), "retry", wait))
+            self.add(self._set(_command(self.state, command.id), "retry", wait))
 
     def _set(self, command: SentCommand, purpose: Any, wait: timedelta) -> TimerSet:
         return TimerSet(
@@ -394,7 +386,7 @@ class _Decision:
     def _cancelled(self, command: SentCommand) -> list[Event]:
         """Return what cancels the timers of a command."""
         names = (_timer(command, purpose) for purpose in ("timeout", "retry"))
-        return [TimerCancelled(timer=name) for name in names if name in self._state.timers]
+        return [TimerCancelled(timer=name) for name in names if name in self.state.timers]
 
 
 def _command(state: ProcessState, command_id: UUID) -> SentCommand:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -356,13 +357,14 @@ def test_what_comes_at_one_time_is_handled_in_the_order_of_the_log(
 
 
 def late_for(name: str, by: timedelta) -> Route:
-    """Return a route on which all that is called so takes longer."""
+    """Return a route on which all that is called so takes longer, and is overtaken."""
 
     def route(message: Message) -> Journey:
         journey = straight(message)
         if message.name != name:
             return journey
-        return replace(journey, arrivals=tuple(each + by for each in journey.arrivals))
+        late = tuple(each + by for each in journey.arrivals)
+        return replace(journey, arrivals=late, ordered=False)
 
     return route
 
@@ -374,6 +376,32 @@ def test_a_start_that_is_overtaken_is_waited_for(store: MemoryStore) -> None:
     world.happens(*(Answered(trip_id="1", what=what) for what in ("a", "b")))
     world.run(2 * SECOND)
     assert world.answers() == ["a", "b", "hotel"]
+
+
+@pytest.mark.parametrize(
+    ("ordered", "answers"), [(True, ["slow", "a", "b"]), (False, ["a", "b", "slow"])]
+)
+def test_an_event_that_travels_longer_holds_up_those_behind_it_in_its_stream(
+    store: MemoryStore, ordered: bool, answers: list[str]
+) -> None:
+    """Unless it may be overtaken."""
+    world = World(store)
+    world.restart(Trip)
+    world.happens(Asked(what="hotel"))
+    world.run(SECOND)
+    slow = UUID(int=7)
+
+    def route(message: Message) -> Journey:
+        journey = Journey((SECOND,), ordered=ordered)
+        return journey if message.id == slow else straight(message)
+
+    world.orchestrator.route = route
+    store.append("trip-1", [encode(Answered(trip_id="1", what="slow"), event_id=slow)])
+    world.happens(Answered(trip_id="1", what="a"))
+    world.run(SECOND / 2)
+    world.happens(Answered(trip_id="1", what="b"))
+    world.run(SECOND)
+    assert world.answers()[1:] == answers
 
 
 def twice(message: Message) -> Journey:
@@ -392,7 +420,7 @@ def test_what_arrives_twice_changes_nothing(
     world.happens(Asked(what="hotel"))
     world.happens(Answered(trip_id="1", what="a"))
     world.run(timedelta(minutes=1))
-    assert world.answers() == ["a", "not hotel: full"]
+    assert world.answers() == ["not hotel: full", "a"]  # what comes twice holds up what is behind
     assert "Do hotel" not in world.done  # its second copy has no effect: it was refused
     commands = [command.outcome for command in world.state().sent]
     assert commands == ["refused", "delivered"]

@@ -707,13 +707,17 @@ def test_two_orchestrators_cannot_both_record_an_answer(store: MemoryStore, worl
 
 def test_what_is_decided_follows_from_the_state_alone() -> None:
     saga = Saga("trip", [Step("a", nothing, nothing), Step("b", nothing)])
-    assert [type(e).__name__ for e in decide(Case(saga, "1", SagaState()), None)] == ["StepStarted"]
+    assert [type(e).__name__ for e in decide(Case(saga, "1", SagaState()), None).events] == [
+        "StepStarted"
+    ]
     done = SagaState(completed=("a", "b"))
-    assert [type(e).__name__ for e in decide(Case(saga, "1", done), None)] == ["SagaCompleted"]
-    assert decide(Case(saga, "1", done), TimerDue("no such timer")) != []
+    assert [type(e).__name__ for e in decide(Case(saga, "1", done), None).events] == [
+        "SagaCompleted"
+    ]
+    assert decide(Case(saga, "1", done), TimerDue("no such timer")).events != []
     ended = SagaState(status=SagaStatus.COMPLETED, completed=("a", "b"))
-    assert decide(Case(saga, "1", ended), Reply(Task("a"), 1)) == []
-    assert decide(Case(saga, "1", ended), TimerDue("no such timer")) == []
+    assert decide(Case(saga, "1", ended), Reply(Task("a"), 1)).events == []
+    assert decide(Case(saga, "1", ended), TimerDue("no such timer")).events == []
 
 
 # In a lab.
