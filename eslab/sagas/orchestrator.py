@@ -13,11 +13,9 @@ from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.clock import Scheduler, VirtualClock
 from eslab.errors import (
     ConcurrencyError,
-    EslabError,
     SagaDefinitionError,
     SagaError,
     SagaNotFoundError,
-    StoreClosedError,
 )
 from eslab.events import NO_STREAM, Event
 from eslab.messaging import Command, CommandBus
@@ -25,9 +23,9 @@ from eslab.messaging.envelope import handled
 from eslab.sagas.agenda import Agenda
 from eslab.sagas.decisions import Resume
 from eslab.sagas.definition import Saga, derived_key, saga_stream
+from eslab.sagas.dispatch import Dispatch
 from eslab.sagas.events import SAGA_EVENTS, SagaStarted
 from eslab.sagas.execution import Execution
-from eslab.sagas.inbox import Inbox
 from eslab.sagas.instances import DueTimer, Instances, inherited
 from eslab.sagas.machine import Machine, SagaMachine
 from eslab.sagas.process_machine import ProcessMachine
@@ -35,6 +33,7 @@ from eslab.sagas.process_manager import ProcessManager, is_process_manager
 from eslab.sagas.state import SagaState, evolve
 from eslab.schema import EventRegistry, encode, qualified_name
 from eslab.store.port import EventStore, StreamAppend
+from eslab.subscriptions.turn import Turn
 
 __all__ = ["Orchestrator"]
 
@@ -74,7 +73,7 @@ class Orchestrator:
         self._execution = Execution(
             store, self._instances, self._agenda, route=self._plan, lock=self._lock
         )
-        self._inbox = Inbox(
+        self._dispatch = Dispatch(
             store,
             registry,
             self._instances,
@@ -158,7 +157,7 @@ class Orchestrator:
         """Run a machine from now on; one of the same name is replaced."""
         with self._lock:
             if machine.name not in self._machines or machine.concerns:
-                self._inbox.expect(machine)  # it has yet to see what is in the log
+                self._dispatch.expect(machine)  # it has yet to see what is in the log
             self._machines[machine.name] = machine
             for instance in self._instances:
                 if instance.machine.name == machine.name:
@@ -265,24 +264,17 @@ class Orchestrator:
         Raises:
             EslabError: the first error of the sagas that could not go on; the others did.
         """
-        self._scan()
-        failure: EslabError | None = None
-        moved = False
+        turn, moved = Turn(), False
+        turn.attempt(self._scan)
         while (work := self._agenda.next()) is not None:
             moved = True
-            try:
-                work()
-            except StoreClosedError:
-                raise
-            except EslabError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+            turn.attempt(work)
+        turn.end()
         return moved
 
     def _scan(self) -> None:
         with self._lock:
-            head = self._inbox.scan()
+            head = self._dispatch.scan()
             if self._agenda.empty and not self._instances.has_timers:
                 self.position = head
 
@@ -313,7 +305,7 @@ class Orchestrator:
         with self._lock:
             self._agenda.forget()
             self._instances.forget()
-            self._inbox.forget()
+            self._dispatch.forget()
             self.position = 0
 
     # Timers.
@@ -321,7 +313,7 @@ class Orchestrator:
     def next_timer(self) -> DueTimer | None:
         """Return when the next timer is due, of which stream it is, and its name."""
         with self._lock:
-            if self._inbox.incomplete:
+            if self._dispatch.incomplete:
                 self._scan()  # whoever fires timers may be the first to ask
             return self._instances.next_timer()
 

@@ -34,7 +34,7 @@ from eslab.sagas.machine import Delivered, Machine
 from eslab.schema import EventRegistry
 from eslab.store.port import EventStore
 
-__all__ = ["Inbox", "Take"]
+__all__ = ["Dispatch", "Take"]
 
 _AT_ONCE: Final = (timedelta(0),)
 _OPENING: Final = (SagaStarted, SagaResumed, LateReplyReceived, CompensationStarted)
@@ -46,7 +46,7 @@ Take = Callable[..., object]
 """Lets a saga, by its stream, decide: to go on, or about what it is given."""
 
 
-class Inbox:
+class Dispatch:
     """Follows the log, and lets each saga have what concerns it.
 
     Args:
