@@ -66,6 +66,7 @@ class Reply:
         result: what came of it.
         error: why it failed; None: it succeeded.
         refused: it is not worth trying again.
+        done: it was done though it failed: what came of it cannot be recorded.
     """
 
     task: Task
@@ -73,6 +74,7 @@ class Reply:
     result: Any = None
     error: str | None = None
     refused: bool = False
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,8 @@ class _SagaDecision(Decision[SagaState]):
             and (running or (reply.refused and self._retrying(task)))
         ):
             self._cancel(task)
+            if reply.done:
+                self._succeed(reply)  # so that it is undone
             self._fail(step, task, reply.attempt, reply.error, refused=reply.refused)
         else:
             self._take_late(reply, step)
@@ -214,7 +218,7 @@ class _SagaDecision(Decision[SagaState]):
         task, touched = reply.task, self.state.touched
         undo = (
             task.kind == "execute"
-            and reply.error is None
+            and (reply.error is None or reply.done)
             and task.step not in touched
             and step.compensate is not None
         )

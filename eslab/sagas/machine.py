@@ -284,11 +284,16 @@ class SagaMachine:
             context = context_of(Case(self.saga, saga_id, state), task, attempt)
             with handling(origin):
                 result = way(context)
-            _check_result(result, f"the result of step {step.name!r}")
         except (SagaDefinitionError, HandlerNotFoundError):
             raise  # it is no answer: somebody has yet to define it
         except Exception as error:
             return self.failed(sent, error)
+        if task.kind == "compensate":
+            return Reply(task, attempt)
+        try:
+            _check_result(result, f"the result of step {step.name!r}")
+        except Exception as error:
+            return Reply(task, attempt, None, error_text(error), refused=True, done=True)
         return Reply(task, attempt, result)
 
     def _cannot_undo(self, step: Step) -> NoReturn:

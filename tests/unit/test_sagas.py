@@ -130,10 +130,29 @@ def test_a_step_is_given_what_it_needs(store: MemoryStore) -> None:
     [object(), float("nan"), {1}, (1,), "x" * 200_000],
     ids=["o", "nan", "set", "t", "huge"],
 )
-def test_a_result_that_cannot_be_recorded_is_a_failure(store: MemoryStore, result: Any) -> None:
-    state = run(store, Saga("trip", [Step("a", lambda _: result)]))
-    assert state.status is SagaStatus.COMPENSATED
+def test_a_step_whose_result_cannot_be_recorded_fails_and_is_undone(
+    store: MemoryStore, world: World, result: Any
+) -> None:
+    """It was done; and what undoing it returns does not matter."""
+    step = Step("a", lambda _: result, lambda step: [world.act("undo a", step), result])
+    state = run(store, Saga("trip", [step]))
+    assert (state.status, state.failed_step) == (SagaStatus.COMPENSATED, "a")
     assert "the result of step 'a'" in str(state.error)
+    assert world.calls == ["undo a"]
+
+
+def test_a_pivot_whose_result_cannot_be_recorded_waits_for_a_person(
+    store: MemoryStore, world: World
+) -> None:
+    saga = Saga("trip", [world.step("a"), Step("p", lambda _: {1}, pivot=True)])
+    process = Process(store, saga)
+    process.start(saga)
+    process.run()
+    assert process.state().status is SagaStatus.STUCK
+    process.orchestrator.resume("trip", "1", resolved=True)
+    process.run()
+    state = process.state()
+    assert (state.status, state.completed) == (SagaStatus.COMPLETED, ("a", "p"))
 
 
 @pytest.mark.parametrize(
