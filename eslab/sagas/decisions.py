@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any
 
 from eslab.clock import VIRTUAL_START
-from eslab.errors import DomainError
 from eslab.events import Event
-from eslab.messaging import Command
+from eslab.sagas.deciding import (
+    Decision,
+    Input,
+    Reply,
+    Resume,
+    TimerDue,
+    error_text,
+    recorded_command,
+)
 from eslab.sagas.definition import Kind, Saga, Send, Step, StepContext, step_key
 from eslab.sagas.events import (
     CompensationCompleted,
@@ -36,73 +43,9 @@ from eslab.sagas.events import (
     TimerSet,
 )
 from eslab.sagas.state import SagaState, SagaStatus, Task, Timer, evolve
-from eslab.schema import encode, qualified_name
+from eslab.schema import encode
 
-__all__ = [
-    "Case",
-    "Decision",
-    "Input",
-    "Reply",
-    "Resume",
-    "TimerDue",
-    "context_of",
-    "decide",
-    "error_text",
-    "recorded_command",
-]
-
-S = TypeVar("S")
-
-MAX_ERROR: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer to an attempt.
-
-    Attributes:
-        task: what was attempted.
-        attempt: which one it answers.
-        result: what came of it.
-        error: why it failed; None: it succeeded.
-        refused: it is not worth trying again.
-        done: it was done though it failed: what came of it cannot be recorded.
-    """
-
-    task: Task
-    attempt: int
-    result: Any = None
-    error: str | None = None
-    refused: bool = False
-    done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TimerDue:
-    """It is time.
-
-    Attributes:
-        timer: the name of the timer.
-    """
-
-    timer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """A person lets a saga that is stuck go on.
-
-    Attributes:
-        resolved: what could not be done has been done by the person.
-        reason: what the person says.
-    """
-
-    resolved: bool = False
-    reason: str = ""
-
-
-Input = SagaStarted | Reply | TimerDue | Resume | None
-"""What comes in; None: it is only looked what there is to do."""
+__all__ = ["Case", "context_of", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,26 +63,6 @@ class Case:
     saga_id: str
     state: SagaState
     now: datetime = VIRTUAL_START
-
-
-class Decision(Generic[S]):
-    """The events that were decided so far, and the state behind them.
-
-    Args:
-        state: before the first one.
-        evolve: returns the state after one event.
-    """
-
-    def __init__(self, state: S, evolve: Callable[[S, Event], S]) -> None:
-        self.events: list[Event] = []
-        self.state = state
-        self._evolve = evolve
-
-    def add(self, *events: Event) -> None:
-        """Decide that something happens."""
-        for event in events:
-            self.state = self._evolve(self.state, event)
-            self.events.append(event)
 
 
 def decide(case: Case, incoming: Input) -> Decision[SagaState]:
@@ -417,27 +340,3 @@ def context_of(case: Case, task: Task, attempt: int) -> StepContext:
         results=case.state.results,
         undoes=step_key(stream_id, task.step, "execute") if undoes else None,
     )
-
-
-def error_text(error: Exception, *, named: bool = True) -> str:
-    """Return what an error says, so that it can be recorded, whatever that is.
-
-    Args:
-        error: what was raised.
-        named: begin with the name of its class.
-    """
-    text = f"{type(error).__name__}: {error}"[:MAX_ERROR] if named else str(error)[:MAX_ERROR]
-    return text.encode(errors="replace").decode()
-
-
-def recorded_command(command: object) -> dict[str, Any]:
-    """Return a command as it is recorded that it was sent: its ``type`` and its ``data``.
-
-    Raises:
-        DomainError: it is no command.
-    """
-    if not isinstance(command, Command):
-        raise DomainError(
-            f"what is sent is a command, such as ReserveStock(...), not {command!r:.200}"
-        )
-    return {"type": qualified_name(type(command)), "data": command.model_dump(mode="json")}

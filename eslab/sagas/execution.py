@@ -10,7 +10,7 @@ from typing import Final
 from eslab.bus.journey import Journey, Route
 from eslab.errors import ConcurrencyError, IdempotencyError, PartialDuplicateError, SagaError
 from eslab.sagas.agenda import Agenda
-from eslab.sagas.decisions import Input, TimerDue
+from eslab.sagas.deciding import Input, TimerDue
 from eslab.sagas.definition import derived_key
 from eslab.sagas.events import SagaStarted
 from eslab.sagas.instances import Instance, Instances, inherited

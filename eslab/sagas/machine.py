@@ -24,16 +24,8 @@ from eslab.errors import (
 )
 from eslab.events import Event, Metadata, RecordedEvent, check_stream_id
 from eslab.messaging import Command, CommandBus, handling
-from eslab.sagas.decisions import (
-    MAX_ERROR,
-    Case,
-    Decision,
-    Input,
-    Reply,
-    context_of,
-    decide,
-    error_text,
-)
+from eslab.sagas.deciding import MAX_ERROR, Decision, Input, Reply, error_text
+from eslab.sagas.decisions import Case, context_of, decide
 from eslab.sagas.definition import KINDS, Saga, Send, Step, saga_stream, step_key
 from eslab.sagas.events import SagaStarted
 from eslab.sagas.state import Running, SagaState, Task, Timer, evolve

@@ -21,7 +21,7 @@ from eslab.events import NO_STREAM, Event
 from eslab.messaging import Command, CommandBus
 from eslab.messaging.envelope import handled
 from eslab.sagas.agenda import Agenda
-from eslab.sagas.decisions import Resume
+from eslab.sagas.deciding import Resume
 from eslab.sagas.definition import Saga, derived_key, saga_stream
 from eslab.sagas.dispatch import Dispatch
 from eslab.sagas.events import SAGA_EVENTS, SagaStarted

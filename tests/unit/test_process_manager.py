@@ -432,7 +432,8 @@ def test_without_the_inbox_it_would(store: MemoryStore, monkeypatch: pytest.Monk
     def forgetful(state: ProcessState, event: Event) -> ProcessState:
         return replace(evolve_process(state, event), handled=frozenset())
 
-    monkeypatch.setattr("eslab.sagas.process_machine.evolve_process", forgetful)
+    for module in ("machine", "decisions"):
+        monkeypatch.setattr(f"eslab.sagas.process_{module}.evolve_process", forgetful)
     monkeypatch.setattr("eslab.sagas.execution.derived_key", lambda *_: None)
     world = World(store)
     world.restart(Trip, route=twice)

@@ -38,7 +38,8 @@ from eslab import (
 )
 from eslab.clock import VIRTUAL_START
 from eslab.sagas import Parallel, SagaState, SagaStatus, Task
-from eslab.sagas.decisions import Case, Reply, TimerDue, decide
+from eslab.sagas.deciding import Reply, TimerDue
+from eslab.sagas.decisions import Case, decide
 from eslab.subscriptions import Retry
 
 NAMES = ["hotel", "train", "car"]
