@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from eslab.clock import VIRTUAL_START
-from eslab.errors import DomainError
 from eslab.events import Event
-from eslab.messaging import Command
+from eslab.sagas.deciding import (
+    Decision,
+    Input,
+    Reply,
+    Resume,
+    TimerDue,
+    error_text,
+    recorded_command,
+)
 from eslab.sagas.definition import Kind, Saga, Send, Step, StepContext, step_key
 from eslab.sagas.events import (
     CompensationCompleted,
@@ -25,6 +32,7 @@ from eslab.sagas.events import (
     SagaCompensated,
     SagaCompleted,
     SagaResumed,
+    SagaStarted,
     SagaStuck,
     StepCompleted,
     StepFailed,
@@ -35,68 +43,9 @@ from eslab.sagas.events import (
     TimerSet,
 )
 from eslab.sagas.state import SagaState, SagaStatus, Task, Timer, evolve
-from eslab.schema import qualified_name
+from eslab.schema import encode
 
-__all__ = [
-    "Case",
-    "Input",
-    "Reply",
-    "Resume",
-    "TimerDue",
-    "context_of",
-    "decide",
-    "error_text",
-    "recorded_command",
-]
-
-MAX_ERROR: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer to an attempt.
-
-    Attributes:
-        task: what was attempted.
-        attempt: which one it answers.
-        result: what came of it.
-        error: why it failed; None: it succeeded.
-        refused: it is not worth trying again.
-    """
-
-    task: Task
-    attempt: int
-    result: Any = None
-    error: str | None = None
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TimerDue:
-    """It is time.
-
-    Attributes:
-        timer: the name of the timer.
-    """
-
-    timer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """A person lets a saga that is stuck go on.
-
-    Attributes:
-        resolved: what could not be done has been done by the person.
-        reason: what the person says.
-    """
-
-    resolved: bool = False
-    reason: str = ""
-
-
-Input = Reply | TimerDue | Resume | None
-"""What comes in; None: it is only looked what there is to do."""
+__all__ = ["Case", "context_of", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +65,12 @@ class Case:
     now: datetime = VIRTUAL_START
 
 
-def decide(case: Case, incoming: Input) -> list[Event]:
-    """Return the events that follow from what came in: what became of it, and what is done next.
+def decide(case: Case, incoming: Input) -> Decision[SagaState]:
+    """Return what follows from what came in: what became of it, and what is done next.
 
     Args:
         case: the saga, as it is.
-        incoming: an answer, a timer, a person's word; or None.
+        incoming: its start, an answer, a timer, a person's word; or None.
 
     Raises:
         SagaDefinitionError: a step that began is not there any more.
@@ -129,11 +78,13 @@ def decide(case: Case, incoming: Input) -> list[Event]:
     Example:
         >>> trip = Saga("trip", [Step("hotel", print, print), Step("train", print)])
         >>> case = Case(trip, "1", SagaState())
-        >>> decide(case, None)
+        >>> decide(case, None).events
         [StepStarted(step='hotel', attempt=1, command=None)]
     """
-    decision = _Decision(case)
+    decision = _SagaDecision(case)
     match incoming:
+        case SagaStarted():
+            decision.add(incoming)
         case Reply():
             decision.answer(incoming)
         case TimerDue():
@@ -141,30 +92,22 @@ def decide(case: Case, incoming: Input) -> list[Event]:
         case Resume():
             decision.resume(incoming)
     decision.go_on()
-    return decision.events
+    return decision
 
 
-class _Decision:
-    """The events that were decided so far, and the state behind them."""
-
+class _SagaDecision(Decision[SagaState]):
     def __init__(self, case: Case) -> None:
-        self.events: list[Event] = []
+        super().__init__(case.state, evolve)
         self._case = case
         self._saga = case.saga
         self._stream_id = case.saga.stream_id(case.saga_id)
         self._now = case.now
-        self._state = case.state
-
-    def _add(self, *events: Event) -> None:
-        for event in events:
-            self._state = evolve(self._state, event)
-            self.events.append(event)
 
     # What came in.
 
     def answer(self, reply: Reply) -> None:
         """Take note of an answer to an attempt."""
-        state, task = self._state, reply.task
+        state, task = self.state, reply.task
         step = self._saga.step(task.step)
         done = state.completed if task.kind == "execute" else state.compensated
         running = task in state.running
@@ -179,6 +122,8 @@ class _Decision:
             and (running or (reply.refused and self._retrying(task)))
         ):
             self._cancel(task)
+            if reply.done:
+                self._succeed(reply)  # so that it is undone
             self._fail(step, task, reply.attempt, reply.error, refused=reply.refused)
         else:
             self._take_late(reply, step)
@@ -186,21 +131,21 @@ class _Decision:
     def _succeed(self, reply: Reply) -> None:
         step, attempt = reply.task.step, reply.attempt
         if reply.task.kind == "execute":
-            self._add(StepCompleted(step=step, attempt=attempt, result=reply.result))
+            self.add(StepCompleted(step=step, attempt=attempt, result=reply.result))
         else:
-            late = self._state.status is SagaStatus.COMPENSATED
-            self._add(CompensationCompleted(step=step, attempt=attempt, late=late))
+            late = self.state.status is SagaStatus.COMPENSATED
+            self.add(CompensationCompleted(step=step, attempt=attempt, late=late))
 
     def _take_late(self, reply: Reply, step: Step) -> None:
         """Take note of an answer that is not waited for; it may be that it must be undone."""
-        task, touched = reply.task, self._state.touched
+        task, touched = reply.task, self.state.touched
         undo = (
             task.kind == "execute"
-            and reply.error is None
+            and (reply.error is None or reply.done)
             and task.step not in touched
             and step.compensate is not None
         )
-        self._add(
+        self.add(
             LateReplyReceived(
                 step=task.step,
                 kind=task.kind,
@@ -212,10 +157,10 @@ class _Decision:
 
     def fire(self, timer: str) -> None:
         """Do what a timer was set for, if it still is."""
-        set_ = self._state.timers.get(timer)
+        set_ = self.state.timers.get(timer)
         if set_ is None or set_.task is None:
             return
-        self._add(TimerFired(timer=timer))
+        self.add(TimerFired(timer=timer))
         step = self._saga.step(set_.task.step)
         if set_.purpose == "retry":
             self._begin(step, set_.task.kind, set_.attempt)
@@ -224,9 +169,9 @@ class _Decision:
 
     def resume(self, word: Resume) -> None:
         """Go on where it is stuck."""
-        stuck = self._state.stuck
+        stuck = self.state.stuck
         if stuck is not None:
-            self._add(
+            self.add(
                 SagaResumed(
                     step=stuck.step, kind=stuck.kind, resolved=word.resolved, reason=word.reason
                 )
@@ -237,10 +182,10 @@ class _Decision:
     def go_on(self) -> None:
         """Decide until everything that can be done now has begun."""
         while following := list(self._following()):
-            self._add(*following)
+            self.add(*following)
 
     def _following(self) -> Iterator[Event]:
-        status = self._state.status
+        status = self.state.status
         if status is SagaStatus.RUNNING:
             yield from self._forwards()
         elif status is SagaStatus.COMPENSATING:
@@ -251,7 +196,7 @@ class _Decision:
             yield from self._undo()
 
     def _forwards(self) -> Iterator[Event]:
-        state = self._state
+        state = self.state
         for group in self._saga.groups:
             left = [step for step in group if step.name not in state.completed]
             if not left:
@@ -264,9 +209,9 @@ class _Decision:
         yield SagaCompleted()
 
     def _backwards(self) -> Iterator[Event]:
-        failed = self._state.failed_step or ""
-        if self._saga.pivot in self._state.touched:  # it was executed, or may have been
-            yield SagaStuck(step=failed, error=self._state.error or "", kind="execute")
+        failed = self.state.failed_step or ""
+        if self._saga.pivot in self.state.touched:  # it was executed, or may have been
+            yield SagaStuck(step=failed, error=self.state.error or "", kind="execute")
             return
         undoing = list(self._undo())
         yield from undoing
@@ -275,7 +220,7 @@ class _Decision:
 
     def _undo(self) -> Iterator[Event]:
         """Undo the last step that is to be undone, unless that is being done."""
-        state = self._state
+        state = self.state
         if self._in_flight("compensate"):
             return
         for name in reversed(state.touched):
@@ -288,37 +233,37 @@ class _Decision:
 
     def _in_flight(self, kind: Kind) -> bool:
         """Say whether something of a kind is being done; undoing goes on until it is done."""
-        state = self._state
+        state = self.state
         retried = (timer.task for timer in state.timers.values() if kind == "compensate")
         return any(task is not None and task.kind == kind for task in (*state.running, *retried))
 
     def _retrying(self, task: Task) -> bool:
         return any(
-            timer.task == task and timer.purpose == "retry" for timer in self._state.timers.values()
+            timer.task == task and timer.purpose == "retry" for timer in self.state.timers.values()
         )
 
     # Attempts.
 
     def _begin(self, step: Step, kind: Kind, attempt: int) -> None:
-        self._add(*self._beginning(step, kind, attempt))
+        self.add(*self._beginning(step, kind, attempt))
 
     def _beginning(self, step: Step, kind: Kind, attempt: int) -> Iterator[Event]:
         """Yield the events by which an attempt begins; or fails, if its command cannot be made."""
+        parts: dict[str, Any] = {"step": step.name, "attempt": attempt}
         way = step.way(kind)
-        command = None
-        if isinstance(way, Send):
-            try:
-                case = replace(self._case, state=self._state)
+        try:
+            if isinstance(way, Send):
+                case = replace(self._case, state=self.state)
                 context = context_of(case, Task(step.name, kind), attempt)
-                command = recorded_command(way.command(context))
-            except Exception as error:
-                yield from self._failing(step, kind, attempt, error_text(error))
-                return
-        started = {"step": step.name, "attempt": attempt, "command": command}
+                parts["command"] = recorded_command(way.command(context))
+                encode(StepStarted(**parts))  # what cannot be recorded is not sent
+        except Exception as error:
+            yield from self._failing(step, kind, attempt, error_text(error))
+            return
         if kind == "execute":
-            yield StepStarted(**started)
+            yield StepStarted(**parts)
         else:
-            yield CompensationStarted(**started, late=self._state.status is SagaStatus.COMPENSATED)
+            yield CompensationStarted(**parts, late=self.state.status is SagaStatus.COMPENSATED)
         if step.timeout is not None:
             yield self._timer("timeout", step, kind, attempt, step.timeout)
 
@@ -338,23 +283,23 @@ class _Decision:
         parts = {"step": step.name, "attempt": attempt, "final": wait is None}
         if error is None:
             cls = StepTimedOut if task.kind == "execute" else CompensationTimedOut
-            self._add(cls(**parts))
+            self.add(cls(**parts))
         else:
             failed = StepFailed if task.kind == "execute" else CompensationFailed
-            self._add(failed(**parts, error=error))
+            self.add(failed(**parts, error=error))
         if wait is None:
             if task.kind == "compensate":
-                self._add(SagaStuck(step=step.name, error=self._state.error or ""))
+                self.add(SagaStuck(step=step.name, error=self.state.error or ""))
         elif wait:
-            self._add(self._timer("retry", step, task.kind, attempt + 1, wait))
+            self.add(self._timer("retry", step, task.kind, attempt + 1, wait))
         else:
             self._begin(step, task.kind, attempt + 1)
 
     def _wait(self, step: Step, task: Task, attempt: int) -> timedelta | None:
         """Return how long to wait before it is tried again; None if it is not."""
-        if task.kind == "execute" and self._state.failed_step is not None:
+        if task.kind == "execute" and self.state.failed_step is not None:
             return None  # another one beside it failed for good
-        tries = attempt - self._state.forgiven.get(task, 0)
+        tries = attempt - self.state.forgiven.get(task, 0)
         return step.policy(task.kind).wait(f"{self._stream_id} {step.name} {task.kind}", tries)
 
     def _timer(
@@ -370,10 +315,10 @@ class _Decision:
         )
 
     def _cancel(self, task: Task) -> None:
-        self._add(*self._cancelled(lambda timer: timer.task == task))
+        self.add(*self._cancelled(lambda timer: timer.task == task))
 
     def _cancelled(self, of: Callable[[Timer], bool]) -> Iterator[Event]:
-        for name, timer in self._state.timers.items():
+        for name, timer in self.state.timers.items():
             if of(timer):
                 yield TimerCancelled(timer=name)
 
@@ -395,27 +340,3 @@ def context_of(case: Case, task: Task, attempt: int) -> StepContext:
         results=case.state.results,
         undoes=step_key(stream_id, task.step, "execute") if undoes else None,
     )
-
-
-def error_text(error: Exception, *, named: bool = True) -> str:
-    """Return what an error says, so that it can be recorded, whatever that is.
-
-    Args:
-        error: what was raised.
-        named: begin with the name of its class.
-    """
-    text = f"{type(error).__name__}: {error}"[:MAX_ERROR] if named else str(error)[:MAX_ERROR]
-    return text.encode(errors="replace").decode()
-
-
-def recorded_command(command: object) -> dict[str, Any]:
-    """Return a command as it is recorded that it was sent: its ``type`` and its ``data``.
-
-    Raises:
-        DomainError: it is no command.
-    """
-    if not isinstance(command, Command):
-        raise DomainError(
-            f"what is sent is a command, such as ReserveStock(...), not {command!r:.200}"
-        )
-    return {"type": qualified_name(type(command)), "data": command.model_dump(mode="json")}

@@ -38,8 +38,8 @@ class StepContext:
         step: the name of the step.
         attempt: counts from 1.
         idempotency_key: the same at every attempt of this step of this saga; the effect must
-            happen once for it, because a step whose answer is not known runs again. Of a command,
-            this is the id.
+            happen once for it, because a step whose answer is not known runs again: it timed out,
+            or the process ended between the effect and the answer. Of a command, this is the id.
         undoes: in a compensation, the key of what it undoes. Whoever takes part remembers it: if
             that comes later, it must have no effect.
         input: what the saga was started with.
@@ -114,8 +114,11 @@ class Step:
     Args:
         name: unique in the saga.
         execute: does it: a function of a `StepContext` that returns a JSON value, or None; or a
-            command to `Send`. An exception is a failure, and a `DomainError` a refusal, which is
-            not tried again.
+            command to `Send`. An exception says that nothing was done, and so that there is
+            nothing to undo; it is tried again, but for a `DomainError`, which is a refusal. Where
+            nobody can know whether it was done, `Send` a command that an event answers. What
+            returns something else was done, and is undone, as that cannot be recorded. A process
+            that ends before the answer is recorded leaves it to be run again, under the same key.
         compensate: undoes it, in the same ways; without one there is nothing to undo.
         retry: how often it is tried again, and when; by default it is not.
         compensation_retry: the same of undoing it; by default five times, as there is no other

@@ -6,7 +6,8 @@ which reacts to events.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -17,12 +18,14 @@ from eslab.errors import (
     CommandRevokedError,
     DomainError,
     HandlerNotFoundError,
+    InputError,
     LimitError,
     SagaDefinitionError,
 )
-from eslab.events import Event, Metadata, RecordedEvent
+from eslab.events import Event, Metadata, RecordedEvent, check_stream_id
 from eslab.messaging import Command, CommandBus, handling
-from eslab.sagas.decisions import Case, Input, Reply, context_of, decide, error_text
+from eslab.sagas.deciding import MAX_ERROR, Decision, Input, Reply, error_text
+from eslab.sagas.decisions import Case, context_of, decide
 from eslab.sagas.definition import KINDS, Saga, Send, Step, saga_stream, step_key
 from eslab.sagas.events import SagaStarted
 from eslab.sagas.state import Running, SagaState, Task, Timer, evolve
@@ -92,8 +95,13 @@ class Machine(Protocol):
         ...
 
     @property
+    def events(self) -> Collection[type[Event]]:
+        """The classes of the events of the log that may concern an instance."""
+        ...
+
+    @property
     def concerns(self) -> frozenset[str]:
-        """The types of events of the log that may concern an instance."""
+        """Their types."""
         ...
 
     def initial(self) -> State:
@@ -114,8 +122,8 @@ class Machine(Protocol):
 
     def decide(
         self, saga_id: str, state: Any, incoming: Input | Delivered, now: datetime
-    ) -> list[Event]:
-        """Return the events that follow from what came in."""
+    ) -> Decision[Any]:
+        """Return what follows from what came in."""
         ...
 
     def outgoing(self, saga_id: str, state: Any) -> list[Outgoing]:
@@ -163,17 +171,21 @@ class SagaMachine:
         self._commands = commands
         self._cost = cost
         self._answered: dict[str, tuple[Task, bool]] = {}
+        self.events: list[type[Event]] = []
         for step in saga:
             for kind in KINDS:
                 way = step.way(kind)
                 if isinstance(way, Send):
+                    self.events += way.answers
                     for event in way.answers:
                         succeeded = event in way.reply
                         self._answered[event.event_type] = Task(step.name, kind), succeeded
         start = saga.started_by
-        event_type = start.event_type if start and issubclass(start, Event) else None
-        self._start = event_type
-        self.concerns = frozenset([*self._answered, *filter(None, [event_type])])
+        self._start = None
+        if start is not None and issubclass(start, Event):
+            self._start = start.event_type
+            self.events.append(start)
+        self.concerns = frozenset(event.event_type for event in self.events)
 
     def initial(self) -> SagaState:
         """Return the state of a saga of which there is no event."""
@@ -192,7 +204,8 @@ class SagaMachine:
         metadata = recorded.metadata
         for named in (metadata.extra.get("saga"), metadata.correlation_id):
             if isinstance(named, str) and named.startswith(prefix):
-                return named.removeprefix(prefix)
+                with suppress(InputError):  # no stream can be called that
+                    return check_stream_id(named).removeprefix(prefix)
         return None
 
     def answered(self, recorded: RecordedEvent) -> Task | None:
@@ -201,18 +214,17 @@ class SagaMachine:
 
     def decide(
         self, saga_id: str, state: SagaState, incoming: Input | Delivered, now: datetime
-    ) -> list[Event]:
-        """Return the events that follow from what came in."""
+    ) -> Decision[SagaState]:
+        """Return what follows from what came in."""
         if isinstance(incoming, Delivered):
-            if incoming.recorded.type == self._start:
-                return [] if state.started else self._started(saga_id, incoming, now)
-            if not state.started:
-                return []  # it answers a saga of another log
-            incoming = self._reply(state, incoming)
+            starts = incoming.recorded.type == self._start
+            if starts == state.started:  # it began before, or what it answers is of another log
+                return Decision(state, evolve)
+            incoming = self._begun(saga_id, incoming) if starts else self._reply(state, incoming)
         return decide(Case(self.saga, saga_id, state, now), incoming)
 
-    def _started(self, saga_id: str, delivered: Delivered, now: datetime) -> list[Event]:
-        started = SagaStarted(
+    def _begun(self, saga_id: str, delivered: Delivered) -> SagaStarted:
+        return SagaStarted(
             saga=self.name,
             saga_id=saga_id,
             steps=[step.name for step in self.saga],
@@ -220,13 +232,12 @@ class SagaMachine:
             position=delivered.recorded.position,
             pivot=self.saga.pivot,
         )
-        state = evolve(SagaState(), started)
-        return [started, *decide(Case(self.saga, saga_id, state, now), None)]
 
     def _reply(self, state: SagaState, delivered: Delivered) -> Reply:
         task, succeeded = self._answered[delivered.recorded.type]
         data = delivered.event.model_dump(mode="json")
-        error = None if succeeded else f"{delivered.recorded.type}: {canonical_json(data)}"
+        text = f"{delivered.recorded.type}: {canonical_json(data)}"[:MAX_ERROR]
+        error = None if succeeded else text
         return Reply(task, state.attempts.get(task, 1), data, error, refused=not succeeded)
 
     def outgoing(self, saga_id: str, state: SagaState) -> list[Outgoing]:
@@ -266,11 +277,16 @@ class SagaMachine:
             context = context_of(Case(self.saga, saga_id, state), task, attempt)
             with handling(origin):
                 result = way(context)
-            _check_result(result, f"the result of step {step.name!r}")
         except (SagaDefinitionError, HandlerNotFoundError):
             raise  # it is no answer: somebody has yet to define it
         except Exception as error:
             return self.failed(sent, error)
+        if task.kind == "compensate":
+            return Reply(task, attempt)
+        try:
+            _check_result(result, f"the result of step {step.name!r}")
+        except Exception as error:
+            return Reply(task, attempt, None, error_text(error), refused=True, done=True)
         return Reply(task, attempt, result)
 
     def _cannot_undo(self, step: Step) -> NoReturn:

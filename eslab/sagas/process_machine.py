@@ -1,49 +1,26 @@
-"""What runs a process manager: each thing that comes is handled once, and recorded with that."""
+"""What runs a process manager: its instances react, and their commands are carried out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 from eslab.bus.journey import Message
-from eslab.errors import CommandRevokedError, DomainError, SagaDefinitionError, SagaError
+from eslab.errors import CommandRevokedError, DomainError, SagaDefinitionError
 from eslab.events import Event, Metadata, RecordedEvent
 from eslab.messaging import CommandBus
-from eslab.sagas.decisions import Input, Reply, Resume, TimerDue, error_text
+from eslab.sagas.deciding import Decision, Input, Reply, error_text
 from eslab.sagas.definition import saga_stream
-from eslab.sagas.events import (
-    CommandDelivered,
-    CommandFailed,
-    CommandRefused,
-    InputFailed,
-    InputParked,
-    InputReceived,
-    ProcessStateChanged,
-    SagaCompleted,
-    SagaResumed,
-    SagaStarted,
-    SagaStuck,
-    TimerCancelled,
-    TimerFired,
-    TimerSet,
-)
 from eslab.sagas.machine import Delivered, Outgoing, send
-from eslab.sagas.process_manager import ProcessManager, Reaction
+from eslab.sagas.process_decisions import Lookup, ProcessCase, decide_process
+from eslab.sagas.process_manager import ProcessManager
 from eslab.sagas.process_state import (
-    ProcessInput,
     ProcessState,
     ProcessStatus,
-    SentCommand,
     evolve_process,
 )
 from eslab.sagas.state import Task
 
 __all__ = ["ProcessMachine"]
-
-Lookup = Callable[[str], Event]
-"""Returns an event of the log by its id."""
 
 
 class ProcessMachine:
@@ -65,6 +42,7 @@ class ProcessMachine:
         self.definition = cls.definition
         self.name = cls.name
         self.after = cls.definition.after
+        self.events = cls.definition.events.values()
         self.concerns = frozenset(cls.definition.events)
         self.lookup = lookup
         self._commands = commands
@@ -87,20 +65,9 @@ class ProcessMachine:
 
     def decide(
         self, saga_id: str, state: ProcessState, incoming: Input | Delivered, now: datetime
-    ) -> list[Event]:
-        """Return the events that follow from what came in."""
-        decision = _Decision(self, saga_id, state, now)
-        match incoming:
-            case Delivered():
-                decision.deliver(incoming)
-            case Reply():
-                decision.answer(incoming)
-            case TimerDue():
-                decision.fire(incoming.timer)
-            case Resume():
-                decision.resume(incoming)
-        decision.go_on()
-        return decision.events
+    ) -> Decision[ProcessState]:
+        """Return what follows from what came in."""
+        return decide_process(ProcessCase(self.cls, saga_id, state, now, self.lookup), incoming)
 
     def outgoing(self, saga_id: str, state: ProcessState) -> list[Outgoing]:
         """Return the first command that is not answered, unless it waits to be tried again."""
@@ -108,7 +75,7 @@ class ProcessMachine:
         if (
             command is None
             or state.status is not ProcessStatus.RUNNING
-            or _timer(command, "retry") in state.timers
+            or command.timer("retry") in state.timers
         ):
             return []
         message = Message(
@@ -131,7 +98,7 @@ class ProcessMachine:
         A refusal is final: should the command arrive once more, it has no effect.
         """
         command_id = sent.message.id
-        recorded = _command(state, command_id).command
+        recorded = state.command(command_id).command
         try:
             send(self._commands, recorded, sent.message, origin)
         except CommandRevokedError as error:
@@ -157,244 +124,3 @@ class ProcessMachine:
 
     def __repr__(self) -> str:
         return f"<{self.cls.__qualname__} {self.name}>"
-
-
-class _Decision:
-    """The events that were decided so far, and the state behind them."""
-
-    def __init__(
-        self, machine: ProcessMachine, saga_id: str, state: ProcessState, now: datetime
-    ) -> None:
-        self.events: list[Event] = []
-        self._machine = machine
-        self._definition = machine.definition
-        self._saga_id = saga_id
-        self._stream_id = saga_stream(machine.name, saga_id)
-        self._state = state
-        self._now = now
-
-    def _add(self, *events: Event) -> None:
-        for event in events:
-            self._state = evolve_process(self._state, event)
-            self.events.append(event)
-
-    # What came in.
-
-    def deliver(self, delivered: Delivered) -> None:
-        """Handle an event of the log, park it, or pass it over."""
-        state, recorded = self._state, delivered.recorded
-        came = ProcessInput("event", str(recorded.event_id), recorded.type, recorded.position)
-        starts = recorded.type in self._definition.starts
-        parks = self._definition.not_found == "park"
-        if came.id in state.handled or state.stopped:
-            return
-        if state.status is ProcessStatus.WAITING:
-            if starts:
-                self._start(came, delivered.event)
-            elif parks:
-                self._park(came)
-        elif state.status is ProcessStatus.STUCK:
-            self._park(came)
-        elif starts or parks or recorded.position > state.started_at:
-            self._handle(came, delivered.event)
-
-    def _start(self, came: ProcessInput, event: Event) -> None:
-        started = SagaStarted(
-            saga=self._machine.name,
-            saga_id=self._saga_id,
-            steps=[],
-            input=event.model_dump(mode="json"),
-            position=came.position,
-        )
-        self._add(started)
-        self._handle(came, event)
-        self._handle_parked()
-
-    def answer(self, reply: Reply) -> None:
-        """Take note of what became of a command."""
-        command = self._state.sent[int(reply.task.step) - 1]
-        stuck = self._state.status is ProcessStatus.STUCK
-        if command.outcome is not None:
-            return  # it was answered before
-        if reply.error is None:
-            self._add(*self._cancelled(command), CommandDelivered(command_id=command.id))
-        elif reply.refused:
-            self._add(*self._cancelled(command))
-            self._add(CommandRefused(command_id=command.id, reason=reply.error))
-            refusal = ProcessInput("refusal", str(command.id), command.name)
-            if stuck:
-                self._park(refusal)
-            else:
-                self._handle(refusal, new=True)
-        elif reply.attempt == command.attempt and not stuck:
-            self._add(*self._cancelled(command))
-            self._fail(command, reply.error)
-
-    def fire(self, name: str) -> None:
-        """Do what a timer was set for, if it still is, and if it is time."""
-        timer = self._state.timers.get(name)
-        running = self._state.status is ProcessStatus.RUNNING
-        if not running or timer is None or timer.due_at > self._now:
-            return
-        self._add(TimerFired(timer=name))
-        command = self._state.unanswered
-        if timer.purpose == "process":
-            self._handle(ProcessInput("timer", name, name), new=True)
-        elif timer.purpose == "timeout" and command is not None:
-            self._fail(command, "no answer came in time")
-
-    def resume(self, word: Resume) -> None:
-        """Go on where it is stuck."""
-        state = self._state
-        if state.status is not ProcessStatus.STUCK:
-            return
-        self._add(
-            SagaResumed(
-                step=state.stuck or "",
-                kind="execute",
-                resolved=word.resolved,
-                reason=word.reason,
-            )
-        )
-        if state.failed is not None and not word.resolved:
-            self._handle(state.failed)
-        elif state.exhausted is not None and word.resolved:
-            command = _command(state, state.exhausted)
-            if command.outcome is None:
-                self._add(*self._cancelled(command), CommandDelivered(command_id=command.id))
-        self._handle_parked()
-
-    # Handlers.
-
-    def _park(self, came: ProcessInput) -> None:
-        self._add(
-            InputParked(message_id=came.id, type=came.name, position=came.position, kind=came.kind)
-        )
-
-    def _handle_parked(self) -> None:
-        """Handle what waits, in the order of the log, until it is stuck."""
-        for came in sorted(self._state.parked, key=lambda one: one.position):
-            if self._state.status is not ProcessStatus.RUNNING:
-                return
-            if came.kind != "event" or not self._state.stopped:
-                self._handle(came)
-
-    def _handle(self, came: ProcessInput, event: Event | None = None, *, new: bool = False) -> None:
-        """Let a handler react; what it did counts as a whole, or not at all.
-
-        Args:
-            came: what it reacts to.
-            event: the event, if it is one and is at hand.
-            new: that it came is recorded by what was decided just now.
-        """
-        of = {
-            "message_id": came.id,
-            "type": came.name,
-            "position": came.position,
-            "kind": came.kind,
-        }
-        try:
-            done = self._react(came, event)
-        except Exception as error:
-            text = error_text(error)
-            self._add(
-                InputFailed(**of, error=text), SagaStuck(step=came.name, error=text, kind="execute")
-            )
-            return
-        received = [] if new else [InputReceived(**of)]
-        self._add(*received, *done)
-
-    def _react(self, came: ProcessInput, event: Event | None) -> list[Event]:
-        state = self._state
-        reaction = Reaction(
-            self._definition,
-            self._stream_id,
-            self._now,
-            {name for name, timer in state.timers.items() if timer.purpose == "process"},
-            len(state.sent),
-            state.stopped,
-        )
-        method, arguments = self._handler(came, event)
-        instance = self._machine.cls(self._saga_id, reaction, state.data)
-        returned = method(instance, *arguments)
-        if returned is not None:
-            raise SagaError(
-                f"{method.__qualname__} returned {returned!r:.200}: it does what it does by self, "
-                f"and returns nothing"
-            )
-        if came.name in self._definition.stops and came.kind == "event":
-            instance.stop()
-        changes = instance.changes()
-        changed = [ProcessStateChanged(changes=changes)] if changes else []
-        return [*changed, *reaction.events]
-
-    def _handler(
-        self, came: ProcessInput, event: Event | None
-    ) -> tuple[Callable[..., None], tuple[Any, ...]]:
-        """Return what handles something that came, and what it is given."""
-        if came.kind == "event":
-            if came.name not in self._definition.handlers:
-                raise SagaDefinitionError(f"{self._machine!r} has no handler of {came.name} now")
-            return self._definition.handlers[came.name], (event or self._machine.lookup(came.id),)
-        if came.kind == "timer":
-            if came.name not in self._definition.timers:
-                raise SagaDefinitionError(f"{self._machine!r} has no @on_timer({came.name!r}) now")
-            return self._definition.timers[came.name], ()
-        command = _command(self._state, UUID(came.id))
-        if command.command["type"] not in self._definition.refused:
-            raise SagaError(
-                f"{came.name} was refused ({command.reason}), and no method that is marked with "
-                f"@on_refused takes it"
-            )
-        cls, method = self._definition.refused[command.command["type"]]
-        return method, (cls.model_validate(command.command["data"]), command.reason)
-
-    # What is done next.
-
-    def go_on(self) -> None:
-        """End, if there is nothing left to do; or wait for the answer to a command."""
-        state, command = self._state, self._state.unanswered
-        if state.status is not ProcessStatus.RUNNING:
-            return
-        if command is None:
-            if state.stopped:
-                self._add(SagaCompleted())
-            return
-        timeout = self._definition.timeout
-        if timeout is not None and not list(self._cancelled(command)):
-            self._add(self._set(command, "timeout", timeout))
-
-    def _fail(self, command: SentCommand, error: str) -> None:
-        """Take note that an attempt failed, and try again."""
-        what = f"{self._stream_id} {command.number}"
-        wait = self._definition.retry.wait(what, command.attempt - command.forgiven)
-        self._add(
-            CommandFailed(
-                command_id=command.id, attempt=command.attempt, error=error, final=wait is None
-            )
-        )
-        if wait is None:
-            self._add(SagaStuck(step=command.name, error=error, kind="execute"))
-        elif wait:
-            self._add(self._set(_command(self._state, command.id), "retry", wait))
-
-    def _set(self, command: SentCommand, purpose: Any, wait: timedelta) -> TimerSet:
-        return TimerSet(
-            timer=_timer(command, purpose),
-            due_at=self._now + wait,
-            purpose=purpose,
-            attempt=command.attempt,
-        )
-
-    def _cancelled(self, command: SentCommand) -> list[Event]:
-        """Return what cancels the timers of a command."""
-        names = (_timer(command, purpose) for purpose in ("timeout", "retry"))
-        return [TimerCancelled(timer=name) for name in names if name in self._state.timers]
-
-
-def _command(state: ProcessState, command_id: UUID) -> SentCommand:
-    return next(command for command in state.sent if command.id == command_id)
-
-
-def _timer(command: SentCommand, purpose: str) -> str:
-    return f"{purpose} of {command.id}"

@@ -20,7 +20,7 @@ from eslab.clock import as_duration, as_utc
 from eslab.errors import EslabError, SchemaError, TimerError
 from eslab.events import Event
 from eslab.messaging import Command
-from eslab.sagas.decisions import recorded_command
+from eslab.sagas.deciding import recorded_command
 from eslab.sagas.definition import COST, check_saga_name, derived_key
 from eslab.sagas.events import CommandSent, ProcessStopped, TimerCancelled, TimerSet
 from eslab.sagas.process_definition import (

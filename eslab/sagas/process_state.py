@@ -88,6 +88,10 @@ class SentCommand:
         """The name of its class."""
         return str(self.command["type"]).rpartition(".")[2]
 
+    def timer(self, purpose: str) -> str:
+        """Return the name of a timer that is about it."""
+        return f"{purpose} of {self.id}"
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ProcessState:
@@ -130,6 +134,10 @@ class ProcessState:
     def unanswered(self) -> SentCommand | None:
         """The first command that is not answered yet: those behind it wait for the answer."""
         return next((command for command in self.sent if command.outcome is None), None)
+
+    def command(self, command_id: UUID) -> SentCommand:
+        """Return a command that it sent."""
+        return next(command for command in self.sent if command.id == command_id)
 
     def __repr__(self) -> str:
         parts = [f"{name}={value!r}" for name, value in self.data.items()]

@@ -205,7 +205,7 @@ def _resumed(state: SagaState, event: SagaResumed) -> SagaState:
     if not event.resolved:
         return state
     if forwards:
-        return replace(state, completed=(*state.completed, event.step))
+        return replace(state, completed=_moved(state.completed, event.step))
     return replace(state, compensated=(*state.compensated, event.step))
 
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from eslab.clock import Clock, Scheduled, Scheduler
-from eslab.errors import EslabError, StoreClosedError
 from eslab.sagas.orchestrator import Orchestrator
+from eslab.subscriptions.turn import Turn
 
 __all__ = ["Timers"]
 
@@ -45,21 +45,14 @@ class Timers:
         Raises:
             EslabError: the first error of the sagas that could not go on; the others did.
         """
-        fired = False
-        failure: EslabError | None = None
+        turn, fired = Turn(), False
         while (timer := self._orchestrator.next_timer()) is not None:
             due_at, stream_id, name = timer
             if due_at > self._clock.now():
                 break
             fired = True
-            try:
-                self._orchestrator.fire(stream_id, name)
-            except StoreClosedError:
-                raise
-            except EslabError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+            turn.attempt(partial(self._orchestrator.fire, stream_id, name))
+        turn.end()
         return fired
 
     def due_in(self) -> float | None:

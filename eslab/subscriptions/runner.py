@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from eslab.clock import Clock, Scheduler, VirtualClock
-from eslab.errors import EslabError, StoreClosedError
+from eslab.subscriptions.turn import Turn
 
 __all__ = ["Runner", "Worker"]
 
@@ -23,11 +23,15 @@ class Worker(Protocol):
     """
 
     def begin(self) -> None:
-        """Take note that a run begins."""
+        """Take note that a run begins: what failed in the last one is tried again."""
         ...
 
     def step(self) -> bool:
-        """Do some work that is due, here and now, and say whether there was any."""
+        """Do some work that is due, here and now, and say whether there was any.
+
+        Raises:
+            EslabError: some of it failed; that is not due any more in this run.
+        """
         ...
 
     def due_in(self) -> float | None:
@@ -47,8 +51,8 @@ class Runner:
     """Runs workers cooperatively, on the thread that asks for it.
 
     On a virtual clock the work is scheduled, takes the time that it costs, and moves the clock
-    along; on another clock it is done at once, and what is to be tried again is waited for. A
-    worker that fails rests until the next run, and the others go on.
+    along; on another clock it is done at once, and what is to be tried again is waited for. What
+    fails rests until the next run, of which its worker takes care; all else goes on.
 
     Args:
         clock: a virtual one, or the machine's.
@@ -81,10 +85,10 @@ class Runner:
             EslabError: the first error of a worker; all other work was done.
         """
         with self._running:
-            turn = _Turn()
+            turn = Turn()
             try:
                 for worker in self._workers():
-                    turn.attempt(worker.begin, worker)
+                    turn.attempt(worker.begin)
                 self._noticed = True
                 while self._noticed and not enough():
                     self._noticed = False
@@ -95,31 +99,31 @@ class Runner:
             except BaseException:
                 self._forget()
                 raise
-            if turn.failure is not None:
-                raise turn.failure
+            turn.end()
 
-    def _work(self, turn: _Turn, enough: Callable[[], bool]) -> None:
-        for worker in turn.fit(self._workers()):
-            if turn.attempt(worker.step, worker):
+    def _work(self, turn: Turn, enough: Callable[[], bool]) -> None:
+        for worker in self._workers():
+            if turn.attempt(worker.step):
                 self._noticed = True
             if enough():
                 return
         if not self._noticed:
-            waits = [worker.due_in() for worker in turn.fit(self._workers())]
+            waits = [worker.due_in() for worker in self._workers()]
             if known := [wait for wait in waits if wait is not None]:
                 time.sleep(min(known))
                 self._noticed = True
 
     def _work_virtually(
         self,
-        turn: _Turn,
+        turn: Turn,
         scheduler: Scheduler,
         until: datetime | None,
         enough: Callable[[], bool],
     ) -> None:
-        for worker in turn.fit(self._workers()):
-            turn.attempt(partial(worker.wake, scheduler), worker)
-        while not (self._noticed or enough()) and turn.attempt(partial(scheduler.step, until)):
+        for worker in self._workers():
+            turn.attempt(partial(worker.wake, scheduler))
+        step = partial(scheduler.step, until)
+        while not (self._noticed or enough()) and turn.attempt(step) is not False:
             pass
 
     def _forget(self) -> None:
@@ -127,26 +131,3 @@ class Runner:
             self._scheduler.clear()
         for worker in self._workers():
             worker.forget()
-
-
-class _Turn:
-    """One run: its first failure, and the workers that rest until the next one."""
-
-    def __init__(self) -> None:
-        self.failure: EslabError | None = None
-        self._resting: list[Worker] = []
-
-    def fit(self, workers: Iterable[Worker]) -> list[Worker]:
-        return [worker for worker in workers if worker not in self._resting]
-
-    def attempt(self, work: Callable[[], bool | None], worker: Worker | None = None) -> bool:
-        """Do a piece of work, and say whether more may follow."""
-        try:
-            return bool(work())
-        except StoreClosedError:
-            raise
-        except EslabError as error:
-            self.failure = self.failure or error
-            if worker is not None:
-                self._resting.append(worker)
-            return True

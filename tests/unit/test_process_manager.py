@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -356,13 +357,14 @@ def test_what_comes_at_one_time_is_handled_in_the_order_of_the_log(
 
 
 def late_for(name: str, by: timedelta) -> Route:
-    """Return a route on which all that is called so takes longer."""
+    """Return a route on which all that is called so takes longer, and is overtaken."""
 
     def route(message: Message) -> Journey:
         journey = straight(message)
         if message.name != name:
             return journey
-        return replace(journey, arrivals=tuple(each + by for each in journey.arrivals))
+        late = tuple(each + by for each in journey.arrivals)
+        return replace(journey, arrivals=late, ordered=False)
 
     return route
 
@@ -374,6 +376,32 @@ def test_a_start_that_is_overtaken_is_waited_for(store: MemoryStore) -> None:
     world.happens(*(Answered(trip_id="1", what=what) for what in ("a", "b")))
     world.run(2 * SECOND)
     assert world.answers() == ["a", "b", "hotel"]
+
+
+@pytest.mark.parametrize(
+    ("ordered", "answers"), [(True, ["slow", "a", "b"]), (False, ["a", "b", "slow"])]
+)
+def test_an_event_that_travels_longer_holds_up_those_behind_it_in_its_stream(
+    store: MemoryStore, ordered: bool, answers: list[str]
+) -> None:
+    """Unless it may be overtaken."""
+    world = World(store)
+    world.restart(Trip)
+    world.happens(Asked(what="hotel"))
+    world.run(SECOND)
+    slow = UUID(int=7)
+
+    def route(message: Message) -> Journey:
+        journey = Journey((SECOND,), ordered=ordered)
+        return journey if message.id == slow else straight(message)
+
+    world.orchestrator.route = route
+    store.append("trip-1", [encode(Answered(trip_id="1", what="slow"), event_id=slow)])
+    world.happens(Answered(trip_id="1", what="a"))
+    world.run(SECOND / 2)
+    world.happens(Answered(trip_id="1", what="b"))
+    world.run(SECOND)
+    assert world.answers()[1:] == answers
 
 
 def twice(message: Message) -> Journey:
@@ -392,7 +420,7 @@ def test_what_arrives_twice_changes_nothing(
     world.happens(Asked(what="hotel"))
     world.happens(Answered(trip_id="1", what="a"))
     world.run(timedelta(minutes=1))
-    assert world.answers() == ["a", "not hotel: full"]
+    assert world.answers() == ["not hotel: full", "a"]  # what comes twice holds up what is behind
     assert "Do hotel" not in world.done  # its second copy has no effect: it was refused
     commands = [command.outcome for command in world.state().sent]
     assert commands == ["refused", "delivered"]
@@ -404,8 +432,9 @@ def test_without_the_inbox_it_would(store: MemoryStore, monkeypatch: pytest.Monk
     def forgetful(state: ProcessState, event: Event) -> ProcessState:
         return replace(evolve_process(state, event), handled=frozenset())
 
-    monkeypatch.setattr("eslab.sagas.process_machine.evolve_process", forgetful)
-    monkeypatch.setattr("eslab.sagas.orchestrator.derived_key", lambda *_: None)
+    for module in ("machine", "decisions"):
+        monkeypatch.setattr(f"eslab.sagas.process_{module}.evolve_process", forgetful)
+    monkeypatch.setattr("eslab.sagas.execution.derived_key", lambda *_: None)
     world = World(store)
     world.restart(Trip, route=twice)
     world.happens(Asked(what="hotel"))
@@ -647,6 +676,23 @@ def test_what_failed_can_be_passed_over_and_what_fails_again_is_stuck_again(worl
     world.orchestrator.resume("trip", "1", resolved=True)
     world.run(SECOND)
     assert [answer for answer in world.answers() if answer != "hotel"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("what", ["x" * 2**20, "\ud800"], ids=["huge", "no text"])
+def test_what_cannot_be_recorded_was_not_done(world: World, what: str) -> None:
+    """It is stuck, where everybody sees it."""
+
+    class Wrong(Trip, name="trip", by="trip_id"):
+        @on
+        def answered(self, event: Answered) -> None:
+            self.send(Undo(trip_id=self.id, what="hotel"))
+            self.answers.append(what)
+
+    world.restart(Wrong)
+    world.happens(Asked(what="hotel"))
+    world.run(SECOND)
+    assert world.state().status is ProcessStatus.STUCK
+    assert world.done == ["Do hotel"]
 
 
 def test_a_class_that_is_defined_again_replaces_the_one_before(world: World) -> None:

@@ -77,6 +77,25 @@ def test_who_fails_rests_until_the_next_run_and_the_others_go_on(clock: Clock) -
     assert bad.done == 2
 
 
+def test_on_the_machines_clock_who_fails_is_asked_again_when_more_is_due() -> None:
+    """A part of its work failed, and others did not."""
+    worker = Counter(2)
+    worker.due = 0.01
+    steps = []
+
+    def step() -> bool:
+        steps.append(worker.due)
+        if len(steps) == 1:
+            raise EslabError("on purpose")
+        worker.due = None
+        return False
+
+    worker.step = step  # type: ignore[method-assign]
+    with pytest.raises(EslabError, match="on purpose"):
+        Runner(SystemClock(), lambda: [worker]).run()
+    assert steps == [0.01, 0.01]
+
+
 def test_work_that_makes_work_for_others_is_followed(clock: Clock) -> None:
     reader, writer = Counter(0), Counter(3)
     runner = Runner(clock, lambda: [reader, writer])

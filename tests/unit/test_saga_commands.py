@@ -41,6 +41,7 @@ from eslab import (
     SagaError,
     Step,
     StreamAppend,
+    UnknownEventTypeError,
     handles,
 )
 from eslab.messaging import handled, handling
@@ -559,3 +560,63 @@ def test_a_message_that_never_arrives_is_not_answered(store: MemoryStore, world:
     state = run(store, trip(world, timeout=SECOND), world=world, route=route)
     assert state.status is SagaStatus.COMPENSATED
     assert did(store) == ["undo hotel"]
+
+
+# Of the log of others.
+
+
+def test_a_saga_makes_the_events_that_concern_it_known(store: MemoryStore, world: World) -> None:
+    """A lab that is opened again may know nothing but the saga."""
+    step = Step("hotel", asks("hotel", reply=Seated, failure=Full), timeout=SECOND)
+    Process(store, events=EVENTS).append("order-1", Ordered(days=3))
+    process = Process(store, Saga("trip", [step], started_by=Ordered), world=world)
+    process.advance(SECOND / 2)
+    process.append("train-1", Seated(seat=7), correlation_id="saga-trip-1")
+    process.run()
+    assert process.state().results == {"hotel": {"seat": 7}}
+
+
+@pytest.mark.parametrize("id", ["1" * 300, "1\n", ""])
+def test_an_answer_to_what_can_be_no_saga_is_somebody_elses(
+    store: MemoryStore, world: World, id: str
+) -> None:
+    step = Step("hotel", asks("hotel", reply=Seated), timeout=SECOND)
+    process = Process(store, Saga("trip", [step]), events=EVENTS)
+    process.append("train-1", Seated(seat=7), correlation_id=f"saga-trip-{id}")
+    process.run()
+    assert store.head() == 1
+
+
+@pytest.mark.parametrize("what", ["x" * 2**20, "\ud800"], ids=["huge", "no text"])
+def test_a_command_that_cannot_be_recorded_is_not_sent(
+    store: MemoryStore, world: World, what: str
+) -> None:
+    """The step fails: else the saga could go neither forwards nor backwards, and nobody saw it."""
+    state = run(store, Saga("trip", [world.step("hotel"), Step("car", asks(what))]), world=world)
+    assert (state.status, state.failed_step) == (SagaStatus.COMPENSATED, "car")
+    assert world.calls == ["hotel", "undo hotel"]
+
+
+def test_what_others_write_into_the_stream_of_a_saga_holds_up_no_other(
+    store: MemoryStore, world: World
+) -> None:
+    saga = trip(world)
+    process = Process(store, saga)
+    for id in ("1", "2"):
+        process.start(saga, id)
+    process.append("saga-trip-1", Other())
+    process = Process(store, saga, world=world)
+    with pytest.raises(UnknownEventTypeError, match="Other"):
+        process.run()
+    assert process.state("2").status is SagaStatus.COMPLETED
+
+
+def test_a_saga_that_an_event_started_is_not_started_again(
+    store: MemoryStore, world: World
+) -> None:
+    saga = Saga("trip", [world.step("hotel")], started_by=Ordered)
+    process = Process(store, saga)
+    process.append("order-1", Ordered(days=3))
+    process.run()
+    with pytest.raises(SagaError, match="'trip' '1' was started by an event or a command before"):
+        process.start(saga, days=3)

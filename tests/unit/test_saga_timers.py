@@ -14,12 +14,22 @@ from sagas_world import (
     Travels,
     World,
     after,
+    asks,
     events_of,
     memory,
     story,
 )
 
-from eslab import DomainError, Lab, MemoryStore, Saga, Step, StepContext, SystemClock
+from eslab import (
+    DomainError,
+    HandlerNotFoundError,
+    Lab,
+    MemoryStore,
+    Saga,
+    Step,
+    StepContext,
+    SystemClock,
+)
 from eslab.clock import VIRTUAL_START
 from eslab.sagas import SagaStatus, TimerSet
 from eslab.subscriptions import Retry
@@ -264,7 +274,22 @@ def test_new_tries_are_waited_for_and_timeouts_are_not(wall: MemoryStore, world:
     assert process.state(name="lost").status is SagaStatus.RUNNING
 
 
-def test_a_saga_that_rests_does_not_keep_a_run_from_its_end(
+def test_a_saga_that_rests_does_not_keep_others_from_trying_again(
+    wall: MemoryStore, world: World
+) -> None:
+    """In the same run, and until they have ended."""
+    bad = Saga("bad", [Step("car", asks("car"))])  # nothing handles what it sends
+    saga = Saga("trip", [world.step("a", retry=QUICK), world.step("b", retry=QUICK)])
+    world.faults = {"a": [OSError()], "b": [OSError()]}
+    process = Process(wall, bad, saga)
+    for one in (bad, saga):
+        process.start(one)
+    with pytest.raises(HandlerNotFoundError):
+        process.run()
+    assert process.state().status is SagaStatus.COMPLETED
+
+
+def test_a_saga_that_rests_does_not_keep_a_run_a_run_from_its_end(
     wall: MemoryStore, world: World
 ) -> None:
     """Though its next try is due; and it goes on when somebody has seen to it."""

@@ -38,7 +38,8 @@ from eslab import (
 )
 from eslab.clock import VIRTUAL_START
 from eslab.sagas import Parallel, SagaState, SagaStatus, Task
-from eslab.sagas.decisions import Case, Reply, TimerDue, decide
+from eslab.sagas.deciding import Reply, TimerDue
+from eslab.sagas.decisions import Case, decide
 from eslab.subscriptions import Retry
 
 NAMES = ["hotel", "train", "car"]
@@ -130,10 +131,29 @@ def test_a_step_is_given_what_it_needs(store: MemoryStore) -> None:
     [object(), float("nan"), {1}, (1,), "x" * 200_000],
     ids=["o", "nan", "set", "t", "huge"],
 )
-def test_a_result_that_cannot_be_recorded_is_a_failure(store: MemoryStore, result: Any) -> None:
-    state = run(store, Saga("trip", [Step("a", lambda _: result)]))
-    assert state.status is SagaStatus.COMPENSATED
+def test_a_step_whose_result_cannot_be_recorded_fails_and_is_undone(
+    store: MemoryStore, world: World, result: Any
+) -> None:
+    """It was done; and what undoing it returns does not matter."""
+    step = Step("a", lambda _: result, lambda step: [world.act("undo a", step), result])
+    state = run(store, Saga("trip", [step]))
+    assert (state.status, state.failed_step) == (SagaStatus.COMPENSATED, "a")
     assert "the result of step 'a'" in str(state.error)
+    assert world.calls == ["undo a"]
+
+
+def test_a_pivot_whose_result_cannot_be_recorded_waits_for_a_person(
+    store: MemoryStore, world: World
+) -> None:
+    saga = Saga("trip", [world.step("a"), Step("p", lambda _: {1}, pivot=True)])
+    process = Process(store, saga)
+    process.start(saga)
+    process.run()
+    assert process.state().status is SagaStatus.STUCK
+    process.orchestrator.resume("trip", "1", resolved=True)
+    process.run()
+    state = process.state()
+    assert (state.status, state.completed) == (SagaStatus.COMPLETED, ("a", "p"))
 
 
 @pytest.mark.parametrize(
@@ -707,13 +727,17 @@ def test_two_orchestrators_cannot_both_record_an_answer(store: MemoryStore, worl
 
 def test_what_is_decided_follows_from_the_state_alone() -> None:
     saga = Saga("trip", [Step("a", nothing, nothing), Step("b", nothing)])
-    assert [type(e).__name__ for e in decide(Case(saga, "1", SagaState()), None)] == ["StepStarted"]
+    assert [type(e).__name__ for e in decide(Case(saga, "1", SagaState()), None).events] == [
+        "StepStarted"
+    ]
     done = SagaState(completed=("a", "b"))
-    assert [type(e).__name__ for e in decide(Case(saga, "1", done), None)] == ["SagaCompleted"]
-    assert decide(Case(saga, "1", done), TimerDue("no such timer")) != []
+    assert [type(e).__name__ for e in decide(Case(saga, "1", done), None).events] == [
+        "SagaCompleted"
+    ]
+    assert decide(Case(saga, "1", done), TimerDue("no such timer")).events != []
     ended = SagaState(status=SagaStatus.COMPLETED, completed=("a", "b"))
-    assert decide(Case(saga, "1", ended), Reply(Task("a"), 1)) == []
-    assert decide(Case(saga, "1", ended), TimerDue("no such timer")) == []
+    assert decide(Case(saga, "1", ended), Reply(Task("a"), 1)).events == []
+    assert decide(Case(saga, "1", ended), TimerDue("no such timer")).events == []
 
 
 # In a lab.
