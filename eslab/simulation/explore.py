@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import ModuleType
 from typing import Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from eslab.simulation.exploration import Combination, Exploration, Outcome, Viol
 from eslab.simulation.faults import STEP_FAULTS, Crash, CrashError, Fault, Faults
 from eslab.simulation.plan import Plan
 from eslab.simulation.saga_rules import check_saga, status_of
+from eslab.simulation.witness import Witness
 
 __all__ = ["Exploration", "Outcome", "Violation", "explore"]
 
@@ -28,8 +30,13 @@ SAGA_ID: Final = "1"
 class Laboratory(Protocol):
     """What is asked of a lab."""
 
+    seed: int | None
     clock: Clock
     store: Any
+
+    def register(self, *definitions: Any) -> None:
+        """Make a saga known, or another one of its name."""
+        ...
 
     def inject(self, *faults: Fault | Crash) -> Faults:
         """Let things go wrong from now on."""
@@ -86,8 +93,10 @@ def explore(
 
     What must hold of the saga itself is checked in any case, from its stream alone: see
     `eslab.simulation.saga_rules.check_saga`; and that each step is always sent under the one key
-    by which who takes part knows it again. What must hold of money, stock and whatever else the
-    saga changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
+    by which who takes part knows it again. Of effects that are events in the log, a witness says
+    which came twice, which came after they had been undone, and which were undone in name only: see
+    `eslab.simulation.witness.Witness`. What must hold of money, stock and whatever else the saga
+    changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
     resumed as a person would do, and what must hold is asked when nothing is left to do again.
 
     Args:
@@ -99,9 +108,9 @@ def explore(
                     lab.register(...)
                     return lab
 
-            It is called with ``seed=``; and after a crash with ``store=`` too: then it is the
-            start of a process that finds events there, and whatever it appends is there already.
-            Who takes part must keep in the store what is to survive a crash.
+            It is called with ``seed=``, for a virtual clock; and after a crash with ``store=`` too:
+            then it is the start of a process that finds events there, and whatever it appends is
+            there already. Who takes part must keep in the store what is to survive a crash.
         faults: names, of `STEP_FAULTS` and `DELIVERY_FAULTS`, that are tried at each step; those of
             deliveries also with all events. Or a `Fault` that is tried as it is.
         start: starts the saga in a lab, and returns its id; by default it is started with `input`.
@@ -138,9 +147,9 @@ def explore(
     if not isinstance(saga, Saga):
         raise InputError(f"explore() takes a saga, made by Saga(name, steps), not {saga!r:.200}")
     plan = Plan(saga, faults)
-    experiment = _Experiment(saga, make_lab, start, dict(input or {}), tuple(invariants))
+    experiment = _Experiment(saga, make_lab, start, _input(input), _invariants(invariants))
     experiment.check(crashes=crashes)
-    tried = sorted(set(seeds))
+    tried = _seeds(seeds)
     alone = plan.singles()
     chosen = list(dict.fromkeys([*alone, *plan.pairs()])) if pairs else alone
     outcomes = experiment.run_all(chosen, tried, "exploring", progress=progress)
@@ -154,6 +163,26 @@ def explore(
         ]
         outcomes += experiment.run_all(crashing, tried, "crashing", progress=progress)
     return Exploration(saga, outcomes, experiment.violations(outcomes))
+
+
+def _input(input: Mapping[str, Any] | None) -> dict[str, Any]:
+    if input is not None and not isinstance(input, Mapping):
+        raise InputError(f"input is what the saga is started with, by name, not {input!r:.200}")
+    return dict(input or {})
+
+
+def _invariants(invariants: Iterable[Invariant]) -> tuple[Invariant, ...]:
+    listed = tuple(invariants) if isinstance(invariants, Iterable) else (None,)
+    if not all(map(callable, listed)):
+        raise InputError(f"invariants are a list of functions of a lab, not {invariants!r:.200}")
+    return listed
+
+
+def _seeds(seeds: Iterable[int]) -> list[int]:
+    listed = [*seeds] if isinstance(seeds, Iterable) else []
+    if not listed or not all(isinstance(one, int) for one in listed):
+        raise InputError(f"seeds are a list of whole numbers, at least one, not {seeds!r:.200}")
+    return sorted({*listed})
 
 
 class _Experiment:
@@ -191,9 +220,8 @@ class _Experiment:
             ) from None
         if self._start is not None and self._input:
             raise InputError("start() says itself what the saga is started with: leave input out")
-        for one in (self._start, *self._invariants):
-            if one is not None and not callable(one):
-                raise InputError(f"start and invariants are functions of a lab, not {one!r:.200}")
+        if self._start is not None and not callable(self._start):
+            raise InputError(f"start is a function of a lab, not {self._start!r:.200}")
 
     def run_all(
         self, chosen: Sequence[Combination], seeds: Sequence[int], what: str, *, progress: bool
@@ -246,16 +274,19 @@ class _Experiment:
                     one.fault.at(one.message) for one in ran.faults.injected if not one.fault.exact
                 )
             ),
-            appends=ran.appends,
+            appends=ran.faults.appends,
         )
 
     def perform(self, faults: Combination, seed: int) -> _Run:
         """Run the saga until nothing is left to do; the lab is open then."""
-        lab = self._made(seed=seed)
+        lab = self._made(seed)
         saga_id = self._started(lab)
         began = lab.clock.now()
         keys: _Keys = {}
+        witness = Witness(self._saga)
+        witness.watch(lab.store)
         while True:
+            lab.register(witness.saga)
             # One that never happens, so that appends are counted where nothing goes wrong too.
             injected = lab.inject(*(faults or [_NEVER]))
             injected.keys = keys  # those of a process that crashed, too
@@ -268,10 +299,10 @@ class _Experiment:
                 continue
             except EslabError as failure:
                 error = failure
-            return _Run(lab, saga_id, began, injected, injected.appends, error)
+            return _Run(lab, saga_id, began, injected, witness, error)
 
     def _restarted(self, dead: Any, seed: int) -> Any:
-        lab = self._made(seed=seed, store=dead.store)
+        lab = self._made(seed, store=dead.store)
         if lab.store is not dead.store:
             raise InputError(
                 "make_lab() was given a store, and made a lab on another one: give the lab what "
@@ -291,10 +322,15 @@ class _Experiment:
         except EslabError as error:
             ran.error = error
 
-    def _made(self, **options: Any) -> Any:
-        lab = self._make_lab(**options)
+    def _made(self, seed: int, **options: Any) -> Any:
+        lab = self._make_lab(seed=seed, **options)
         if not isinstance(lab, Laboratory):
             raise InputError(f"make_lab() returns a Lab, and not {lab!r:.200}: return lab")
+        if lab.seed != seed:
+            raise InputError(
+                f"make_lab() was given the seed {seed}, and made a lab with the seed {lab.seed}: "
+                f"give the lab what make_lab is given: Lab(**options)"
+            )
         return lab
 
     def _started(self, lab: Any) -> str:
@@ -312,6 +348,7 @@ class _Experiment:
         if ran.error is not None:
             yield f"run() raised {type(ran.error).__name__}: {ran.error}"
         yield from check_saga(self._saga, saga_id, lab.store)
+        yield from ran.witness.problems(saga_id)
         for (_, step, kind), keys in ran.faults.keys.items():
             if len(keys) > 1:
                 yield f"attempts to {kind} step {step!r} were sent under {len(keys)} different keys"
@@ -380,9 +417,9 @@ class _Experiment:
     def snippet(self, outcome: Outcome) -> str:
         """Return the Python lines that lead to an outcome again."""
         faults, seed = outcome.faults, outcome.seed
-        make = getattr(self._make_lab, "__name__", "make_lab")
+        make = self._called(self._make_lab, "make_lab")
         start, saga_id = self._start_line()
-        lines = [f"lab = {make}(seed={seed})", start]
+        lines = [*_imports(faults), f"lab = {make}(seed={seed})", start]
         lines += [f"lab.inject({', '.join(map(repr, faults))})"] if faults else []
         for crash in _crashes(faults):
             faults = tuple(fault for fault in faults if fault != crash)
@@ -402,9 +439,21 @@ class _Experiment:
     def _start_line(self) -> tuple[str, str]:
         """Return the line that starts the saga, and what stands for its id behind it."""
         if self._start is not None:
-            return f"saga_id = {getattr(self._start, '__name__', 'start')}(lab)", "saga_id"
+            return f"saga_id = {self._called(self._start, 'start')}(lab)", "saga_id"
+        saga = self._called(self._saga, self._saga.name)
         input = "".join(f", {name}={value!r}" for name, value in self._input.items())
-        return f"lab.start_saga({self._saga.name}, {SAGA_ID!r}{input})", repr(SAGA_ID)
+        return f"lab.start_saga({saga}, {SAGA_ID!r}{input})", repr(SAGA_ID)
+
+    def _called(self, what: object, otherwise: str) -> str:
+        """Return how something is called where make_lab is defined, for lines to paste there."""
+        scope = getattr(self._make_lab, "__globals__", {})
+        places = {name: value for name, value in scope.items() if not name.startswith("_")}
+        for module, found in [*places.items()]:
+            if isinstance(found, ModuleType):
+                places |= {f"{module}.{name}": value for name, value in vars(found).items()}
+        name = getattr(what, "__name__", otherwise)
+        known = name if name.isidentifier() else otherwise
+        return next((place for place, value in places.items() if value is what), known)
 
 
 @dataclass(slots=True)
@@ -415,7 +464,7 @@ class _Run:
     saga_id: str
     began: datetime
     faults: Faults
-    appends: int
+    witness: Witness
     error: EslabError | None
 
 
@@ -441,6 +490,18 @@ def _broken(invariant: Invariant, lab: Any) -> Iterator[str]:
             raise InputError(
                 f"an invariant returns what is wrong, in words, or None: {name}() gave {problem!r}"
             )
+
+
+def _imports(faults: Combination) -> Iterator[str]:
+    """Yield the imports that lines with these faults need."""
+    if _crashes(faults):
+        yield "import contextlib"
+    if any(isinstance(fault, Fault) and fault.by is not None for fault in faults):
+        yield "from datetime import timedelta"
+    names = {type(fault).__name__ for fault in faults}
+    names |= {"CrashError"} if "Crash" in names else set()
+    if names:
+        yield f"from eslab.simulation.faults import {', '.join(sorted(names))}"
 
 
 def _crashes(faults: Combination) -> list[Crash]:
