@@ -636,7 +636,8 @@ class Orchestrator:
         """Have something carried out, and bring back the answer."""
         machine = instance.machine
         if journey.error is None:
-            answer = machine.carry_out(instance.saga_id, state, sent, instance.origin)
+            carry_out = partial(machine.carry_out, instance.saga_id, state, sent, instance.origin)
+            answer = journey.handle(carry_out)
         else:
             answer = machine.failed(sent, journey.error)
         if answer is None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import ModuleType
 from typing import Any, Final, Protocol, runtime_checkable
-from uuid import UUID
 
 from eslab.clock import Clock
 from eslab.errors import EslabError, InputError
@@ -33,10 +32,6 @@ class Laboratory(Protocol):
     seed: int | None
     clock: Clock
     store: Any
-
-    def register(self, *definitions: Any) -> None:
-        """Make a saga known, or another one of its name."""
-        ...
 
     def inject(self, *faults: Fault | Crash) -> Faults:
         """Let things go wrong from now on."""
@@ -68,7 +63,6 @@ class Laboratory(Protocol):
 MakeLab = Callable[..., Any]
 Start = Callable[[Any], str]
 Invariant = Callable[[Any], str | Iterable[str] | None]
-_Keys = dict[tuple[str, str, Any], set[UUID]]
 
 
 def explore(
@@ -282,14 +276,11 @@ class _Experiment:
         lab = self._made(seed)
         saga_id = self._started(lab)
         began = lab.clock.now()
-        keys: _Keys = {}
-        witness = Witness(self._saga)
-        witness.watch(lab.store)
+        witness = Witness(lab.store, self._saga.stream_id(saga_id))
         while True:
-            lab.register(witness.saga)
             # One that never happens, so that appends are counted where nothing goes wrong too.
             injected = lab.inject(*(faults or [_NEVER]))
-            injected.keys = keys  # those of a process that crashed, too
+            injected.route = witness
             error: EslabError | None = None
             try:
                 lab.run(progress=False)
@@ -314,7 +305,7 @@ class _Experiment:
 
     def resume(self, ran: _Run) -> None:
         """Let the saga, which is STUCK, go on without any fault."""
-        ran.lab.inject()
+        ran.lab.inject(_NEVER).route = ran.witness
         ran.error = None
         ran.lab.resume_saga(self._saga.name, ran.saga_id, reason="the faults are over")
         try:
@@ -348,10 +339,7 @@ class _Experiment:
         if ran.error is not None:
             yield f"run() raised {type(ran.error).__name__}: {ran.error}"
         yield from check_saga(self._saga, saga_id, lab.store)
-        yield from ran.witness.problems(saga_id)
-        for (_, step, kind), keys in ran.faults.keys.items():
-            if len(keys) > 1:
-                yield f"attempts to {kind} step {step!r} were sent under {len(keys)} different keys"
+        yield from ran.witness.problems()
         status = status_of(self._saga, saga_id, lab.store)
         shown = lab.saga_state(self._saga.name, saga_id).status.value
         if shown != status:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
-from uuid import UUID
 
-from eslab.bus.journey import Journey, Message, straight
+from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.errors import InputError
 from eslab.events import Event
 from eslab.messaging import Command
@@ -302,13 +301,14 @@ class Faults:
 
     Attributes:
         injected: the faults that happened, in order.
-        keys: the ids under which the attempts at each step were sent, by stream, step and kind.
+        route: plans the journeys that the faults change.
         appends: how many appends there were since it watches a store.
 
     Raises:
         InputError: one is no fault.
 
     Example:
+        >>> from uuid import UUID
         >>> faults = Faults([Fault("duplicated", consumer="mail")])
         >>> len(faults(Message("event", "mail", "OrderPlaced", UUID(int=7), "order-1")).arrivals)
         2
@@ -324,16 +324,13 @@ class Faults:
         self.crashes = frozenset(one for one in listed if isinstance(one, Crash))
         self.seed = seed
         self.injected: list[Injected] = []
-        self.keys: dict[tuple[str, str, Kind], set[UUID]] = {}
+        self.route: Route = straight
         self.appends = 0
         self._store: StoreAdapter | None = None
 
     def __call__(self, message: Message) -> Journey:
         """Plan the journey of a message."""
-        journey = straight(message)
-        if message.kind in ("execute", "compensate"):
-            task = message.sequence, message.name, message.kind
-            self.keys.setdefault(task, set()).add(message.id)
+        journey = self.route(message)
         for fault in self.faults:
             if fault.hits(message, self.seed):
                 journey = fault.change(journey, message)
