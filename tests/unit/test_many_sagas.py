@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
 from soak import scaled
 
 from eslab import Lab, ProcessManager, Saga
-from eslab.sagas import SagaStatus
 from eslab.simulation.faults import Fault, Faults
 from eslab.simulation.saga_rules import check_saga
 from eslab.simulation.scenarios.orders import (
@@ -54,11 +52,6 @@ def place(lab: Lab, who: Saga | type[ProcessManager], *faults: Fault) -> Faults:
     return injected
 
 
-def ended(lab: Lab, name: str) -> Counter[str]:
-    """Return how many sagas ended where."""
-    return Counter(lab.saga_state(name, f"{number}").status.value for number in range(COUNT))
-
-
 REFUSED = len(range(0, COUNT, 7))
 
 
@@ -67,7 +60,7 @@ def test_very_many_sagas_end_at_once() -> None:
     with Lab(seed=7) as lab:
         place(lab, order_fulfilment)
         expected = {"COMPLETED": COUNT - REFUSED, "COMPENSATED": REFUSED}
-        assert ended(lab, "fulfilment") == expected
+        assert lab.sagas.counts == expected
         assert check_orders(lab.store) == []
 
 
@@ -76,14 +69,13 @@ def test_very_many_sagas_lose_nothing_when_things_go_wrong() -> None:
     with Lab(seed=7) as lab:
         injected = place(lab, order_fulfilment, *MISHAPS)
         assert {one.fault.name for one in injected.injected} == {*NAMES}
-        before = ended(lab, "fulfilment")
+        before = lab.sagas.counts
         assert {*before} == {"COMPLETED", "COMPENSATED", "STUCK"}
         lab.inject()
-        for number in range(COUNT):
-            if lab.saga_state("fulfilment", f"{number}").status is SagaStatus.STUCK:
-                lab.resume_saga("fulfilment", f"{number}")
+        for saga_id in lab.sagas.df.query("status == 'STUCK'")["saga_id"]:
+            lab.resume_saga("fulfilment", saga_id)
         lab.run(progress=False)
-        after = ended(lab, "fulfilment")
+        after = lab.sagas.counts
         assert {*after} == {"COMPLETED", "COMPENSATED"}
         assert check_orders(lab.store) == []
         for number in range(0, COUNT, COUNT // 5):
@@ -95,5 +87,5 @@ def test_very_many_process_managers_lose_nothing_when_things_go_wrong() -> None:
     with Lab(seed=7) as lab:
         injected = place(lab, OrderProcess, *COMMANDS)
         assert {one.fault.name for one in injected.injected} == {*ANSWERED}
-        assert ended(lab, "order_process") == {"COMPLETED": COUNT}
+        assert lab.sagas.counts == {"COMPLETED": COUNT}
         assert check_orders(lab.store) == []
