@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import ModuleType
 from typing import Any, Final, Protocol, runtime_checkable
 
 from eslab.clock import Clock
@@ -17,12 +16,11 @@ from eslab.sagas import Saga
 from eslab.simulation.exploration import Combination, Exploration, Outcome, Violation
 from eslab.simulation.faults import STEP_FAULTS, Crash, CrashError, Fault, Faults
 from eslab.simulation.plan import Plan
+from eslab.simulation.reproduction import SAGA_ID, lines_to
 from eslab.simulation.saga_rules import check_saga, status_of
 from eslab.simulation.witness import Witness
 
 __all__ = ["Exploration", "Outcome", "Violation", "explore"]
-
-SAGA_ID: Final = "1"
 
 
 @runtime_checkable
@@ -372,7 +370,9 @@ class _Experiment:
             problems=outcome.problems,
             resumed=outcome.resumed,
             combinations=count,
-            snippet=self.snippet(outcome),
+            snippet=lines_to(
+                outcome, self._saga, self._make_lab, start=self._start, input=self._input
+            ),
             perform=perform,
         )
 
@@ -401,47 +401,6 @@ class _Experiment:
             return fault
         tried_again = self._saga.step(fault.step).policy(fault.kind).limit  # type: ignore[arg-type]
         return replace(fault, attempt=1) if tried_again else fault
-
-    def snippet(self, outcome: Outcome) -> str:
-        """Return the Python lines that lead to an outcome again."""
-        faults, seed = outcome.faults, outcome.seed
-        make = self._called(self._make_lab, "make_lab")
-        start, saga_id = self._start_line()
-        lines = [*_imports(faults), f"lab = {make}(seed={seed})", start]
-        lines += [f"lab.inject({', '.join(map(repr, faults))})"] if faults else []
-        for crash in _crashes(faults):
-            faults = tuple(fault for fault in faults if fault != crash)
-            lines += [
-                "with contextlib.suppress(CrashError):",
-                "    lab.run()",
-                f"lab = {make}(seed={seed}, store=lab.store)",
-                *([start] if self._start is None else []),
-                f"lab.inject({', '.join(map(repr, faults))})",
-            ]
-        lines.append("lab.run()")
-        if outcome.resumed:
-            resume = f"lab.resume_saga({self._saga.name!r}, {saga_id})"
-            lines += ["lab.inject()", resume, "lab.run()"]
-        return "\n".join(lines)
-
-    def _start_line(self) -> tuple[str, str]:
-        """Return the line that starts the saga, and what stands for its id behind it."""
-        if self._start is not None:
-            return f"saga_id = {self._called(self._start, 'start')}(lab)", "saga_id"
-        saga = self._called(self._saga, self._saga.name)
-        input = "".join(f", {name}={value!r}" for name, value in self._input.items())
-        return f"lab.start_saga({saga}, {SAGA_ID!r}{input})", repr(SAGA_ID)
-
-    def _called(self, what: object, otherwise: str) -> str:
-        """Return how something is called where make_lab is defined, for lines to paste there."""
-        scope = getattr(self._make_lab, "__globals__", {})
-        places = {name: value for name, value in scope.items() if not name.startswith("_")}
-        for module, found in [*places.items()]:
-            if isinstance(found, ModuleType):
-                places |= {f"{module}.{name}": value for name, value in vars(found).items()}
-        name = getattr(what, "__name__", otherwise)
-        known = name if name.isidentifier() else otherwise
-        return next((place for place, value in places.items() if value is what), known)
 
 
 @dataclass(slots=True)
@@ -478,19 +437,3 @@ def _broken(invariant: Invariant, lab: Any) -> Iterator[str]:
             raise InputError(
                 f"an invariant returns what is wrong, in words, or None: {name}() gave {problem!r}"
             )
-
-
-def _imports(faults: Combination) -> Iterator[str]:
-    """Yield the imports that lines with these faults need."""
-    if _crashes(faults):
-        yield "import contextlib"
-    if any(isinstance(fault, Fault) and fault.by is not None for fault in faults):
-        yield "from datetime import timedelta"
-    names = {type(fault).__name__ for fault in faults}
-    names |= {"CrashError"} if "Crash" in names else set()
-    if names:
-        yield f"from eslab.simulation.faults import {', '.join(sorted(names))}"
-
-
-def _crashes(faults: Combination) -> list[Crash]:
-    return [fault for fault in faults if isinstance(fault, Crash)]
