@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -350,12 +349,17 @@ class _Experiment:
 
     def violations(self, outcomes: Sequence[Outcome]) -> list[Violation]:
         """Return what is wrong, each with the least that brings it about."""
-        first: dict[Combination, Outcome] = {}
+        first: dict[tuple[Combination, Combination], Outcome] = {}
         for outcome in outcomes:
             if outcome.problems:
-                first.setdefault(outcome.faults, outcome)
-        least = Counter(self._reduced(outcome) for outcome in first.values())
-        return [self._violation(self.run(*key), count) for key, count in least.items()]
+                first.setdefault((outcome.faults, outcome.injected), outcome)
+        seeds: dict[Combination, list[int]] = {}
+        for outcome in first.values():
+            seeds.setdefault(self._reduced(outcome), []).append(outcome.seed)
+        return [
+            self._violation(self.run(faults, min(found)), len(found))
+            for faults, found in seeds.items()
+        ]
 
     def _violation(self, outcome: Outcome, count: int) -> Violation:
         def perform() -> Any:
@@ -376,7 +380,7 @@ class _Experiment:
             perform=perform,
         )
 
-    def _reduced(self, outcome: Outcome) -> tuple[Combination, int]:
+    def _reduced(self, outcome: Outcome) -> Combination:
         """Leave out what is not needed to bring something wrong about."""
         faults, seed = outcome.faults, outcome.seed
         exact: Combination = (
@@ -393,7 +397,7 @@ class _Experiment:
             once = tuple(self._narrowed(one) if one == fault else one for one in faults)
             if self.run(once, seed).problems:
                 faults = once
-        return faults, seed
+        return faults
 
     def _narrowed(self, fault: Fault | Crash) -> Fault | Crash:
         """Return a fault that happens at each attempt as one that happens at the first."""

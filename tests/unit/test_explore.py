@@ -53,7 +53,7 @@ class World:
     """Participants that keep in the store what they did under which key, each effect once.
 
     Args:
-        careless: a step that does not look at its key.
+        careless: a step, or several, that do not look at their keys.
         forgetful: a step that does not know any more that it was undone.
         lazy: a step that is not undone when that is asked for.
     """
@@ -91,7 +91,7 @@ class World:
         known = self.effects(step.step)
         if step.step == self.forgetful:
             known = [effect for effect in known if effect == "Booked"]
-        if known and step.step != self.careless:
+        if known and step.step not in self.careless:
             return  # it is booked, or was cancelled before it came
         booked = Booked(key=str(step.idempotency_key), step=step.step)
         self.lab.append(f"booking-{step.step}", [booked])
@@ -450,6 +450,18 @@ def test_a_rate_comes_down_to_the_places_that_are_needed() -> None:
     assert (fault.step, fault.attempt, fault.rate) == ("train", 1, None)
     failing = [one.seed for one in found.outcomes if one.problems]
     assert violation.seed == failing[0] > 0
+
+
+def test_what_a_rate_finds_with_other_seeds_at_other_places_is_found_too() -> None:
+    world = World(careless="hotel, train")
+    twice = Fault("duplicated", rate=0.3, kind="execute")
+    found = world.explore(world.saga(), faults=[twice], seeds=range(20))
+    steps = {one.faults[0].step for one in found.violations}  # type: ignore[union-attr]
+    assert steps == {"hotel", "train"}
+    assert len(found.violations) == 2
+    for violation in found.violations:
+        with violation.reproduce() as lab:
+            assert world.no_double_booking(lab)
 
 
 def test_what_was_found_is_a_table_and_a_matrix(world: World) -> None:
