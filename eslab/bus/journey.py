@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 __all__ = ["Journey", "Message", "Route", "straight"]
 
 _AT_ONCE: Final = timedelta(0)
+
+
+def _have(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,15 @@ class Journey:
         error: with which it fails, instead of being handled; None: it is handled.
         ordered: whether an event arrives behind those of its sequence that were sent before it;
             else it is overtaken, or overtakes.
+        handle: has an attempt or a command carried out, each time that it arrives, and returns
+            the answer: here somebody can look on.
     """
 
     arrivals: tuple[timedelta, ...] = (_AT_ONCE,)
     replies: tuple[timedelta, ...] = (_AT_ONCE,)
     error: Exception | None = None
     ordered: bool = True
+    handle: Callable[[Callable[[], Any]], Any] = _have
 
 
 Route = Callable[[Message], Journey]

@@ -125,7 +125,8 @@ class Execution:
         """
         machine = instance.machine
         if journey.error is None:
-            answer = machine.carry_out(instance.saga_id, state, sent, instance.origin)
+            carry_out = partial(machine.carry_out, instance.saga_id, state, sent, instance.origin)
+            answer = journey.handle(carry_out)
         else:
             answer = machine.failed(sent, journey.error)
         if answer is None:

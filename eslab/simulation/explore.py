@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol, runtime_checkable
-from uuid import UUID
 
 from eslab.clock import Clock
 from eslab.errors import EslabError, InputError
@@ -17,17 +15,18 @@ from eslab.sagas import Saga
 from eslab.simulation.exploration import Combination, Exploration, Outcome, Violation
 from eslab.simulation.faults import STEP_FAULTS, Crash, CrashError, Fault, Faults
 from eslab.simulation.plan import Plan
+from eslab.simulation.reproduction import SAGA_ID, lines_to
 from eslab.simulation.saga_rules import check_saga, status_of
+from eslab.simulation.witness import Witness
 
 __all__ = ["Exploration", "Outcome", "Violation", "explore"]
-
-SAGA_ID: Final = "1"
 
 
 @runtime_checkable
 class Laboratory(Protocol):
     """What is asked of a lab."""
 
+    seed: int | None
     clock: Clock
     store: Any
 
@@ -61,7 +60,6 @@ class Laboratory(Protocol):
 MakeLab = Callable[..., Any]
 Start = Callable[[Any], str]
 Invariant = Callable[[Any], str | Iterable[str] | None]
-_Keys = dict[tuple[str, str, Any], set[UUID]]
 
 
 def explore(
@@ -86,8 +84,10 @@ def explore(
 
     What must hold of the saga itself is checked in any case, from its stream alone: see
     `eslab.simulation.saga_rules.check_saga`; and that each step is always sent under the one key
-    by which who takes part knows it again. What must hold of money, stock and whatever else the
-    saga changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
+    by which who takes part knows it again. Of effects that are events in the log, a witness says
+    which came twice, which came after they had been undone, and which were undone in name only: see
+    `eslab.simulation.witness.Witness`. What must hold of money, stock and whatever else the saga
+    changes is said by `invariants`. A saga may be STUCK; then the faults are taken away, it is
     resumed as a person would do, and what must hold is asked when nothing is left to do again.
 
     Args:
@@ -99,9 +99,9 @@ def explore(
                     lab.register(...)
                     return lab
 
-            It is called with ``seed=``; and after a crash with ``store=`` too: then it is the
-            start of a process that finds events there, and whatever it appends is there already.
-            Who takes part must keep in the store what is to survive a crash.
+            It is called with ``seed=``, for a virtual clock; and after a crash with ``store=`` too:
+            then it is the start of a process that finds events there, and whatever it appends is
+            there already. Who takes part must keep in the store what is to survive a crash.
         faults: names, of `STEP_FAULTS` and `DELIVERY_FAULTS`, that are tried at each step; those of
             deliveries also with all events. Or a `Fault` that is tried as it is.
         start: starts the saga in a lab, and returns its id; by default it is started with `input`.
@@ -138,9 +138,9 @@ def explore(
     if not isinstance(saga, Saga):
         raise InputError(f"explore() takes a saga, made by Saga(name, steps), not {saga!r:.200}")
     plan = Plan(saga, faults)
-    experiment = _Experiment(saga, make_lab, start, dict(input or {}), tuple(invariants))
+    experiment = _Experiment(saga, make_lab, start, _input(input), _invariants(invariants))
     experiment.check(crashes=crashes)
-    tried = sorted(set(seeds))
+    tried = _seeds(seeds)
     alone = plan.singles()
     chosen = list(dict.fromkeys([*alone, *plan.pairs()])) if pairs else alone
     outcomes = experiment.run_all(chosen, tried, "exploring", progress=progress)
@@ -154,6 +154,26 @@ def explore(
         ]
         outcomes += experiment.run_all(crashing, tried, "crashing", progress=progress)
     return Exploration(saga, outcomes, experiment.violations(outcomes))
+
+
+def _input(input: Mapping[str, Any] | None) -> dict[str, Any]:
+    if input is not None and not isinstance(input, Mapping):
+        raise InputError(f"input is what the saga is started with, by name, not {input!r:.200}")
+    return dict(input or {})
+
+
+def _invariants(invariants: Iterable[Invariant]) -> tuple[Invariant, ...]:
+    listed = tuple(invariants) if isinstance(invariants, Iterable) else (None,)
+    if not all(map(callable, listed)):
+        raise InputError(f"invariants are a list of functions of a lab, not {invariants!r:.200}")
+    return listed
+
+
+def _seeds(seeds: Iterable[int]) -> list[int]:
+    listed = [*seeds] if isinstance(seeds, Iterable) else []
+    if not listed or not all(isinstance(one, int) for one in listed):
+        raise InputError(f"seeds are a list of whole numbers, at least one, not {seeds!r:.200}")
+    return sorted({*listed})
 
 
 class _Experiment:
@@ -191,9 +211,8 @@ class _Experiment:
             ) from None
         if self._start is not None and self._input:
             raise InputError("start() says itself what the saga is started with: leave input out")
-        for one in (self._start, *self._invariants):
-            if one is not None and not callable(one):
-                raise InputError(f"start and invariants are functions of a lab, not {one!r:.200}")
+        if self._start is not None and not callable(self._start):
+            raise InputError(f"start is a function of a lab, not {self._start!r:.200}")
 
     def run_all(
         self, chosen: Sequence[Combination], seeds: Sequence[int], what: str, *, progress: bool
@@ -246,19 +265,19 @@ class _Experiment:
                     one.fault.at(one.message) for one in ran.faults.injected if not one.fault.exact
                 )
             ),
-            appends=ran.appends,
+            appends=ran.faults.appends,
         )
 
     def perform(self, faults: Combination, seed: int) -> _Run:
         """Run the saga until nothing is left to do; the lab is open then."""
-        lab = self._made(seed=seed)
+        lab = self._made(seed)
         saga_id = self._started(lab)
         began = lab.clock.now()
-        keys: _Keys = {}
+        witness = Witness(lab.store, self._saga.stream_id(saga_id))
         while True:
             # One that never happens, so that appends are counted where nothing goes wrong too.
             injected = lab.inject(*(faults or [_NEVER]))
-            injected.keys = keys  # those of a process that crashed, too
+            injected.route = witness
             error: EslabError | None = None
             try:
                 lab.run(progress=False)
@@ -268,10 +287,10 @@ class _Experiment:
                 continue
             except EslabError as failure:
                 error = failure
-            return _Run(lab, saga_id, began, injected, injected.appends, error)
+            return _Run(lab, saga_id, began, injected, witness, error)
 
     def _restarted(self, dead: Any, seed: int) -> Any:
-        lab = self._made(seed=seed, store=dead.store)
+        lab = self._made(seed, store=dead.store)
         if lab.store is not dead.store:
             raise InputError(
                 "make_lab() was given a store, and made a lab on another one: give the lab what "
@@ -283,7 +302,7 @@ class _Experiment:
 
     def resume(self, ran: _Run) -> None:
         """Let the saga, which is STUCK, go on without any fault."""
-        ran.lab.inject()
+        ran.lab.inject(_NEVER).route = ran.witness
         ran.error = None
         ran.lab.resume_saga(self._saga.name, ran.saga_id, reason="the faults are over")
         try:
@@ -291,10 +310,15 @@ class _Experiment:
         except EslabError as error:
             ran.error = error
 
-    def _made(self, **options: Any) -> Any:
-        lab = self._make_lab(**options)
+    def _made(self, seed: int, **options: Any) -> Any:
+        lab = self._make_lab(seed=seed, **options)
         if not isinstance(lab, Laboratory):
             raise InputError(f"make_lab() returns a Lab, and not {lab!r:.200}: return lab")
+        if lab.seed != seed:
+            raise InputError(
+                f"make_lab() was given the seed {seed}, and made a lab with the seed {lab.seed}: "
+                f"give the lab what make_lab is given: Lab(**options)"
+            )
         return lab
 
     def _started(self, lab: Any) -> str:
@@ -312,9 +336,7 @@ class _Experiment:
         if ran.error is not None:
             yield f"run() raised {type(ran.error).__name__}: {ran.error}"
         yield from check_saga(self._saga, saga_id, lab.store)
-        for (_, step, kind), keys in ran.faults.keys.items():
-            if len(keys) > 1:
-                yield f"attempts to {kind} step {step!r} were sent under {len(keys)} different keys"
+        yield from ran.witness.problems()
         status = status_of(self._saga, saga_id, lab.store)
         shown = lab.saga_state(self._saga.name, saga_id).status.value
         if shown != status:
@@ -327,12 +349,17 @@ class _Experiment:
 
     def violations(self, outcomes: Sequence[Outcome]) -> list[Violation]:
         """Return what is wrong, each with the least that brings it about."""
-        first: dict[Combination, Outcome] = {}
+        first: dict[tuple[Combination, Combination], Outcome] = {}
         for outcome in outcomes:
             if outcome.problems:
-                first.setdefault(outcome.faults, outcome)
-        least = Counter(self._reduced(outcome) for outcome in first.values())
-        return [self._violation(self.run(*key), count) for key, count in least.items()]
+                first.setdefault((outcome.faults, outcome.injected), outcome)
+        seeds: dict[Combination, list[int]] = {}
+        for outcome in first.values():
+            seeds.setdefault(self._reduced(outcome), []).append(outcome.seed)
+        return [
+            self._violation(self.run(faults, min(found)), len(found))
+            for faults, found in seeds.items()
+        ]
 
     def _violation(self, outcome: Outcome, count: int) -> Violation:
         def perform() -> Any:
@@ -347,11 +374,13 @@ class _Experiment:
             problems=outcome.problems,
             resumed=outcome.resumed,
             combinations=count,
-            snippet=self.snippet(outcome),
+            snippet=lines_to(
+                outcome, self._saga, self._make_lab, start=self._start, input=self._input
+            ),
             perform=perform,
         )
 
-    def _reduced(self, outcome: Outcome) -> tuple[Combination, int]:
+    def _reduced(self, outcome: Outcome) -> Combination:
         """Leave out what is not needed to bring something wrong about."""
         faults, seed = outcome.faults, outcome.seed
         exact: Combination = (
@@ -368,7 +397,7 @@ class _Experiment:
             once = tuple(self._narrowed(one) if one == fault else one for one in faults)
             if self.run(once, seed).problems:
                 faults = once
-        return faults, seed
+        return faults
 
     def _narrowed(self, fault: Fault | Crash) -> Fault | Crash:
         """Return a fault that happens at each attempt as one that happens at the first."""
@@ -376,35 +405,6 @@ class _Experiment:
             return fault
         tried_again = self._saga.step(fault.step).policy(fault.kind).limit  # type: ignore[arg-type]
         return replace(fault, attempt=1) if tried_again else fault
-
-    def snippet(self, outcome: Outcome) -> str:
-        """Return the Python lines that lead to an outcome again."""
-        faults, seed = outcome.faults, outcome.seed
-        make = getattr(self._make_lab, "__name__", "make_lab")
-        start, saga_id = self._start_line()
-        lines = [f"lab = {make}(seed={seed})", start]
-        lines += [f"lab.inject({', '.join(map(repr, faults))})"] if faults else []
-        for crash in _crashes(faults):
-            faults = tuple(fault for fault in faults if fault != crash)
-            lines += [
-                "with contextlib.suppress(CrashError):",
-                "    lab.run()",
-                f"lab = {make}(seed={seed}, store=lab.store)",
-                *([start] if self._start is None else []),
-                f"lab.inject({', '.join(map(repr, faults))})",
-            ]
-        lines.append("lab.run()")
-        if outcome.resumed:
-            resume = f"lab.resume_saga({self._saga.name!r}, {saga_id})"
-            lines += ["lab.inject()", resume, "lab.run()"]
-        return "\n".join(lines)
-
-    def _start_line(self) -> tuple[str, str]:
-        """Return the line that starts the saga, and what stands for its id behind it."""
-        if self._start is not None:
-            return f"saga_id = {getattr(self._start, '__name__', 'start')}(lab)", "saga_id"
-        input = "".join(f", {name}={value!r}" for name, value in self._input.items())
-        return f"lab.start_saga({self._saga.name}, {SAGA_ID!r}{input})", repr(SAGA_ID)
 
 
 @dataclass(slots=True)
@@ -415,7 +415,7 @@ class _Run:
     saga_id: str
     began: datetime
     faults: Faults
-    appends: int
+    witness: Witness
     error: EslabError | None
 
 
@@ -441,7 +441,3 @@ def _broken(invariant: Invariant, lab: Any) -> Iterator[str]:
             raise InputError(
                 f"an invariant returns what is wrong, in words, or None: {name}() gave {problem!r}"
             )
-
-
-def _crashes(faults: Combination) -> list[Crash]:
-    return [fault for fault in faults if isinstance(fault, Crash)]

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
-from uuid import UUID
 
-from eslab.bus.journey import Journey, Message, straight
+from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.errors import InputError
 from eslab.events import Event
 from eslab.messaging import Command
@@ -53,6 +52,7 @@ PATIENCE: Final = timedelta(seconds=60)
 """What counts as the timeout of a message for whose answer is waited for ever."""
 SOON: Final = timedelta(seconds=1)
 REDELIVERY: Final = timedelta(seconds=5)
+MOST: Final = timedelta(days=36_525)
 
 
 class InjectedError(Exception):
@@ -126,18 +126,25 @@ class Fault:
     by: timedelta | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in _CHANGES:
+        if not isinstance(self.name, str) or self.name not in _CHANGES:
             raise InputError(
                 f"there is no fault {self.name!r}; there are: {', '.join(_CHANGES)} (and Crash(n))"
             )
         if isinstance(self.type, type) and issubclass(self.type, Command) and self.kind is None:
             object.__setattr__(self, "kind", "command")
-        if self.type is not None:
+        if isinstance(self.type, type) and issubclass(self.type, Event | Command):
             object.__setattr__(self, "type", _type_name(self.type))
         if self.kind is None:
             object.__setattr__(self, "kind", self._implied_kind())
+        self._check_texts()
         self._check_place()
         self._check_numbers()
+
+    def _check_texts(self) -> None:
+        for name in ("step", "type", "consumer", "sequence"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value):
+                raise InputError(f"{name} is a name, and None is each of them, not {value!r:.200}")
 
     def _implied_kind(self) -> Kind:
         if self.step is not None:
@@ -169,8 +176,11 @@ class Fault:
             raise InputError(f"attempts count from 1, and None is each of them, not {attempt!r}")
         if rate is not None and (not _is_number(rate, (int, float)) or not 0 <= rate <= 1):
             raise InputError(f"a rate is a probability from 0 to 1, not {rate!r}")
-        if self.by is not None and not (isinstance(self.by, timedelta) and self.by >= timedelta()):
-            raise InputError(f"by is a timedelta from 0, such as timedelta(seconds=1): {self.by!r}")
+        by = self.by
+        if by is not None and not (isinstance(by, timedelta) and timedelta() <= by <= MOST):
+            raise InputError(
+                f"by is a timedelta from 0 to a hundred years, such as timedelta(seconds=1): {by!r}"
+            )
 
     @property
     def exact(self) -> bool:
@@ -291,13 +301,14 @@ class Faults:
 
     Attributes:
         injected: the faults that happened, in order.
-        keys: the ids under which the attempts at each step were sent, by stream, step and kind.
+        route: plans the journeys that the faults change.
         appends: how many appends there were since it watches a store.
 
     Raises:
         InputError: one is no fault.
 
     Example:
+        >>> from uuid import UUID
         >>> faults = Faults([Fault("duplicated", consumer="mail")])
         >>> len(faults(Message("event", "mail", "OrderPlaced", UUID(int=7), "order-1")).arrivals)
         2
@@ -313,16 +324,13 @@ class Faults:
         self.crashes = frozenset(one for one in listed if isinstance(one, Crash))
         self.seed = seed
         self.injected: list[Injected] = []
-        self.keys: dict[tuple[str, str, Kind], set[UUID]] = {}
+        self.route: Route = straight
         self.appends = 0
         self._store: StoreAdapter | None = None
 
     def __call__(self, message: Message) -> Journey:
         """Plan the journey of a message."""
-        journey = straight(message)
-        if message.kind in ("execute", "compensate"):
-            task = message.sequence, message.name, message.kind
-            self.keys.setdefault(task, set()).add(message.id)
+        journey = self.route(message)
         for fault in self.faults:
             if fault.hits(message, self.seed):
                 journey = fault.change(journey, message)
@@ -442,10 +450,8 @@ def _twice(delays: tuple[timedelta, ...], by: timedelta | None) -> tuple[timedel
     return (*delays, *(delay + (SOON if by is None else by) for delay in delays))
 
 
-def _type_name(type: str | type[Event | Command]) -> str:
+def _type_name(type: type[Event | Command]) -> str:
     """Return the name by which messages know a type of events or commands."""
-    if isinstance(type, str):
-        return type
     return type.event_type if issubclass(type, Event) else type.__name__
 
 

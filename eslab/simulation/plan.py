@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, Final
@@ -30,8 +30,8 @@ class Plan:
     """
 
     def __init__(self, saga: Saga, faults: Iterable[str | Fault]) -> None:
-        if isinstance(faults, str | Fault):
-            raise InputError(f"faults are a list of names and of Fault(...): [{faults!r}]")
+        if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):
+            raise InputError(f"faults are a list of names and of Fault(...), not {faults!r:.200}")
         given = list(faults)
         self._saga = saga
         self._names = [one for one in given if isinstance(one, str)]

@@ -194,7 +194,7 @@ def run_queue(
 
     Args:
         arrived: when events are appended, in microseconds from the beginning, in this order; see
-            `eslab.simulation.workload.arrivals`.
+            `eslab.simulation.arrivals.arrivals`.
         cost: of its work.
         batch: events in a batch, at most.
         outage: a time in which it commits nothing.

@@ -216,6 +216,7 @@ def main() -> None:
         at_scale["every fault at every step of a saga"] = scale.measure(
             place, scale.EXPLORATION, events=8
         )
+        at_scale["very many sagas at once"] = scale.measure(place, scale.SAGAS, events=10_000)
     table = Table(title=f"microseconds a unit, medians of {rounds} interleaved rounds")
     for name in ("work", "unit", "eslab", "peer", "of the peer", "ratio", "target", ""):
         table.add_column(name, justify="left" if name in ("work", "unit", "peer") else "right")

@@ -31,6 +31,7 @@ from eslab.interop.flights import (
 from eslab.simulation.explore import Exploration
 from eslab.simulation.explore import explore as run_explore
 from eslab.simulation.faults import STEP_FAULTS
+from eslab.simulation.scenarios import orders
 from eslab.store.duckdb import DuckDBStore
 from eslab.store.duckdb.hot import Heads
 
@@ -70,6 +71,9 @@ FLIGHTS_YEAR = ("year", "states", "steps", "rebuild")
 
 EXPLORATION = ("explore",)
 """The part about the faults of a saga of so many steps."""
+
+SAGAS = ("sagas",)
+"""The part about so many sagas at once."""
 
 
 def measure(place: Path, parts: Sequence[str], *, events: int) -> list[Fact]:
@@ -248,6 +252,35 @@ def explore(path: str, steps: int) -> None:
         (tried, spent, "s", 5),
         ("a laboratory, made and closed", made * 10, "ms", None),
         ("a laboratory, and a saga run in it", spent / runs * 1e3, "ms", None),
+    ]
+    print(json.dumps(facts))
+
+
+def sagas(path: str, count: int) -> None:
+    """Print what so many orders take that are placed at once, of which each seventh is refused."""
+    with Lab(seed=7) as lab:
+        lab.register(*orders.AGGREGATES, orders.order_fulfilment)
+        for article in range(100):
+            lab.execute(orders.ReceiveStock(article=f"{article}", quantity=count // 50))
+        for number in range(count):
+            lab.execute(
+                orders.PlaceOrder(
+                    order_id=f"{number}",
+                    article=f"{number % 100}",
+                    quantity=1,
+                    customer=f"{number % (count // 4)}",
+                    amount=30,
+                    destination="Boston" if number % 7 else "Atlantis",
+                )
+            )
+        before = _megabytes()
+        spent = _seconds(lambda: lab.run(progress=False))
+        events, grown = lab.store.head(), _megabytes() - before
+        assert orders.check_orders(lab.store) == []
+    facts = [
+        (f"{count:,} order sagas at once, in memory: {events:,} events", spent, "s", 30),
+        ("a saga of five steps", spent / count * 1e3, "ms", None),
+        ("memory that this took", grown, "MB", None),
     ]
     print(json.dumps(facts))
 

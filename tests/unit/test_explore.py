@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
@@ -30,9 +29,8 @@ from eslab import (
     Step,
     on,
 )
-from eslab.clock import random_id
+from eslab.clock import VIRTUAL_START, random_id
 from eslab.sagas import StepContext, decisions, machine
-from eslab.simulation import faults as names
 from eslab.simulation.explore import Exploration, explore
 from eslab.simulation.faults import DELIVERY_FAULTS, STEP_FAULTS, Crash, Fault
 from eslab.simulation.saga_rules import check_saga
@@ -55,11 +53,17 @@ class World:
     """Participants that keep in the store what they did under which key, each effect once.
 
     Args:
-        careless: a step that does not look at its key.
+        careless: a step, or several, that do not look at their keys.
+        forgetful: a step that does not know any more that it was undone.
+        lazy: a step that is not undone when that is asked for.
     """
 
-    def __init__(self, *, careless: str = "", **options: Any) -> None:
+    def __init__(
+        self, *, careless: str = "", forgetful: str = "", lazy: str = "", **options: Any
+    ) -> None:
         self.careless = careless
+        self.forgetful = forgetful
+        self.lazy = lazy
         self.options = {"timeout": TIMEOUT, **options}
         self.lab: Lab | None = None
 
@@ -84,14 +88,17 @@ class World:
 
     def book(self, step: StepContext) -> None:
         assert self.lab is not None
-        if self.effects(step.step) and step.step != self.careless:
+        known = self.effects(step.step)
+        if step.step == self.forgetful:
+            known = [effect for effect in known if effect == "Booked"]
+        if known and step.step not in self.careless:
             return  # it is booked, or was cancelled before it came
         booked = Booked(key=str(step.idempotency_key), step=step.step)
         self.lab.append(f"booking-{step.step}", [booked])
 
     def cancel(self, step: StepContext) -> None:
         assert self.lab is not None
-        if "Cancelled" not in self.effects(step.step):
+        if "Cancelled" not in self.effects(step.step) and step.step != self.lazy:
             cancelled = Cancelled(key=str(step.undoes), step=step.step)
             self.lab.append(f"booking-{step.step}", [cancelled])
 
@@ -234,7 +241,13 @@ def test_a_step_that_is_executed_twice_is_found() -> None:
     world = World(careless="train")
     found = world.explore(world.saga(), faults=["duplicated"])
     assert [(one.faults, one.problems) for one in found.violations] == [
-        ((Fault("duplicated", "train"),), ("train is booked 2 times",)),
+        (
+            (Fault("duplicated", "train"),),
+            (
+                "step 'train' took effect 2 times: Booked in booking-train, at positions 9 and 18",
+                "train is booked 2 times",
+            ),
+        ),
     ]
     world.explore(world.saga(), faults=["fails", "late_reply"]).require()
 
@@ -248,6 +261,42 @@ def test_a_step_that_is_executed_twice_because_of_a_crash_is_found() -> None:
     assert [repr(one.faults[-1]) for one in found.violations if len(one.faults) == 1] == [
         *("Crash(2, 'after')", "Crash(3, 'before')"),
     ]
+
+
+def test_effects_that_come_twice_or_too_late_or_stay_are_found_without_an_invariant() -> None:
+    def found(world: World, **options: Any) -> dict[tuple[Fault | Crash, ...], tuple[str, ...]]:
+        exploration = world.explore(world.saga("hotel", "train"), invariants=[], **options)
+        return {one.faults: one.problems for one in exploration.violations}
+
+    (crashed, *_) = found(World(careless="hotel"), faults=[], crashes=True).values()
+    assert "step 'hotel' took effect 2 times: Booked in booking-hotel, at" in crashed[0]
+    late = found(World(forgetful="train"), faults=["slow", "fails", "reply_lost"])
+    ((faults, (problem,)),) = late.items()
+    assert faults == (Fault("slow", "train"),)
+    assert "step 'train' took effect after it had been undone: Booked in booking" in problem
+    stays = found(World(lazy="hotel"), faults=["fails", "slow"])
+    (problem,) = stays[Fault("fails", "train"),]
+    assert "step 'hotel' was undone, and nothing was recorded against its effect: B" in problem
+    assert found(World(), faults=[*STEP_FAULTS, "duplicated"], crashes=True) == {}
+
+
+def test_a_compensation_by_a_command_that_changes_nothing_is_found() -> None:
+    def give(step: StepContext) -> accounts.Deposit:
+        return accounts.Deposit(account_id="a", amount=30)
+
+    def open_again(step: StepContext) -> accounts.OpenAccount:
+        return accounts.OpenAccount(account_id="a", owner="a")
+
+    def make_lab(**options: Any) -> Lab:
+        lab = Lab(**options)
+        lab.register(accounts.account)
+        lab.execute(open_again(None))  # type: ignore[arg-type]
+        return lab
+
+    saga = Saga("gift", [Step("give", Send(give), Send(open_again)), Step("tell", lambda _: None)])
+    found = explore(saga, make_lab, faults=["fails"], progress=False)
+    assert [one.faults for one in found.violations] == [(Fault("fails", "tell"),)]
+    assert "nothing was recorded against its effect: MoneyDeposited" in repr(found)
 
 
 def test_a_step_that_is_tried_again_under_another_key_is_found(
@@ -349,12 +398,36 @@ def test_the_lines_of_a_violation_make_it_happen_again(crashes: bool) -> None:
     violations = world.explore(saga, faults=faults, crashes=crashes, input={"days": 3}).violations
     assert violations
     for violation in violations:
-        scope = {**vars(names), "contextlib": contextlib, "make_lab": world.make_lab, "trip": saga}
+        scope = {"make_lab": world.make_lab, "trip": saga}
         exec(violation.snippet, scope)
         lab = scope["lab"]
         assert isinstance(lab, Lab)
         assert world.no_double_booking(lab) == ["train is booked 2 times"]
         lab.close()
+
+
+def make_trip(**options: Any) -> Lab:
+    lab = Lab(**options)
+    lab.register(TRIP)
+    return lab
+
+
+def test_lines_to_paste_call_things_what_they_are_called_where_the_lab_is_made() -> None:
+    options: dict[str, Any] = {"faults": [], "progress": False, "invariants": [lambda lab: "wet"]}
+    (violation,) = explore(TRIP, make_trip, **options).violations
+    assert violation.snippet == "lab = make_trip(seed=0)\nlab.start_saga(TRIP, '1')\nlab.run()"
+    exec(violation.snippet, globals())
+    slow = Fault("slow", "a", by=timedelta(seconds=1))
+    (violation,) = explore(TRIP, lambda seed: make_trip(seed=seed), **options).violations
+    assert violation.snippet.startswith("lab = make_lab(seed=0)\nlab.start_saga(TRIP, '1')")
+    options |= {"faults": [slow], "invariants": [only_in_time]}
+    (violation,) = explore(TRIP, make_trip, **options).violations
+    exec(violation.snippet, {"make_trip": make_trip, "TRIP": TRIP})
+    assert violation.faults == (slow,)
+
+
+def only_in_time(lab: Lab) -> str | None:
+    return "it is late" if lab.clock.now() > VIRTUAL_START + timedelta(seconds=1) else None
 
 
 def test_a_pair_comes_down_to_the_one_that_is_needed() -> None:
@@ -377,6 +450,18 @@ def test_a_rate_comes_down_to_the_places_that_are_needed() -> None:
     assert (fault.step, fault.attempt, fault.rate) == ("train", 1, None)
     failing = [one.seed for one in found.outcomes if one.problems]
     assert violation.seed == failing[0] > 0
+
+
+def test_what_a_rate_finds_with_other_seeds_at_other_places_is_found_too() -> None:
+    world = World(careless="hotel, train")
+    twice = Fault("duplicated", rate=0.3, kind="execute")
+    found = world.explore(world.saga(), faults=[twice], seeds=range(20))
+    steps = {one.faults[0].step for one in found.violations}  # type: ignore[union-attr]
+    assert steps == {"hotel", "train"}
+    assert len(found.violations) == 2
+    for violation in found.violations:
+        with violation.reproduce() as lab:
+            assert world.no_double_booking(lab)
 
 
 def test_what_was_found_is_a_table_and_a_matrix(world: World) -> None:
@@ -405,6 +490,10 @@ def test_violations_are_shown_and_required_not_to_be() -> None:
     found = world.explore(world.saga(), faults=["duplicated", "fails"])
     with pytest.raises(AssertionError, match="hotel is booked 2 times") as error:
         found.require()
+    shown = (
+        "from eslab.simulation.faults import Fault\n    lab = make_lab(seed=0)\n    lab.start_saga("
+    )
+    assert shown in str(error.value)
     shown = "lab.inject(Fault('duplicated', 'hotel'))"
     assert shown in str(error.value)
     assert shown in repr(found)
@@ -448,7 +537,13 @@ def test_the_same_exploration_finds_the_same(world: World) -> None:
         ({"faults": [Fault("fails", "boat")]}, "has no step 'boat'"),
         ({"start": lambda lab: None}, "start() returns the id of the saga"),
         ({"start": lambda lab: "1", "input": {"days": 3}}, "leave input out"),
-        ({"invariants": ["total"]}, "start and invariants are functions of a lab"),
+        ({"faults": 3}, "faults are a list of names"),
+        ({"start": "1"}, "start is a function of a lab"),
+        ({"input": 3}, "input is what the saga is started with"),
+        ({"seeds": []}, "seeds are a list of whole numbers, at least one, not []"),
+        ({"seeds": 7}, "seeds are a list of whole numbers"),
+        ({"invariants": ["total"]}, "invariants are a list of functions of a lab"),
+        ({"invariants": lambda lab: None}, "invariants are a list of functions of a lab"),
         ({"invariants": [lambda lab: True]}, "an invariant returns what is wrong, in words"),
     ],
 )
@@ -467,6 +562,8 @@ def test_what_cannot_be_explored_is_refused(
         (lambda: Lab(seed=0), False, "make_lab is a function that takes seed and makes a lab"),
         (lambda seed: Lab(seed=seed), True, "takes seed and store"),
         (lambda seed, store=None: Lab(seed=seed), True, "made a lab on another one"),
+        (lambda seed: Lab(), False, "was given the seed 0, and made a lab with the seed None"),
+        (lambda seed: Lab(seed=7), False, "and made a lab with the seed 7"),
         ("lab", False, "make_lab is a function"),
     ],
 )

@@ -485,6 +485,12 @@ def test_labs_in_memory_have_nothing_to_do_with_each_other(lab: Lab) -> None:
         (lambda: Fault("fails", rate=True), "a probability from 0 to 1, not True"),
         (lambda: Fault("fails", attempt=0), "attempts count from 1"),
         (lambda: Fault("slow", by=-SECOND), "by is a timedelta from 0"),
+        (lambda: Fault("slow", by=timedelta.max), "by is a timedelta from 0 to a hundred years"),
+        (lambda: Fault(["fails"]), "there is no fault ['fails']"),  # type: ignore[arg-type]
+        (lambda: Fault("fails", ""), "step is a name, and None is each of them, not ''"),
+        (lambda: Fault("lost", type=int), "type is a name"),  # type: ignore[arg-type]
+        (lambda: Fault("lost", consumer=print), "consumer is a name"),  # type: ignore[arg-type]
+        (lambda: Fault("lost", sequence=3), "sequence is a name"),  # type: ignore[arg-type]
         (lambda: Fault("fails", kind="event"), "'fails' happens to attempts and commands"),
         (lambda: Fault("fails", kind="letter"), "a message is one of execute, "),  # type: ignore[arg-type]
         (lambda: Fault("lost", "hotel", kind="event"), "can hit nothing of the kind 'event'"),

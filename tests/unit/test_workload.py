@@ -240,6 +240,7 @@ def made(**changed: Any) -> Workload:
         ({"rate": -1}, "above 0"),
         ({"rate": math.nan}, "above 0, not nan"),
         ({"rate": math.inf}, "above 0, not inf"),
+        ({"rate": 10**400}, "above 0, not 1000"),
         ({"rate": "5"}, "above 0, not '5'"),
         ({"rate": 1e-11}, "too long to be timed"),
         ({"seed": None}, "seed must be a whole number, not None"),
