@@ -42,8 +42,8 @@ _CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationComple
 _TAKING: Final = (SagaStarted, InputReceived, InputParked, InputFailed)
 """Those that say that a saga dealt with an event of the log, and at which position that is."""
 
-Take = Callable[..., object]
-"""Lets a saga, by its stream, decide: to go on, or about what it is given."""
+Take = Callable[[str, Delivered | None], None]
+"""Lets a saga, by its stream, decide about an event; or go on, if it is given none."""
 
 
 class Dispatch:
@@ -172,7 +172,7 @@ class Dispatch:
         for stream_id, events in streams.items():
             with suppress(EslabError):  # it is raised when it is its turn
                 self._instances.load(stream_id, events)
-            self._agenda.put(stream_id, partial(self._take, stream_id))
+            self._agenda.put(stream_id, partial(self._take, stream_id, None))
 
     # Events.
 
