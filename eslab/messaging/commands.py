@@ -171,19 +171,31 @@ class CommandBus:
         for command in commands:
             self.take(qualified_name(handler), command, call)
 
-    def take(self, owner: str, command: type[Command], call: Callable[[Any], Any]) -> None:
+    def take(
+        self,
+        owner: str,
+        command: type[Command],
+        call: Callable[[Any], Any],
+        *,
+        whole: bool = False,
+    ) -> None:
         """Let something handle a type of command, under the name of an owner.
 
         Args:
             owner: what handles it.
             command: the class of the command.
             call: does what `register` says of a function of a command.
+            whole: it handles no other from now on.
 
         Raises:
             RegistrationError: another owner handles it.
         """
         found = _Handler(command, partial(_parts, call, owner))
-        self._handlers.take(owner, [(qualified_name(command), found)])
+        self._handlers.take(owner, [(qualified_name(command), found)], whole=whole)
+
+    def leave(self, owner: str) -> None:
+        """Let something handle no command any more."""
+        self._handlers.take(owner, [], whole=True)
 
     def _register_definition(self, definition: type[Aggregate] | Decider[Any]) -> None:
         owner = (

@@ -1,6 +1,11 @@
 """Sagas: steps that are undone in reverse order when a later one fails; each saga is a stream.
 
 Process managers do the same the other way round: they react to events.
+
+What they are made of, what they decide and their state are in ``definition``, ``decisions`` and
+``state``, and in the modules of these names that begin with ``process_``. An `Orchestrator` runs
+both: it has an ``agenda`` of what is due, the ``instances`` that have not ended, the ``dispatch``
+of what they find in the log, and the ``execution`` of one's turn.
 """
 
 from eslab.sagas.definition import NO_RETRY, Parallel, Saga, Send, Step, StepContext

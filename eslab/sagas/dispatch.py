@@ -42,8 +42,8 @@ _CLOSING: Final = (SagaCompleted, SagaCompensated, SagaStuck, CompensationComple
 _TAKING: Final = (SagaStarted, InputReceived, InputParked, InputFailed)
 """Those that say that a saga dealt with an event of the log, and at which position that is."""
 
-Take = Callable[..., object]
-"""Lets a saga, by its stream, decide: to go on, or about what it is given."""
+Take = Callable[[str, Delivered | None], None]
+"""Lets a saga, by its stream, decide about an event; or go on, if it is given none."""
 
 
 class Dispatch:
@@ -125,14 +125,13 @@ class Dispatch:
     def _look_on(self, machines: Collection[Machine], after: int, until: int) -> None:
         """Find sagas that were started meanwhile, and events that concern machines."""
         types = _types(machines) | {SagaStarted.event_type}
-        for event in self._store.read_all(after=after, until=until, types=types):
-            stream_id = event.stream_id
-            if (
-                event.type == SagaStarted.event_type
-                and category_of(stream_id) == CATEGORY
-                and stream_id not in self._instances
-            ):
-                self._agenda.put(stream_id, partial(self._take, stream_id))
+        events = list(self._store.read_all(after=after, until=until, types=types))
+        self._go_on(
+            event.stream_id
+            for event in events
+            if event.type == SagaStarted.event_type and category_of(event.stream_id) == CATEGORY
+        )
+        for event in events:
             self._offer(event, machines, {})
 
     # Sagas.
@@ -159,11 +158,11 @@ class Dispatch:
                 opened[event.stream_id] = None
             elif event.type in closing:
                 opened.pop(event.stream_id, None)
-        self._load([one for one in opened if saga_name(one) in machines])
+        self._go_on(one for one in opened if saga_name(one) in machines)
         return handled
 
-    def _load(self, stream_ids: Iterable[str]) -> None:
-        """Go on with sagas, whose streams are read at once."""
+    def _go_on(self, stream_ids: Iterable[str]) -> None:
+        """Go on with those sagas that are not known yet; their streams are read at once."""
         streams: dict[str, list[RecordedEvent]] = {
             stream_id: [] for stream_id in stream_ids if stream_id not in self._instances
         }
@@ -173,7 +172,7 @@ class Dispatch:
         for stream_id, events in streams.items():
             with suppress(EslabError):  # it is raised when it is its turn
                 self._instances.load(stream_id, events)
-            self._agenda.put(stream_id, partial(self._take, stream_id))
+            self._agenda.put(stream_id, partial(self._take, stream_id, None))
 
     # Events.
 
@@ -249,7 +248,9 @@ class Dispatch:
         instance are not to overtake each other there.
         """
         with self._lock:
-            arriving = self._arriving[stream_id]
+            arriving = self._arriving.get(stream_id)
+            if not arriving:
+                return  # it was forgotten meanwhile, and is found again
             self._take(stream_id, arriving[0][-1])
             heapq.heappop(arriving)
             if not arriving:

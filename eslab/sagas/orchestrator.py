@@ -99,7 +99,8 @@ class Orchestrator:
 
         Raises:
             SagaDefinitionError: it is neither, or another one has that name.
-            RegistrationError: something else handles the command that starts it.
+            RegistrationError: something else handles the command that starts it, or an event that
+                concerns it has the type name of another one.
         """
         if is_process_manager(definition):
             self._add_process(definition)
@@ -116,9 +117,11 @@ class Orchestrator:
             raise SagaDefinitionError(f"the name {saga.name!r} is that of {earlier!r} already")
         machine = SagaMachine(saga, self._commands, cost=self._costs)
         self._know_events(machine)
-        start = saga.started_by
+        owner, start = f"saga {saga.name!r}", saga.started_by
         if start is not None and issubclass(start, Command):
-            self._commands.take(f"saga {saga.name!r}", start, partial(self._started, saga))
+            self._commands.take(owner, start, partial(self._started, saga), whole=True)
+        else:
+            self._commands.leave(owner)
         self.add(machine)
 
     def _know_events(self, machine: Machine) -> None:

@@ -542,6 +542,17 @@ def test_a_saga_may_say_which_one_a_command_starts(store: MemoryStore, world: Wo
         process.orchestrator.register(Saga("b", [world.step("hotel")], started_by=Travel))
 
 
+def test_a_saga_that_is_defined_again_leaves_the_command_that_started_it(
+    store: MemoryStore, world: World
+) -> None:
+    for start in (None, Ask):
+        process = Process(store, Saga("trip", [world.step("hotel")], started_by=Travel))
+        process.orchestrator.register(Saga("trip", [world.step("hotel")], started_by=start))
+        with pytest.raises(HandlerNotFoundError):
+            process.commands.execute(Travel(trip_id="1"))
+        process.orchestrator.register(Saga("other", [world.step("hotel")], started_by=Travel))
+
+
 def test_in_a_lab_events_and_commands_start_sagas(world: World) -> None:
     with Lab(seed=7) as lab:
         lab.register(
