@@ -35,6 +35,7 @@ from eslab.simulation.explore import Exploration, explore
 from eslab.simulation.faults import DELIVERY_FAULTS, STEP_FAULTS, Crash, Fault
 from eslab.simulation.saga_rules import check_saga
 from eslab.simulation.scenarios import accounts
+from eslab.simulation.witness import Witness
 
 TIMEOUT = timedelta(seconds=5)
 
@@ -715,8 +716,10 @@ def test_whatever_goes_wrong_a_saga_ends_as_it_must(
     world, saga = made
     with world.make_lab(seed=seed) as lab:
         lab.start_saga(saga, "1")
-        lab.inject(*faults)
+        witness = Witness(lab.store, saga.stream_id("1"))
+        lab.inject(*faults).route = witness
         lab.run()
         assert check_saga(saga, "1", lab.store) == []
+        assert list(witness.problems()) == []
         assert world.no_double_booking(lab) == []
         assert world.nothing_is_left(lab) == []
