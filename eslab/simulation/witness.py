@@ -14,7 +14,6 @@ from typing import Any
 
 from eslab.bus.journey import Journey, Message, straight
 from eslab.events import RecordedEvent
-from eslab.messaging.commands import CommandRevoked
 from eslab.store.port import EventStore
 
 __all__ = ["Witness"]
@@ -114,9 +113,8 @@ class Witness:
         effects: dict[Task, Effects] = {}
         for visit in self._visits:
             events = self._store.read_all(after=visit.after, until=visit.until)
-            own = [event for event in events if event.type != CommandRevoked.event_type]
-            effects.setdefault(visit.task, []).extend([own] if own else [])
-        return {task: made for task, made in effects.items() if made}
+            effects.setdefault(visit.task, []).append(list(events))
+        return effects
 
 
 def _twice(what: str, effects: Effects) -> Iterator[str]:

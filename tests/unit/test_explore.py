@@ -34,7 +34,8 @@ from eslab.sagas import StepContext, decisions, machine
 from eslab.simulation.explore import Exploration, explore
 from eslab.simulation.faults import DELIVERY_FAULTS, STEP_FAULTS, Crash, Fault
 from eslab.simulation.saga_rules import check_saga
-from eslab.simulation.scenarios import accounts
+from eslab.simulation.scenarios import accounts, orders
+from eslab.simulation.witness import Witness
 
 TIMEOUT = timedelta(seconds=5)
 
@@ -293,9 +294,13 @@ def test_a_compensation_by_a_command_that_changes_nothing_is_found() -> None:
         lab.execute(open_again(None))  # type: ignore[arg-type]
         return lab
 
-    saga = Saga("gift", [Step("give", Send(give), Send(open_again)), Step("tell", lambda _: None)])
-    found = explore(saga, make_lab, faults=["fails"], progress=False)
-    assert [one.faults for one in found.violations] == [(Fault("fails", "tell"),)]
+    giving = Step("give", Send(give), Send(open_again), timeout=TIMEOUT)
+    saga = Saga("gift", [giving, Step("tell", lambda _: None, timeout=TIMEOUT)])
+    found = explore(saga, make_lab, faults=["fails", "reply_lost"], progress=False)
+    assert {one.faults for one in found.violations} == {
+        *((Fault("reply_lost", "give"),), (Fault("fails", "tell"),)),
+        *((Fault("reply_lost", "tell"),),),
+    }
     assert "nothing was recorded against its effect: MoneyDeposited" in repr(found)
 
 
@@ -417,6 +422,8 @@ def test_lines_to_paste_call_things_what_they_are_called_where_the_lab_is_made()
     (violation,) = explore(TRIP, make_trip, **options).violations
     assert violation.snippet == "lab = make_trip(seed=0)\nlab.start_saga(TRIP, '1')\nlab.run()"
     exec(violation.snippet, globals())
+    (violation,) = explore(orders.order_fulfilment, make_shop, **options).violations
+    assert "lab.start_saga(orders.order_fulfilment, '1')" in violation.snippet
     slow = Fault("slow", "a", by=timedelta(seconds=1))
     (violation,) = explore(TRIP, lambda seed: make_trip(seed=seed), **options).violations
     assert violation.snippet.startswith("lab = make_lab(seed=0)\nlab.start_saga(TRIP, '1')")
@@ -424,6 +431,12 @@ def test_lines_to_paste_call_things_what_they_are_called_where_the_lab_is_made()
     (violation,) = explore(TRIP, make_trip, **options).violations
     exec(violation.snippet, {"make_trip": make_trip, "TRIP": TRIP})
     assert violation.faults == (slow,)
+
+
+def make_shop(**options: Any) -> Lab:
+    lab = Lab(**options)
+    lab.register(*orders.AGGREGATES)
+    return lab
 
 
 def only_in_time(lab: Lab) -> str | None:
@@ -715,8 +728,10 @@ def test_whatever_goes_wrong_a_saga_ends_as_it_must(
     world, saga = made
     with world.make_lab(seed=seed) as lab:
         lab.start_saga(saga, "1")
-        lab.inject(*faults)
+        witness = Witness(lab.store, saga.stream_id("1"))
+        lab.inject(*faults).route = witness
         lab.run()
         assert check_saga(saga, "1", lab.store) == []
+        assert list(witness.problems()) == []
         assert world.no_double_booking(lab) == []
         assert world.nothing_is_left(lab) == []

@@ -28,8 +28,9 @@ def test_each_scenario_leaves_what_is_committed_in_this_process_and_in_another()
         stdout=subprocess.PIPE,
         text=True,
     ) as other:
-        assert fingerprints.fingerprints() == COMMITTED, HOW
+        here = fingerprints.fingerprints()
         output, _ = other.communicate(timeout=60)
+    assert here == COMMITTED, HOW
     assert json.loads(output) == COMMITTED
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from eslab.clock import Clock
@@ -24,18 +24,21 @@ def workflow_execution(
     execute: Callable[..., object],
     clock: Clock,
     retry: Retry = NO_RETRY,
+    timeout: timedelta | None = None,
 ) -> Saga:
     """Return a saga that executes a workflow as soon as it is created.
 
     It starts the workflow, executes the nodes one after the other, and completes it with what
-    they returned. When a node fails, those before it are undone.
+    they returned. When a node fails, those before it are undone. That it is completed is the pivot:
+    if nobody answers, it may be completed, and its nodes are not undone.
 
     Args:
         nodes: by name, in order: a function that executes the node, or that and the one that
             undoes it.
         execute: carries out a command, such as ``lab.execute``.
         clock: measures the duration.
-        retry: how often a node is tried again.
+        retry: how often a step is tried again.
+        timeout: how long the answer of a step is waited for; by default for ever.
 
     Example:
         >>> from eslab import Lab
@@ -69,17 +72,16 @@ def workflow_execution(
         )
         send(step, command)
 
+    def step(name: str, node: Node | tuple[Node, Node], *, pivot: bool = False) -> Step:
+        does, undoes = node if isinstance(node, tuple) else (node, None)
+        return Step(name, does, undoes, retry=retry, timeout=timeout, pivot=pivot)
+
     return Saga(
         "workflow_execution",
         [
-            Step("start", start),
-            *(_step(name, node, retry) for name, node in nodes.items()),
-            Step("complete", complete),
+            step("start", start),
+            *(step(name, node) for name, node in nodes.items()),
+            step("complete", complete, pivot=True),
         ],
         started_by=WorkflowCreated,
     )
-
-
-def _step(name: str, node: Node | tuple[Node, Node], retry: Retry) -> Step:
-    does, undoes = node if isinstance(node, tuple) else (node, None)
-    return Step(name, does, undoes, retry=retry)
