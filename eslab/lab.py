@@ -871,7 +871,7 @@ class Lab:
 
     # Sagas.
 
-    def start_saga(self, saga: Saga, saga_id: str, **input: Any) -> None:
+    def start_saga(self, saga: Saga, saga_id: str, /, **input: Any) -> None:
         """Record that a saga begins; `run` makes it go on.
 
         Starting it again, with the same id and input, does nothing.
