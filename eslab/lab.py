@@ -1096,7 +1096,8 @@ class Lab:
             )
 
     def _workers(self) -> list[BackgroundWorker]:
-        return [self._relay, *self._projections.values(), self._orchestrator, self._timers]
+        # Projections last: they flush, and what is in memory until then is quicker to read.
+        return [self._relay, self._orchestrator, self._timers, *self._projections.values()]
 
     def _projection(self, name: str) -> ProjectionRunner:
         try:

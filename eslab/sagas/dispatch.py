@@ -111,7 +111,8 @@ class Dispatch:
                 self._new = {}
             if self._scanned is not None and head > self._scanned:
                 known = [machine for name, machine in self._machines.items() if name not in new]
-                self._look_on(known, self._scanned, head)
+                if known:
+                    self._look_on(known, self._scanned, head)
             self._scanned = head
             return head
 
