@@ -186,7 +186,7 @@ class Repository:
             self._keep_snapshot(sourced, len(events))
         return result
 
-    def follow(self, saved: Sourced, events: Sequence[Event]) -> None:
+    def follow(self, saved: Sourced, events: list[Event]) -> None:
         """Let what is kept in memory follow what was saved, so that it is not read again.
 
         It is for whoever let an aggregate handle a command and forgets it then: state that is
@@ -372,7 +372,7 @@ class _Cache:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._held: OrderedDict[tuple[Definition[Any], str], Sourced] = OrderedDict()
+        self._held: OrderedDict[tuple[Definition[Any], str], _Held] = OrderedDict()
         self._revision = 0
         self._lock = threading.Lock()
 
@@ -386,14 +386,17 @@ class _Cache:
             if held is None:
                 return None
             self._held.move_to_end(key)
-            return held.copy()  # type: ignore[return-value]  # it is what the definition gives
+            if held.saved is not None:
+                held.sourced.rebuild(held.saved)
+                held.saved = None
+            return held.sourced.copy()  # type: ignore[return-value]  # as the definition says
 
     def put(self, sourced: Sourced, revision: int) -> None:
         """Hold a copy, unless a later version is held."""
         if not self._size:
             return
         key = sourced.definition, sourced.id
-        kept = sourced.copy()
+        kept = _Held(sourced.copy())
         with self._lock:
             if revision != self._revision:
                 self._held.clear()
@@ -406,12 +409,31 @@ class _Cache:
             if len(self._held) > self._size:
                 self._held.popitem(last=False)
 
-    def follow(self, saved: Sourced, events: Sequence[Event]) -> None:
-        """Apply what was saved to the one that is held, if it is as it was before."""
+    def follow(self, saved: Sourced, events: list[Event]) -> None:
+        """Let the one that is held, if it is as it was before, have what was saved.
+
+        It is applied when somebody asks for it, which may be never.
+        """
         with self._lock:
             held = self._held.get((saved.definition, saved.id))
             if held is not None and held.version == saved.version - len(events):
-                held.rebuild(events)
+                held.saved = events if held.saved is None else held.saved + events
+                held.version = saved.version
+
+
+class _Held:
+    """One that is held in memory, and the events that were saved since it was.
+
+    Attributes:
+        version: with these events.
+    """
+
+    __slots__ = ("saved", "sourced", "version")
+
+    def __init__(self, sourced: Sourced) -> None:
+        self.sourced = sourced
+        self.saved: list[Event] | None = None
+        self.version = sourced.version
 
 
 def _encoded(

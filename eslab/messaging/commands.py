@@ -368,7 +368,7 @@ class CommandBus:
         self, sourced: Part, metadata: Metadata, command_id: UUID | None
     ) -> ConsistencyToken:
         assert isinstance(sourced, Sourced)
-        events = tuple(sourced.uncommitted)
+        events = list(sourced.uncommitted)
         saved = self._repository.save(sourced, metadata=metadata, command_id=command_id)
         if not saved.duplicate:
             self._repository.follow(sourced, events)

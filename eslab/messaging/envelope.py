@@ -65,7 +65,7 @@ class Envelope:
             command_id=name,
             actor=own.actor or parent.actor,
             traceparent=own.traceparent or parent.traceparent,
-            extra={**_for_saga(parent), **own.extra},
+            extra={**_for_saga(parent), **own.extra} if parent.extra else own.extra,
         )
         return cls(message, id, filled)
 
