@@ -79,6 +79,7 @@ __all__ = [
     "TimerError",
     "UnknownEventTypeError",
     "UpcastingError",
+    "error_message",
 ]
 
 
@@ -306,7 +307,7 @@ class EventFailedError(ProjectionError):
     def __init__(self, projection: str, position: int, shown: str, error: Exception) -> None:
         self.projection = projection
         self.position = position
-        self.reason = f"{type(error).__name__}: {_text(error)}"
+        self.reason = f"{type(error).__name__}: {error_message(error)}"
         super().__init__(
             f"projection {projection!r} stopped at {shown}: {self.reason}; its read model holds "
             f"what was before that event. Mend what failed, and define and project it again"
@@ -332,7 +333,7 @@ class TimerError(SagaError):
     """A timer cannot be set so."""
 
 
-def _text(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """Return what an error says: its class is somebody's, and may not even say that.
 
     A text that is no UTF-8 could not be stored beside the event.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from eslab.errors import DomainError
+from eslab.errors import DomainError, error_message
 from eslab.events import Event
 from eslab.messaging import Command
 from eslab.sagas.events import SagaStarted
@@ -106,8 +106,8 @@ def error_text(error: Exception, *, named: bool = True) -> str:
         error: what was raised.
         named: begin with the name of its class.
     """
-    text = f"{type(error).__name__}: {error}"[:MAX_ERROR] if named else str(error)[:MAX_ERROR]
-    return text.encode(errors="replace").decode()
+    text = error_message(error)
+    return (f"{type(error).__name__}: {text}" if named else text)[:MAX_ERROR]
 
 
 def recorded_command(command: object) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
@@ -144,11 +146,7 @@ class Step:
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
             raise SagaDefinitionError(f"a step needs a name, not {self.name!r}")
-        for way in (self.execute, self.compensate):
-            if not (way is None or callable(way) or isinstance(way, Send)) or isinstance(way, type):
-                self._refuse(f"execute and compensate are functions, or Send(...), not {way!r:.99}")
-        if self.execute is None:
-            self._refuse("it has nothing to execute")
+        self._check_ways()
         for retry in (self.retry, self.compensation_retry):
             if not isinstance(retry, Retry):
                 self._refuse(f"how often it is tried again is a Retry(limit=...), not {retry!r}")
@@ -166,6 +164,15 @@ class Step:
                     f"{word} waits for {_names(way.answers)}, and for ever if nobody sends it: "
                     f"give the step a timeout"
                 )
+
+    def _check_ways(self) -> None:
+        if self.execute is None:
+            self._refuse("it has nothing to execute")
+        for way in (self.execute, self.compensate):
+            if not (way is None or callable(way) or isinstance(way, Send)) or isinstance(way, type):
+                self._refuse(f"execute and compensate are functions, or Send(...), not {way!r:.99}")
+            if why := _unfit(way.command if isinstance(way, Send) else way):
+                self._refuse(why)
 
     def way(self, kind: Kind) -> StepFunction | Send | None:
         """Return what executes it, or what undoes it."""
@@ -393,6 +400,25 @@ def _identity(message: RecordedEvent | Command) -> str:
     """Return the identity of the stream that an event is in."""
     assert isinstance(message, RecordedEvent)
     return message.stream_id.partition("-")[2]
+
+
+def _unfit(function: Any) -> str | None:
+    """Say why a function cannot be called with a `StepContext`, or nobody would see its result."""
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        return (
+            f"{function!r:.99} is async or a generator, and nothing of it would run: make it a "
+            f"plain function"
+        )
+    with suppress(ValueError):  # it does not say what it takes, as some that are written in C
+        try:
+            if function is not None:
+                inspect.signature(function).bind(None)
+        except TypeError:
+            return (
+                f"{function!r:.99} is called with a step, and with nothing else: it takes "
+                f"{inspect.signature(function)}"
+            )
+    return None
 
 
 def _names(classes: Sequence[type[Event]]) -> str:

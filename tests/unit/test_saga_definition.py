@@ -41,6 +41,11 @@ def waits(name: str, *, compensates: bool = False) -> Step:
 A, B = Step("a", nothing, nothing), Step("b", nothing)
 PIVOT = Step("p", nothing, pivot=True)
 
+
+async def asynchronous(context: StepContext) -> None:
+    pass
+
+
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Saga("", [A]), "name must not be empty nor hold a '-': ''"),
     (lambda: Saga("a-b", [A]), "nor hold a '-': 'a-b'"),
@@ -83,6 +88,10 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         lambda: Step("a", nothing, asks("x", reply=[Answered], failure=[Refused])),
         "its compensation waits for Answered or Refused, and for ever",
     ),
+    (lambda: Step("a", asynchronous), "is async or a generator"),
+    (lambda: Step("a", nothing, asynchronous), "is async or a generator"),
+    (lambda: Step("a", lambda: None), r"called with a step, and with nothing else: it takes \(\)"),  # type: ignore[arg-type,misc]
+    (lambda: Step("a", Send(lambda one, two: Begin(id="1"))), r"it takes \(one, two\)"),  # type: ignore[arg-type,misc]
     (lambda: Send(Begin), "takes a function of a step that makes a command"),  # type: ignore[arg-type]
     (lambda: Send(Begin(id="1")), "takes a function of a step"),  # type: ignore[arg-type]
     (lambda: asks("x", failure=Refused), "waits for Refused, and for no event .* a reply"),

@@ -164,6 +164,19 @@ def test_any_error_can_be_recorded(store: MemoryStore, world: World, text: str) 
     assert run(store, trip(world)).status is SagaStatus.COMPENSATED
 
 
+def test_an_error_that_cannot_say_what_it_is_is_recorded_as_that(
+    store: MemoryStore, world: World
+) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    world.faults["train"] = [MuteError()]
+    state = run(store, trip(world))
+    assert state.status is SagaStatus.COMPENSATED
+    assert state.error == "MuteError: (it cannot say what: RuntimeError)"
+
+
 # New tries.
 
 
