@@ -92,7 +92,7 @@ def plant_in_journal(store: DuckDBStore, *arguments: Any, **options: Any) -> Non
 
 def plant_in_database(store: DuckDBStore, *arguments: Any, **options: Any) -> None:
     database = store._database
-    database._connection = Failing(database._connection, *arguments, **options)  # type: ignore[assignment]
+    database._opened = Failing(database._connection, *arguments, **options)  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -253,7 +253,7 @@ def test_appends_wait_for_the_database_and_are_refused_when_it_fails(
     with pytest.raises(StoreFullError, match=r"5 events wait .*no space"):
         store.append("a-1", [event(5)])
     assert stream_ids(store) == ["a-1"] * 5
-    store._database._connection = connection
+    store._database._opened = connection
     assert store.append("a-1", [event(5)]).position == 6
     assert store._hot.head - store._hot.flushed == 1
 
