@@ -13,6 +13,7 @@ from eslab.bus.journey import Journey, Message, Route, straight
 from eslab.clock import Scheduler, VirtualClock
 from eslab.errors import (
     ConcurrencyError,
+    InputError,
     SagaDefinitionError,
     SagaError,
     SagaNotFoundError,
@@ -196,8 +197,11 @@ class Orchestrator:
         Raises:
             IdempotencyError: a saga of this id was started with another input.
             SagaError: it was started by an event or a command.
+            InputError: the id is no text, or empty.
         """
         self._add_saga(saga)
+        if not isinstance(saga_id, str) or not saga_id:
+            raise InputError(f"which saga is started is a text, not {saga_id!r:.200}")
         stream_id = saga.stream_id(saga_id)
         event_id = derived_key(stream_id, "started")
         started = self._start_of(saga, saga_id, input)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sagas_world import asks
 
-from eslab import Command, Event, Saga, SagaDefinitionError, Step, StepContext
+from eslab import Command, Event, InputError, Lab, Saga, SagaDefinitionError, Step, StepContext
 from eslab.sagas import Parallel, Send
 
 
@@ -123,3 +123,11 @@ def test_a_saga_says_what_it_is_made_of() -> None:
     with pytest.raises(SagaDefinitionError, match="has no step 'x'; it has: Saga"):
         saga.step("x")
     assert repr(asks("x", reply=Answered)) == "Send(<lambda>, reply=Answered)"
+
+
+@pytest.mark.parametrize("id", ["", 5, None])
+def test_a_saga_has_an_id(id: Any) -> None:
+    with Lab(seed=7) as lab:
+        with pytest.raises(InputError, match="which saga is started is a text, not"):
+            lab.start_saga(Saga("trip", [A]), id)
+        assert lab.store.head() == 0
