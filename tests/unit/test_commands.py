@@ -538,7 +538,7 @@ def test_one_aggregate_is_saved_once_at_a_time(lab: Lab) -> None:
 
 def test_the_machines_clock_waits_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("eslab.lab.time.sleep", waited.append)
+    monkeypatch.setattr("eslab.lab.lab.time.sleep", waited.append)
     with Lab() as lab:
 
         @lab.handles

@@ -1,0 +1,5 @@
+"""The lab: the one place that wires everything together."""
+
+from eslab.lab.lab import Lab
+
+__all__ = ["Lab"]
