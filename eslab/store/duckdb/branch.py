@@ -15,7 +15,7 @@ import os
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from eslab.clock import VIRTUAL_START, Clock, IdSource, VirtualClock
 from eslab.errors import InputError, StoreClosedError, StoreError
 from eslab.progress import progress_bar
+from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted
 from eslab.store.columns import Head
 from eslab.store.duckdb.branched import BranchGivenIds, BranchHeads
@@ -45,6 +46,7 @@ from eslab.store.duckdb.edited import History, write_history
 from eslab.store.duckdb.hot import GivenIds, Heads
 from eslab.store.duckdb.journal import segments_of
 from eslab.store.duckdb.store import DuckDBStore, resolve
+from eslab.store.duckdb.typed import TypedBase, TypedTables
 from eslab.store.verification import Verification
 from eslab.words import counted
 
@@ -103,9 +105,12 @@ class BranchStore(DuckDBStore):
         heads = BranchHeads(self.base, self.start, self.base.streams_at(self.start))
         store_id = uuid.uuid5(self.base.store_id, f"branch {self.number} at {self.at}")
         database = BranchDatabase(self._under, heads, new_id=store_id)
-        if self._history.edited:
-            database.edit(self._history, now=self.clock.now(), mint=self.ids.in_epoch(1).mint)
-        self._origins = database.origins(self._history)
+        with ExitStack() as on_failure:
+            on_failure.callback(database.close)
+            if self._history.edited:
+                database.edit(self._history, now=self.clock.now(), mint=self.ids.in_epoch(1).mint)
+            self._origins = database.origins(self._history)
+            on_failure.pop_all()
         return database
 
     def __repr__(self) -> str:
@@ -119,6 +124,14 @@ class BranchStore(DuckDBStore):
         if self._closed:
             raise StoreClosedError(f"{self!r}: it is gone with its events; make another branch")
         super()._require_open()
+
+    def use_registry(self, registry: EventRegistry) -> None:
+        """Make each event type of a registry a table of `sql`; see `DuckDBStore.use_registry`.
+
+        Rows that the base has in its table are taken from there.
+        """
+        base = TypedBase(quoted(self._under.catalog), self.start)
+        self._typed = TypedTables(registry, self._counts, base=base)
 
     def base_position(self, position: int) -> int | None:
         """Return where an event is in the base, or what it was made of; None if it is not there.

@@ -150,10 +150,10 @@ create or replace temp table begun as
 
 _WRITTEN: Final = """
 insert into eslab.branch_streams
-    select b.number, coalesce(p.name, s.name) as name, split_part(name, '-', 1)
-    from begun b left join {base}.streams s on s.stream_id = b.stream
-    left join (select distinct stream, name from placed_events) p using (stream)
-    order by b.number;
+    select number, coalesce(placed, name) as name, split_part(coalesce(placed, name), '-', 1)
+    from begun left join {base}.streams on stream_id = stream
+    left join (select distinct stream, name as placed from placed_events) using (stream)
+    order by number;
 insert into eslab.branch_log
     select n.position, coalesce(b.number, n.stream), n.version, l.type, l.schema_version,
            l.event_id, l.tags, l.data, l.metadata, l.occurred_at, n.recorded_at
