@@ -59,6 +59,7 @@ from eslab.events import (
 from eslab.lab import Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
+from eslab.replay import Edit, Insert, Move, Skip
 from eslab.sagas import (
     Parallel,
     ProcessManager,
@@ -103,6 +104,7 @@ __all__ = [
     "Cost",
     "Decider",
     "DomainError",
+    "Edit",
     "Entity",
     "ErrorPolicy",
     "EslabError",
@@ -113,12 +115,14 @@ __all__ = [
     "HandlerNotFoundError",
     "IdempotencyError",
     "InputError",
+    "Insert",
     "Lab",
     "LimitError",
     "MemoryStore",
     "MessagingError",
     "Metadata",
     "MissingDependencyError",
+    "Move",
     "NewEvent",
     "NotAuthorisedError",
     "Parallel",
@@ -141,6 +145,7 @@ __all__ = [
     "SagaNotFoundError",
     "SchemaError",
     "Send",
+    "Skip",
     "SqlProjection",
     "StaleReadError",
     "Step",

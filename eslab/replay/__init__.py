@@ -1,5 +1,22 @@
-"""Replay: a stream step by step, with the state that the real handlers give after each event."""
+"""Replay: a stream step by step, with the state that the real handlers give after each event.
 
+And what follows when history is edited.
+"""
+
+from eslab.replay.edits import AnyEdit, Edit, Insert, Move, Plan, PlannedEvent, Skip, edited
 from eslab.replay.steps import Change, Frame, Replay, replay
 
-__all__ = ["Change", "Frame", "Replay", "replay"]
+__all__ = [
+    "AnyEdit",
+    "Change",
+    "Edit",
+    "Frame",
+    "Insert",
+    "Move",
+    "Plan",
+    "PlannedEvent",
+    "Replay",
+    "Skip",
+    "edited",
+    "replay",
+]
