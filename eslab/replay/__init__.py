@@ -3,13 +3,24 @@
 And what follows when history is edited.
 """
 
+from eslab.replay.consequences import (
+    Consequence,
+    Consequences,
+    StreamConsequence,
+    consequences,
+)
 from eslab.replay.edits import AnyEdit, Edit, Insert, Move, Plan, PlannedEvent, Skip, edited
+from eslab.replay.folding import Folded, Folding
 from eslab.replay.steps import Change, Frame, Replay, replay
 
 __all__ = [
     "AnyEdit",
     "Change",
+    "Consequence",
+    "Consequences",
     "Edit",
+    "Folded",
+    "Folding",
     "Frame",
     "Insert",
     "Move",
@@ -17,6 +28,8 @@ __all__ = [
     "PlannedEvent",
     "Replay",
     "Skip",
+    "StreamConsequence",
+    "consequences",
     "edited",
     "replay",
 ]

@@ -21,6 +21,7 @@ from eslab.schema import AnyEvent, EncodedEvent, EventRegistry, encoded, parse_j
 from eslab.schema.codec import event_of
 from eslab.schema.upcasting import upcast
 from eslab.store.port import EventStore
+from eslab.words import counted
 
 __all__ = ["AnyEdit", "Edit", "Insert", "Move", "Plan", "PlannedEvent", "Skip", "edited"]
 
@@ -218,8 +219,8 @@ class Plan:
 
     def __repr__(self) -> str:
         return (
-            f"<Plan of {len(self.edits)} edits: the same up to {self.start:,}, "
-            f"then {self.end - self.start:,} events>"
+            f"<Plan of {counted(len(self.edits), 'edit')}: the same up to {self.start:,}, "
+            f"then {counted(self.end - self.start, 'event')}>"
         )
 
 
