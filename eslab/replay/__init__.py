@@ -3,6 +3,7 @@
 And what follows when history is edited.
 """
 
+from eslab.replay.compare import Difference, Differences, Side, Tally, differences
 from eslab.replay.consequences import (
     Consequence,
     Consequences,
@@ -10,7 +11,7 @@ from eslab.replay.consequences import (
     consequences,
 )
 from eslab.replay.edits import AnyEdit, Edit, Insert, Move, Plan, PlannedEvent, Skip, edited
-from eslab.replay.folding import Folded, Folding
+from eslab.replay.folding import FoldedStream, Folding
 from eslab.replay.steps import Change, Frame, Replay, replay
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "Change",
     "Consequence",
     "Consequences",
+    "Difference",
+    "Differences",
     "Edit",
-    "Folded",
+    "FoldedStream",
     "Folding",
     "Frame",
     "Insert",
@@ -27,9 +30,12 @@ __all__ = [
     "Plan",
     "PlannedEvent",
     "Replay",
+    "Side",
     "Skip",
     "StreamConsequence",
+    "Tally",
     "consequences",
+    "differences",
     "edited",
     "replay",
 ]

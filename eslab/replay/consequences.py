@@ -10,7 +10,7 @@ from uuid import UUID
 
 from eslab.events import AsOf, RecordedEvent
 from eslab.replay.edits import Edit, Move, Plan, PlannedEvent, Skip
-from eslab.replay.folding import Folded, Folding
+from eslab.replay.folding import FoldedStream, Folding
 from eslab.replay.steps import Change, changes
 from eslab.words import counted
 
@@ -189,7 +189,7 @@ def consequences(plan: Plan, folding: Folding) -> Consequences:
     return Consequences(plan, tuple(judged), tuple(streams))
 
 
-def _errors(events: list[RecordedEvent], folded: Folded) -> dict[int | None, str | None]:
+def _errors(events: list[RecordedEvent], folded: FoldedStream) -> dict[int | None, str | None]:
     return {
         event.version: error for event, error in zip(events, folded.errors, strict=True) if error
     }

@@ -15,7 +15,7 @@ from eslab.sagas import Orchestrator
 from eslab.sagas.instances import CATEGORY
 from eslab.schema import EventRegistry, sorted_sets
 
-__all__ = ["OUTCOME", "Folded", "Folding", "is_saga", "state_of"]
+__all__ = ["OUTCOME", "FoldedStream", "Folding", "is_saga", "state_of"]
 
 OUTCOME: Final = ("status", "completed", "compensated", "failed_step", "error", "data")
 """What is told of a saga or a process manager, where it has that."""
@@ -37,7 +37,7 @@ def _as_json(held: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class FoldedStream:
     """What the events of a stream fold to.
 
     Attributes:
@@ -47,6 +47,11 @@ class Folded:
 
     state: dict[str, Any]
     errors: tuple[str | None, ...]
+
+    @property
+    def error(self) -> str | None:
+        """Why the first event that cannot be applied cannot be."""
+        return next(filter(None, self.errors), None)
 
 
 class Folding:
@@ -73,7 +78,7 @@ class Folding:
         """Say whether anything is known that folds a stream."""
         return self._begin(stream_id) is not None
 
-    def fold(self, stream_id: str, events: Iterable[RecordedEvent]) -> Folded | None:
+    def fold(self, stream_id: str, events: Iterable[RecordedEvent]) -> FoldedStream | None:
         """Fold the events of a stream, from its first one; None: nothing is known that does.
 
         An event that cannot be applied ends it: those behind it are not applied either.
@@ -97,7 +102,7 @@ class Folding:
             assert subject is not None
             for event in applied:
                 subject.apply(event)
-        return Folded(subject.state, tuple(errors))
+        return FoldedStream(subject.state, tuple(errors))
 
     def _applied(
         self, subject: _Aggregate | _Saga, recorded: RecordedEvent, applied: list[Event]
