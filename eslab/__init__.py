@@ -56,7 +56,7 @@ from eslab.events import (
     QueryItem,
     RecordedEvent,
 )
-from eslab.lab import Lab
+from eslab.lab import Branch, Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
 from eslab.replay import Edit, Insert, Move, Skip
@@ -96,6 +96,7 @@ __all__ = [
     "AppendOutcomeUnknownError",
     "AppendResult",
     "AsOf",
+    "Branch",
     "ClockError",
     "Command",
     "CommandRevokedError",
