@@ -59,6 +59,7 @@ from eslab.events import (
 from eslab.lab import Branch, Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
+from eslab.replay import Edit, Insert, Move, Skip
 from eslab.sagas import (
     Parallel,
     ProcessManager,
@@ -104,6 +105,7 @@ __all__ = [
     "Cost",
     "Decider",
     "DomainError",
+    "Edit",
     "Entity",
     "ErrorPolicy",
     "EslabError",
@@ -114,12 +116,14 @@ __all__ = [
     "HandlerNotFoundError",
     "IdempotencyError",
     "InputError",
+    "Insert",
     "Lab",
     "LimitError",
     "MemoryStore",
     "MessagingError",
     "Metadata",
     "MissingDependencyError",
+    "Move",
     "NewEvent",
     "NotAuthorisedError",
     "Parallel",
@@ -142,6 +146,7 @@ __all__ = [
     "SagaNotFoundError",
     "SchemaError",
     "Send",
+    "Skip",
     "SqlProjection",
     "StaleReadError",
     "Step",
