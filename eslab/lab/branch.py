@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eslab.clock import SeededIds, branch_seed
@@ -12,6 +13,7 @@ from eslab.errors import InputError
 from eslab.lab.lab import Lab
 from eslab.messaging import ReadQuery
 from eslab.projections import ProjectionRunner
+from eslab.replay import AnyEdit, edited
 from eslab.store.result import Result
 from eslab.subscriptions.turn import Turn
 from eslab.words import counted
@@ -38,6 +40,7 @@ class Branch(Lab):
         base: the other one.
         at: the position.
         edits: what is otherwise.
+        plan: what that makes of the log.
     """
 
     store: BranchStore
@@ -45,7 +48,7 @@ class Branch(Lab):
     def __init__(
         self,
         base: Lab,
-        edits: Iterable[Any] = (),
+        edits: Iterable[AnyEdit] = (),
         *,
         at: int | None = None,
         seed: int | None = None,
@@ -54,14 +57,54 @@ class Branch(Lab):
             raise InputError(f"seed must be a whole number, not {seed!r}")
         self.base = base
         self.edits = tuple(edits)
-        store = base.store.branch(at=at, ids=None if seed is None else SeededIds(seed))
-        self.at = store.at
+        self.at = base.store.branch_position(at)
+        self.plan = edited(base.store, self.edits, at=self.at, registry=base.registry)
+        store = base.store.branch(
+            at=self.at,
+            ids=None if seed is None else SeededIds(seed),
+            start=self.plan.start,
+            removed=self.plan.removed,
+            placed=self.plan.placed,
+        )
         self.seed = seed
         if seed is None and base.seed is not None:
             self.seed = branch_seed(base.seed, store.number)
         self._wire(store, store.clock)
         for projection in self._adopt(base):
             self._keep(_Behind(self.store, projection, self.registry, observers=self._observers))
+
+    def base_position(self, position: int) -> int | None:
+        """Return where an event is in the base, or what it was made of; None if it is not there.
+
+        Raises:
+            InputError: there is no such position.
+        """
+        return self.store.base_position(position)
+
+    def save_as(self, path: str | Path, *, progress: bool = True) -> Path:
+        """Write the branch to a new file, as a store of its own, and return its path.
+
+        Events keep their ids, numbers and times. Read models are made anew when they are asked for.
+
+        Args:
+            path: a file that does not exist yet.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            StoreError: it exists, cannot be written, or what was written is not whole.
+
+        Example:
+            >>> import tempfile
+            >>> from eslab import NewEvent
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> with Lab(seed=7) as lab:
+            ...     _ = lab.store.append("order-1", [NewEvent("OrderPlaced", {"n": 1})])
+            ...     saved = lab.branch().save_as(folder / "what-if.duckdb")
+            >>> with Lab(saved) as what_if:
+            ...     what_if.store.head()
+            1
+        """
+        return self.store.save_as(path, progress=progress)
 
     # Read models.
 

@@ -82,6 +82,7 @@ from eslab.projections import (
     states,
 )
 from eslab.projections.runner import Observer
+from eslab.replay import AnyEdit
 from eslab.sagas import Orchestrator, ProcessManager, Saga, Timers, is_process_manager
 from eslab.schema import (
     EventRegistry,
@@ -1085,7 +1086,7 @@ class Lab(LabViews):
 
     # Branches.
 
-    def branch(self, *edits: Any, at: int | None = None, seed: int | None = None) -> Branch:
+    def branch(self, *edits: AnyEdit, at: int | None = None, seed: int | None = None) -> Branch:
         """Return a laboratory that begins with the events of this one, and goes its own way.
 
         Whatever is done there, this one does not change; and what is appended here from now on is
@@ -1097,12 +1098,16 @@ class Lab(LabViews):
         is subscribed to its bus: what happens there is not told to anybody.
 
         Args:
-            edits: what is to be otherwise in history up to there.
+            edits: what is to be otherwise in history up to there: `eslab.Skip`, `eslab.Edit`,
+                `eslab.Insert` and `eslab.Move`, by positions of this lab. Versions and positions
+                are numbered anew behind them; `base_position`, and ``origins`` in SQL, say which
+                event is which.
             at: the position; by default the last one.
             seed: of its ids and its scheduler; by default it is derived from that of this lab.
 
         Raises:
-            InputError: there is no such position, or the seed is no whole number.
+            InputError: there is no such position, an edit cannot be made, or the seed is no whole
+                number.
 
         Example:
             >>> class OrderPlaced(Event):

@@ -147,7 +147,7 @@ class BranchStore(DuckDBStore):
         place = position - self.start - 1
         return (int(self._origins[place]) or None) if place < len(self._origins) else None
 
-    def save(self, path: str | Path, *, progress: bool = True) -> Path:
+    def save_as(self, path: str | Path, *, progress: bool = True) -> Path:
         """Write the branch to a new file, as a store of its own, and return its path.
 
         Events keep their ids, numbers and times. Read models are made anew when they are asked for.

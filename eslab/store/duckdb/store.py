@@ -760,7 +760,7 @@ class DuckDBStore(StoreAdapter):
         from eslab.store.duckdb.branch import BranchStore
         from eslab.store.duckdb.edited import History
 
-        at = self._branch_position(at)
+        at = self.branch_position(at)
         branch = BranchStore(
             self,
             self._database,
@@ -772,8 +772,15 @@ class DuckDBStore(StoreAdapter):
         self._branches.add(branch)
         return branch
 
-    def _branch_position(self, at: int | None) -> int:
-        """Return the position at which a branch begins, and have all up to it in the database."""
+    def branch_position(self, at: int | None) -> int:
+        """Return the position at which a branch begins, and have all up to it in the database.
+
+        Args:
+            at: the position that is asked for; None: the last one.
+
+        Raises:
+            InputError: there is no such position.
+        """
         head = self.head()
         if at is None:
             at = head
