@@ -212,7 +212,7 @@ class Lab(LabViews):
             mint=self._mint,
             sleep=_no_sleep if isinstance(clock, VirtualClock) else time.sleep,
         )
-        self._queries = QueryBus(self._middleware, self._mint)
+        self._queries = QueryBus(self._middleware, self._mint, lab=self)
         self.superseded = False
         self._relay = Relay(self.store, self.bus)
         self._orchestrator = Orchestrator(self.store, self.registry, self._commands)
@@ -279,7 +279,9 @@ class Lab(LabViews):
 
         The class of the command or the query is the annotation of its first parameter. What
         handles a command returns what is to be saved, and does nothing else: it may be run again
-        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer.
+        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer, and
+        takes the lab that is asked as its second argument if it asks that: of a branch it is the
+        branch.
 
         Raises:
             RegistrationError: something else handles one of them.
