@@ -69,9 +69,14 @@ class Branch(Lab):
         self.seed = seed
         if seed is None and base.seed is not None:
             self.seed = branch_seed(base.seed, store.number)
-        self._wire(store, store.clock)
-        for projection in self._adopt(base):
-            self._keep(_Behind(self.store, projection, self.registry, observers=self._observers))
+        try:
+            self._wire(store, store.clock)
+            for projection in self._adopt(base):
+                runner = _Behind(store, projection, self.registry, observers=self._observers)
+                self._keep(runner)
+        except BaseException:
+            store.close()
+            raise
 
     def base_position(self, position: int) -> int | None:
         """Return where an event is in the base, or what it was made of; None if it is not there.

@@ -323,9 +323,9 @@ class Database:
         return str(name)
 
     @property
-    def read(self) -> bool:
+    def in_use(self) -> bool:
         """Whether somebody has a cursor of it, or of a branch."""
-        return bool(self._lent) or any(branch.read for branch in self._branches)
+        return bool(self._lent) or any(branch.in_use for branch in list(self._branches))
 
     def beside(self, branch: Database) -> tuple[duckdb.DuckDBPyConnection, threading.RLock]:
         """Let the tables of a branch be in the same place; return a connection there, and the lock.
@@ -339,7 +339,7 @@ class Database:
 
     def tidy(self) -> None:
         """Give back the memory of branches that are gone."""
-        with suppress(StoreError), self.cursor() as cursor:
+        with suppress(StoreError), self._lock, self.cursor() as cursor:
             while self.dropped:
                 with suppress(duckdb.Error):
                     cursor.execute(f"detach {quoted(self.dropped.popleft())}")
@@ -615,7 +615,7 @@ class Database:
         """
         pa.default_memory_pool().release_unused()
         with self._lock, suppress(duckdb.Error):
-            if self.read:
+            if self.in_use:
                 return
             with self._own() as own:
                 ((used, of_file),) = own.execute(_MEMORY).fetchall()

@@ -770,6 +770,9 @@ class DuckDBStore(StoreAdapter):
             ids=ids,
         )
         self._branches.add(branch)
+        if self._closed:  # meanwhile, perhaps before the branch was among those that it closes
+            branch.close()
+            self._require_open()
         return branch
 
     def branch_position(self, at: int | None) -> int:
@@ -933,16 +936,20 @@ class DuckDBStore(StoreAdapter):
     def _close(self) -> None:
         if self._closed or self._forked:
             return
-        for branch in list(self._branches):
-            branch.close()
+        self._close_branches()
         self._flusher.stop()
         with _open_stores_lock, self._flushing:
             failure = self._sequencer.alone(self._end)
+        self._close_branches()  # one may have been made meanwhile
         if failure is not None:
             raise StoreError(
                 f"{self.path} was closed, but not all events could be moved to the database: "
                 f"{failure}; they are safe in its journal, and it is read when it is opened again"
             ) from failure
+
+    def _close_branches(self) -> None:
+        for branch in list(self._branches):
+            branch.close()
 
     def _end(self) -> EslabError | None:
         """Tidy up and let go of everything; return what could not be tidied."""
