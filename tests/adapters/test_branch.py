@@ -47,7 +47,9 @@ from eslab import (
 )
 from eslab.clock import VIRTUAL_START, SeededIds
 from eslab.messaging import Envelope
+from eslab.projections import ProjectionRunner
 from eslab.replay import AnyEdit, edited
+from eslab.schema import EventRegistry
 from eslab.simulation.scenarios import accounts
 from eslab.store.duckdb import DuckDBStore
 
@@ -500,6 +502,34 @@ def test_branches_go_their_ways_while_the_base_goes_on(lab: Lab) -> None:
     lab.store.verify().require()
 
 
+def test_a_branch_is_used_by_many_threads_at_once(lab: Lab) -> None:
+    for _ in range(5):
+        branch = lab.branch()
+        ready = threading.Barrier(4)
+        found: list[Any] = []
+
+        def work(
+            branch: Branch = branch,
+            ready: threading.Barrier = ready,
+            found: list[Any] = found,
+        ) -> None:
+            ready.wait()
+            try:
+                found.append(branch.sql("select count(*) from counted").scalar())
+                branch.store.append("count-a", [NewEvent("Noise", {})])
+            except BaseException as error:
+                found.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [12] * 4
+        assert branch.store.head() == 16
+        branch.store.verify().require()
+
+
 def test_a_base_closes_its_branches_first(lab: Lab) -> None:
     first = lab.branch()
     second = first.branch()
@@ -577,11 +607,11 @@ def test_tables_of_the_base_are_not_taken_for_those_of_the_branch(lab: Lab) -> N
 
     lab.project(define("first", Shared))
     with lab.branch() as branch:
-        branch.project(define("second", Shared))
-        branch.project(define("first", Other))
-        branch.run()
-        assert branch.sql("select sum(total) from shared").fetchall() == [(12,)]
-        assert branch.sql("select sum(total) from other").fetchall() == [(12,)]
+        for one in (define("second", Shared), define("first", Other)):
+            # As in another lab, which does not know what that one had.
+            assert ProjectionRunner(branch.store, one, EventRegistry()).step()
+        for table in ("shared", "other"):
+            assert branch.sql(f"select sum(total) from {table}").fetchall() == [(12,)]
 
 
 def test_whoever_reads_a_branch_uses_its_base(lab: Lab) -> None:

@@ -31,6 +31,7 @@ from eslab.progress import progress_bar
 from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted
 from eslab.store.columns import Head
+from eslab.store.decision import Decision
 from eslab.store.duckdb.branched import BranchGivenIds, BranchHeads
 from eslab.store.duckdb.cursors import commit
 from eslab.store.duckdb.database import (
@@ -45,8 +46,10 @@ from eslab.store.duckdb.database import (
 from eslab.store.duckdb.edited import History, write_history
 from eslab.store.duckdb.hot import GivenIds, Heads
 from eslab.store.duckdb.journal import segments_of
+from eslab.store.duckdb.sequencer import Ticket
 from eslab.store.duckdb.store import DuckDBStore, resolve
 from eslab.store.duckdb.typed import TypedBase, TypedTables
+from eslab.store.importing import ImportRequest
 from eslab.store.verification import Verification
 from eslab.words import counted
 
@@ -77,6 +80,7 @@ class BranchStore(DuckDBStore):
     """
 
     _database: BranchDatabase
+    _heads: BranchHeads
 
     def __init__(
         self,
@@ -112,6 +116,10 @@ class BranchStore(DuckDBStore):
             self._origins = database.origins(self._history)
             on_failure.pop_all()
         return database
+
+    def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
+        self._heads.look_up(request.streams.names)  # one by one they would be a query each
+        return super()._decide_import(request, ticket)
 
     def __repr__(self) -> str:
         of = f"of {self.base.path!r} at {self.at:,}"
@@ -207,7 +215,7 @@ class BranchDatabase(Database):
         names = [f"{quoted(self._catalog)}.{schema}" for schema in ("main", "eslab", "rm", "ev")]
         self._search_path = ",".join(names)
         super().__init__(MEMORY, new_id=new_id)
-        self.dropped = base.dropped  # of all that are in one place
+        self._lock, self.dropped = base.lock, base.dropped  # those of the place
         self.path = f"a branch of {base.path}"
 
     @property
@@ -220,7 +228,7 @@ class BranchDatabase(Database):
         return f"{quoted(self._base.catalog)}.eslab"
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection, self._lock = self._base.beside(self)
+        connection = self._base.beside(self)
         connection.execute(f"attach ':memory:' as {quoted(self._catalog)}")
         # Nobody runs SQL while the garbage collector works: whoever makes the next branch does.
         self._forgotten = weakref.finalize(self, self._base.dropped.append, self._catalog)

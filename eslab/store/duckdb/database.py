@@ -327,15 +327,17 @@ class Database:
         """Whether somebody has a cursor of it, or of a branch."""
         return bool(self._lent) or any(branch.in_use for branch in list(self._branches))
 
-    def beside(self, branch: Database) -> tuple[duckdb.DuckDBPyConnection, threading.RLock]:
-        """Let the tables of a branch be in the same place; return a connection there, and the lock.
+    @property
+    def lock(self) -> threading.RLock:
+        """What whoever lends cursors holds: one for all tables that are in one place."""
+        return self._lock
 
-        The lock is for whoever lends cursors: there is one for all that share a place.
-        """
+    def beside(self, branch: Database) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the same place, where a branch may have its tables."""
         self.tidy()
         with self._lock, self._own() as own:
             self._branches.add(branch)
-            return own.cursor(), self._lock
+            return own.cursor()
 
     def tidy(self) -> None:
         """Give back the memory of branches that are gone."""
