@@ -55,6 +55,7 @@ from eslab.events import (
     RecordedEvent,
     TypedEvent,
 )
+from eslab.lab.export import LabExport
 from eslab.lab.views import LabViews
 from eslab.messaging import (
     Command,
@@ -100,6 +101,7 @@ from eslab.words import counted
 
 if TYPE_CHECKING:
     from eslab.lab.branch import Branch
+    from eslab.replay import AnyEdit
     from eslab.simulation.faults import Crash, Fault, Faults
     from eslab.simulation.workload import OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
@@ -116,7 +118,7 @@ _labs: weakref.WeakValueDictionary[int, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
 
 
-class Lab(LabViews):
+class Lab(LabViews, LabExport):
     """An event store with everything around it, ready to use in a notebook.
 
     With a seed it has a virtual clock and seeded ids: the same calls give the same bytes, on
@@ -1085,7 +1087,7 @@ class Lab(LabViews):
 
     # Branches.
 
-    def branch(self, *edits: Any, at: int | None = None, seed: int | None = None) -> Branch:
+    def branch(self, *edits: AnyEdit, at: int | None = None, seed: int | None = None) -> Branch:
         """Return a laboratory that begins with the events of this one, and goes its own way.
 
         Whatever is done there, this one does not change; and what is appended here from now on is
@@ -1097,12 +1099,15 @@ class Lab(LabViews):
         is subscribed to its bus: what happens there is not told to anybody.
 
         Args:
-            edits: what is to be otherwise in history up to there.
+            edits: what is to be otherwise in history up to there: `eslab.Skip`, `eslab.Edit`,
+                `eslab.Insert` and `eslab.Move`. What follows from them is told by
+                ``.consequences``, and what differs in the end by ``.comparison()``.
             at: the position; by default the last one.
             seed: of its ids and its scheduler; by default it is derived from that of this lab.
 
         Raises:
-            InputError: there is no such position, or the seed is no whole number.
+            InputError: there is no such position, an edit cannot be, or the seed is no whole
+                number.
 
         Example:
             >>> class OrderPlaced(Event):

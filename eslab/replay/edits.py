@@ -20,6 +20,7 @@ from eslab.events import Event, Metadata, NewEvent, RecordedEvent, check_stream_
 from eslab.schema import AnyEvent, EncodedEvent, EventRegistry, encoded, parse_json
 from eslab.schema.codec import event_of
 from eslab.schema.upcasting import upcast
+from eslab.store.branch import DerivedEvent
 from eslab.store.port import EventStore
 from eslab.words import counted
 
@@ -167,6 +168,22 @@ class PlannedEvent:
         """Its position in the base; None if it is not there."""
         return None if self.base is None else self.base.position
 
+    def derived(self) -> DerivedEvent:
+        """Return it as the store of a branch takes it."""
+        event = encoded(self.event)
+        return DerivedEvent(
+            self.stream_id,
+            event.type,
+            event.schema_version,
+            event.event_id,
+            event.tags,
+            event.data,
+            event.metadata,
+            event.occurred_at,
+            self.recorded_at,
+            self.base_position,
+        )
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
@@ -286,9 +303,10 @@ def _before(edit: AnyEdit) -> int:
 
 
 def _check_edits(edits: Sequence[AnyEdit], last: int, head: int) -> None:
-    _check_position(last, "edited()", "at", lowest=0)
-    if last > head:
-        raise InputError(f"at={last:,} is behind the head of the base, which is {head:,}")
+    if type(last) is not int or not 0 <= last <= head:
+        raise InputError(
+            f"a branch begins at a position from 0 to {head:,}, the last one here, not {last!r}"
+        )
     there = f"the base has the positions 1 to {last:,}" if last else "the base has no event"
     for edit in edits:
         if not isinstance(edit, AnyEdit):
