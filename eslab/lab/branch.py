@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eslab.clock import SeededIds, branch_seed
@@ -77,14 +78,15 @@ class Branch(Lab):
             raise InputError(f"seed must be a whole number, not {seed!r}")
         self.base = base
         self.edits = tuple(edits)
-        self.plan = plan = edited(base.store, self.edits, at=at, registry=base.registry)
+        self.at = base.store.branch_position(at)
+        self.plan = edited(base.store, self.edits, at=self.at, registry=base.registry)
         store = base.store.branch(
-            at=plan.at,
+            at=self.at,
             ids=None if seed is None else SeededIds(seed),
-            start=plan.start,
-            events=(planned.derived() for planned in plan.events),
+            start=self.plan.start,
+            removed=self.plan.removed,
+            placed=self.plan.placed,
         )
-        self.at = store.at
         self.seed = seed
         if seed is None and base.seed is not None:
             self.seed = branch_seed(base.seed, store.number)
@@ -95,6 +97,39 @@ class Branch(Lab):
         for event in filter(None, map(_given_event, self.edits)):
             self.register(type(event))
         self.use(self._remember)
+
+    def base_position(self, position: int) -> int | None:
+        """Return where an event is in the base, or what it was made of; None if it is not there.
+
+        Raises:
+            InputError: there is no such position.
+        """
+        return self.store.base_position(position)
+
+    def save_as(self, path: str | Path, *, progress: bool = True) -> Path:
+        """Write the branch to a new file, as a store of its own, and return its path.
+
+        Events keep their ids, numbers and times. Read models are made anew when they are asked for.
+
+        Args:
+            path: a file that does not exist yet.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            StoreError: it exists, cannot be written, or what was written is not whole.
+
+        Example:
+            >>> import tempfile
+            >>> from eslab import NewEvent
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> with Lab(seed=7) as lab:
+            ...     _ = lab.store.append("order-1", [NewEvent("OrderPlaced", {"n": 1})])
+            ...     saved = lab.branch().save_as(folder / "what-if.duckdb")
+            >>> with Lab(saved) as what_if:
+            ...     what_if.store.head()
+            1
+        """
+        return self.store.save_as(path, progress=progress)
 
     # Read models.
 

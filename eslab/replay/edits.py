@@ -20,7 +20,6 @@ from eslab.events import Event, Metadata, NewEvent, RecordedEvent, check_stream_
 from eslab.schema import AnyEvent, EncodedEvent, EventRegistry, encoded, parse_json
 from eslab.schema.codec import event_of
 from eslab.schema.upcasting import upcast
-from eslab.store.branch import DerivedEvent
 from eslab.store.port import EventStore
 from eslab.words import counted
 
@@ -167,22 +166,6 @@ class PlannedEvent:
     def base_position(self) -> int | None:
         """Its position in the base; None if it is not there."""
         return None if self.base is None else self.base.position
-
-    def derived(self) -> DerivedEvent:
-        """Return it as the store of a branch takes it."""
-        event = encoded(self.event)
-        return DerivedEvent(
-            self.stream_id,
-            event.type,
-            event.schema_version,
-            event.event_id,
-            event.tags,
-            event.data,
-            event.metadata,
-            event.occurred_at,
-            self.recorded_at,
-            self.base_position,
-        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
