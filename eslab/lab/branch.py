@@ -6,12 +6,16 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
+from eslab.aggregates import Definition
 from eslab.clock import SeededIds, branch_seed
-from eslab.errors import DomainError, InputError
+from eslab.errors import DomainError, EslabError, InputError
 from eslab.events import Event
 from eslab.lab.export import ExportFormat
 from eslab.lab.lab import Lab
@@ -96,6 +100,9 @@ class Branch(Lab):
             self._keep(_Behind(self.store, projection, self.registry, observers=self._observers))
         for event in filter(None, map(_given_event, self.edits)):
             self.register(type(event))
+        if isinstance(base, Branch):
+            # What is asked here is not asked there.
+            self._middleware.remove(base._remember)  # noqa: SLF001 - another one of this class
         self.use(self._remember)
 
     def base_position(self, position: int) -> int | None:
@@ -241,23 +248,19 @@ class Branch(Lab):
 
     def _remember(self, envelope: Envelope, go_on: Callable[[], Any]) -> Any:
         """Remember a command that an aggregate was sent, so that it can be told as a test."""
-        command = envelope.message
-        streams = [
-            f"{category}-{self._commands.target(command, category)}"
-            for category, definition in self.repository.definitions.items()
-            if isinstance(command, Command) and type(command) in getattr(definition, "commands", ())
-        ]
-        head, error = self.store.head(), None
+        command, head, error = envelope.message, self.store.head(), None
         try:
             return go_on()
         except DomainError as refused:
             error = refused
             raise
         finally:
-            if isinstance(command, Command):
-                self._commands_seen.extend(
-                    Asked(stream_id, command, envelope.id, head, error) for stream_id in streams
-                )
+            for category, definition in self.repository.definitions.items():
+                if isinstance(command, Command) and type(command) in _commands_of(definition):
+                    with suppress(EslabError):  # it does not say for which one: it was refused
+                        stream_id = f"{category}-{self._commands.target(command, category)}"
+                        asked = Asked(stream_id, command, envelope.id, head, error)
+                        self._commands_seen.append(asked)
 
     def __repr__(self) -> str:
         of = f"of {self.base.store.path!r} at {self.at:,}"
@@ -269,6 +272,10 @@ class Branch(Lab):
             f"{counted(self.store.streams(), 'stream')}, "
             f"{counted(len(self._projections), 'projection')}, {self.clock.now().isoformat()})"
         )
+
+
+def _commands_of(definition: Definition[Any]) -> Sequence[type[BaseModel]]:
+    return getattr(definition, "commands", ())
 
 
 def _given_event(edit: AnyEdit) -> Event | None:

@@ -360,7 +360,10 @@ def test_what_cannot_be_told_as_a_test() -> None:
         with pytest.raises(InputError, match="for 'nose-1'"):
             lab.export("test", streams=["ear-1", "nose-1"])
         assert "nose" not in lab.export("test", streams="ear-1")
-    with Lab(seed=7) as lab, pytest.raises(InputError, match="any stream here"):
+    with (
+        Lab(seed=7) as lab,
+        pytest.raises(InputError, match="nothing here that a test could tell of"),
+    ):
         lab.export("test")
 
 
@@ -373,6 +376,21 @@ def test_a_branch_tells_only_what_is_otherwise() -> None:
         assert branch.export("test").count("def test_") == 1
         assert branch.export("test", after=0).count("def test_") == 2
         assert branch.export("json").told == "2 events"
+
+
+def test_what_a_branch_refuses_is_told_too() -> None:
+    with Lab(seed=7) as lab:
+        lab.register(accounts.account)
+        branch = lab.branch()
+        with pytest.raises(DomainError):
+            branch.execute(accounts.Deposit(account_id="a-1", amount=30))
+        text = branch.export("test")
+        assert 'before = given(of=account, id="a-1")' in text
+        assert "outcome.then_raises(DomainError, match=" in text
+        assert failures(text) == []
+        # What is asked on a branch of it is not asked there.
+        branch.branch().execute(accounts.OpenAccount(account_id="a-1", owner="Ann"))
+        assert branch.export("test") == text
 
 
 @pytest.mark.parametrize("format", ["xml", "", None, ["json"]])
