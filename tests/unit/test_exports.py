@@ -21,6 +21,8 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, Field
 
 from eslab import (
     Aggregate,
+    Command,
+    Decider,
     DomainError,
     Event,
     InputError,
@@ -332,6 +334,10 @@ class Heard(Event):
     what: str
 
 
+class Hear(Command):
+    ear_id: str
+
+
 class Ear(Aggregate):
     last: str = ""
     thing: object = None
@@ -376,6 +382,22 @@ def test_a_branch_tells_only_what_is_otherwise() -> None:
         assert branch.export("test").count("def test_") == 1
         assert branch.export("test", after=0).count("def test_") == 2
         assert branch.export("json").told == "2 events"
+
+
+def test_the_state_of_a_decider_is_told_as_a_whole() -> None:
+    def decide(command: Hear, state: dict[str, int]) -> None:
+        return None
+
+    def evolve(state: dict[str, int], event: Heard) -> dict[str, int]:
+        return {**state, event.what: 1}
+
+    ear = Decider(decide, evolve, {}, category="ear")
+    with Lab(seed=7) as lab:
+        lab.register(ear)
+        lab.append("ear-1", [Heard(what="no name"), Heard(what="class")])
+        text = lab.export("test")
+    assert 'outcome.then_state({"no name": 1, "class": 1})' in text
+    assert "from your_module import ear" in text
 
 
 def test_what_a_branch_refuses_is_told_too() -> None:
