@@ -34,9 +34,7 @@ class Conversation:
 
     def __init__(self, messages: Iterable[Message]) -> None:
         found = {message.id: message for message in messages}
-        causes = {
-            message.id: message.cause for message in found.values() if message.cause in found
-        }
+        causes = {message.id: message.cause for message in found.values() if message.cause in found}
         cycles = _cut(causes, {id: _place(message) for id, message in found.items()})
         self.messages: tuple[Message, ...] = tuple(_told(found, causes, cycles))
         self._index = {message.id: place for place, message in enumerate(self.messages)}
@@ -98,6 +96,8 @@ class Conversation:
             but: the id of one that is kept.
         """
         kept = {one.id for one in self.messages if one.kind != "note" or one.id == but}
+        if len(kept) == len(self.messages):
+            return self
         causes: dict[str, str | None] = {}
         for message in self.messages:
             cause = message.cause
@@ -131,7 +131,7 @@ def _place(message: Message) -> float:
     return float("inf") if message.position is None else message.position
 
 
-def _cut(causes: dict[str, str | None], places: Mapping[str, float]) -> set[str]:
+def _cut(causes: dict[str, str], places: Mapping[str, float]) -> set[str]:
     """Take the cause from one message of each cycle, the first one; return which these are."""
     done: set[str] = set()
     cut: set[str] = set()
@@ -151,13 +151,12 @@ def _cut(causes: dict[str, str | None], places: Mapping[str, float]) -> set[str]
 
 
 def _told(
-    found: Mapping[str, Message], causes: Mapping[str, str | None], cycles: set[str]
+    found: Mapping[str, Message], causes: Mapping[str, str], cycles: set[str]
 ) -> Iterator[Message]:
     """Yield the messages in causal order, with their depth and skew."""
     effects: dict[str, list[str]] = {}
-    for id, cause in causes.items():
-        if cause is not None:
-            effects.setdefault(cause, []).append(id)
+    for effect, because in causes.items():
+        effects.setdefault(because, []).append(effect)
     places = _places(found, effects)
     ready = [(places[id], id) for id in found if causes.get(id) is None]
     heapq.heapify(ready)

@@ -62,11 +62,9 @@ class Drafts:
         self._of_event: dict[str, str] = {}
         self._attempts: dict[str, list[Draft]] = {}
 
-    def __contains__(self, id: str) -> bool:
-        return id in self._drafts
-
-    def __getitem__(self, id: str) -> Draft:
-        return self._drafts[id]
+    def get(self, id: str | None) -> Draft | None:
+        """Return the message with this id, if there is one yet."""
+        return None if id is None else self._drafts.get(id)
 
     def add(self, draft: Draft) -> Draft:
         """Add a message; where another one has its id, it gets the next one that is free."""

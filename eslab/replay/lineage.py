@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from eslab.errors import EventNotFoundError, InputError
 from eslab.events import RecordedEvent
+from eslab.garbage import garbage_kept
 from eslab.replay.conversation import Conversation
 from eslab.replay.messages import Message
 from eslab.store.port import EventStore, ReadModels
@@ -102,17 +103,35 @@ def read_events(store: ReadModels, where: str, values: Mapping[str, Any]) -> lis
         values: of its parameters.
     """
     rows = store.sql(EVENTS_SQL.format(where=where), values).fetchall()
-    return [
-        LogRow(
-            *row[:5],
-            UUID(str(row[5])),
-            tuple(row[6]),
-            *row[7:9],
-            _EPOCH + timedelta(microseconds=row[9]),
-            _EPOCH + timedelta(microseconds=row[10]),
-        ).recorded()
-        for row in rows
-    ]
+    with garbage_kept():
+        return [
+            LogRow(
+                position,
+                stream_id,
+                version,
+                type,
+                schema_version,
+                UUID(str(event_id)),
+                tuple(tags),
+                data,
+                metadata,
+                _EPOCH + timedelta(microseconds=occurred),
+                _EPOCH + timedelta(microseconds=recorded),
+            ).recorded()
+            for (
+                position,
+                stream_id,
+                version,
+                type,
+                schema_version,
+                event_id,
+                tags,
+                data,
+                metadata,
+                occurred,
+                recorded,
+            ) in rows
+        ]
 
 
 def related(store: ReadModels, position: int) -> list[int]:

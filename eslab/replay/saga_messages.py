@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from eslab.events import RecordedEvent
@@ -46,7 +45,31 @@ class SagaReader:
 
     def read(self, event: RecordedEvent) -> None:
         """Read the next event."""
-        _READERS.get(event.type, SagaReader._note)(self, event)
+        match event.type:
+            case "SagaStarted":
+                self._started(event)
+            case "StepStarted" | "CompensationStarted":
+                self._step_started(event)
+            case "SagaCompleted" | "SagaCompensated" | "SagaStuck" | "SagaResumed":
+                self._stands(event)
+            case "ProcessStopped":
+                self._stands(event)
+            case "CommandSent":
+                self._command_sent(event)
+            case "CommandDelivered" | "CommandRefused" | "CommandFailed":
+                self._command_answered(event)
+            case "InputReceived":
+                self._received(event)
+            case "InputFailed":
+                self._input_failed(event)
+            case "TimerSet":
+                self._timer_set(event)
+            case "TimerFired":
+                self._timer_fired(event)
+            case _ if "step" in event.data:
+                self._step_ended(event)
+            case _:
+                self._note(event)
 
     # What is said of most.
 
@@ -91,7 +114,7 @@ class SagaReader:
         way: Way = event.data.get("kind") or _way(event)
         key = str(step_key(self._stream_id, step, way))
         sent = key if attempt == 1 else f"{key}#{attempt}"
-        asked = self._drafts[sent] if sent in self._drafts else None
+        asked = self._drafts.get(sent)
         timed_out = event.type.endswith("TimedOut")
         error = event.data.get("error")
         outcome: Outcome = "timed out" if timed_out else "failed" if error else "ok"
@@ -140,7 +163,7 @@ class SagaReader:
         id, kind = event.data["message_id"], event.data["kind"]
         if kind == "event":
             # What starts it is handled at once: then its start is what came in last.
-            begun = self._drafts[self._came] if self._came in self._drafts else None
+            begun = self._drafts.get(self._came)
             if begun is None or begun.name != "SagaStarted" or begun.because != id:
                 self._came = id
         self._add(event, Draft(str(event.event_id), "note", event.type, because=self._came))
@@ -188,9 +211,7 @@ class SagaReader:
         )
         self._commands[id] = [self._drafts.send(id, draft)]
 
-    def _again(
-        self, sent: list[Draft], event: RecordedEvent | None, because: str | None
-    ) -> Draft:
+    def _again(self, sent: list[Draft], event: RecordedEvent | None, because: str | None) -> Draft:
         """Take note that a command is sent once more."""
         first, attempt = sent[0], sent[-1].attempt + 1
         draft = Draft(
@@ -236,32 +257,6 @@ _ANSWERS: Final[dict[str, Outcome]] = {
     "CommandDelivered": "ok",
     "CommandRefused": "refused",
     "CommandFailed": "failed",
-}
-
-_READERS: Final[dict[str, Callable[[SagaReader, RecordedEvent], None]]] = {
-    "SagaStarted": SagaReader._started,
-    "StepStarted": SagaReader._step_started,
-    "CompensationStarted": SagaReader._step_started,
-    "StepCompleted": SagaReader._step_ended,
-    "StepFailed": SagaReader._step_ended,
-    "StepTimedOut": SagaReader._step_ended,
-    "CompensationCompleted": SagaReader._step_ended,
-    "CompensationFailed": SagaReader._step_ended,
-    "CompensationTimedOut": SagaReader._step_ended,
-    "LateReplyReceived": SagaReader._step_ended,
-    "SagaCompleted": SagaReader._stands,
-    "SagaCompensated": SagaReader._stands,
-    "SagaStuck": SagaReader._stands,
-    "SagaResumed": SagaReader._stands,
-    "ProcessStopped": SagaReader._stands,
-    "InputReceived": SagaReader._received,
-    "InputFailed": SagaReader._input_failed,
-    "TimerSet": SagaReader._timer_set,
-    "TimerFired": SagaReader._timer_fired,
-    "CommandSent": SagaReader._command_sent,
-    "CommandDelivered": SagaReader._command_answered,
-    "CommandRefused": SagaReader._command_answered,
-    "CommandFailed": SagaReader._command_answered,
 }
 
 

@@ -47,7 +47,7 @@ def tree_of(conversation: Conversation) -> list[Branch]:
         message, column, begins = left.pop()
         tree.append(Branch(message, column, begins, sizes[message.id]))
         if caused := effects.get(message.id):
-            main = max(caused, key=lambda one: sizes[one.id])
+            main = max(reversed(caused), key=lambda one: sizes[one.id])
             left.append((main, column, False))
             left += [(one, column + 1, True) for one in reversed(caused) if one is not main]
     return tree
@@ -67,7 +67,7 @@ _SIGNS: Final = {
 
 
 def tree_lines(tree: Sequence[Branch], *, here: str | None = None) -> list[str]:
-    """Return the tree as text, a line a message.
+    r"""Return the tree as text, a line a message.
 
     What stands straight below a message is its effect; what branches off with ``├─`` is another.
 
@@ -78,7 +78,7 @@ def tree_lines(tree: Sequence[Branch], *, here: str | None = None) -> list[str]:
     Example:
         >>> cause = Message("a", "command", "PlaceOrder")
         >>> effects = [Message(id, "event", id, cause="a") for id in ("Placed", "Paid")]
-        >>> print("\\n".join(tree_lines(tree_of(Conversation([cause, *effects])))))
+        >>> print("\n".join(tree_lines(tree_of(Conversation([cause, *effects])))))
         ▶ PlaceOrder
         ├─● Paid
         ● Placed

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from eslab.errors import InputError
 from eslab.events import RecordedEvent
+from eslab.garbage import garbage_kept
 from eslab.replay.conversation import Conversation, conversation_of
 from eslab.replay.lineage import (
     EVENTS_SQL,
@@ -79,7 +80,7 @@ class MessageFlow(PictureView):
         ...     _ = lab.execute(orders.ReceiveStock(article="anvil", quantity=3))
         ...     flow = lab.flow(event=1)
         >>> flow
-        MessageFlow(correlation 2daa5365...: 1 event, 1 command, 0 failures, 2 participants, depth 2)
+        MessageFlow(correlation 2daa5365...: 1 event, 1 command, 0 failures, 2 participants, ...)
         >>> print(flow.df[["kind", "name", "depth"]].to_string(index=False))
            kind          name  depth
         command       command      0
@@ -117,8 +118,9 @@ class MessageFlow(PictureView):
                 f"no event of this log has the correlation id {correlation_id!r:.200}; "
                 f"lab.events() shows those that there are, in their metadata"
             )
-        whole = conversation_of(_with_causes(store, events), target=target)
-        self.conversation = whole.without_notes()
+        with garbage_kept():
+            whole = conversation_of(_with_causes(store, events), target=target)
+            self.conversation = whole.without_notes()
         self.notes = len(whole) - len(self.conversation)
         self.lanes = lanes_of(self.conversation)
         self.form: Form = form

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import plotly.graph_objects as go
 
@@ -15,7 +15,7 @@ from eslab.views.flow_layout import Lanes, times_of
 from eslab.views.flow_marks import STYLES, Shape, note_of, said, style_of
 from eslab.views.scales import moment_text
 from eslab.views.svg import fitted
-from eslab.views.theme import FAILED, GRID, NEUTRAL, TEMPLATE, top_margin
+from eslab.views.theme import FAILED, NEUTRAL, TEMPLATE, top_margin
 
 __all__ = ["sequence_figure", "tree_figure"]
 
@@ -24,6 +24,8 @@ TALLEST: Final = 1_600
 TEXTS: Final = 80
 """Above this many messages their names are only shown on hover."""
 LETTERS: Final = 60
+HEADER: Final = 44
+"""The height of the names of those who take part."""
 WIDTH: Final = 860
 
 _SYMBOLS: Final[dict[Shape, str]] = {
@@ -46,7 +48,7 @@ def sequence_figure(
 ) -> go.Figure:
     """Draw the messages between those who take part, in causal order from top to bottom."""
     messages = conversation.messages
-    figure = _figure(messages, title, about, len(messages))
+    figure = _figure(messages, title, about, header=HEADER)
     names = [f"{plain(lane.name)}<br>{plain(lane.more)}" for lane in lanes.lanes]
     figure.update_xaxes(
         side="top",
@@ -56,9 +58,20 @@ def sequence_figure(
         showgrid=True,
     )
     ends = [lanes.ends[message.id] for message in messages]
-    lines = [[((source, row), (target, row)) for target in targets if target != source]
-             for row, (source, targets) in enumerate(ends)]
-    _draw(figure, conversation, messages, [(source, row) for row, (source, _) in enumerate(ends)], lines)
+    points = [(source, row) for row, (source, _) in enumerate(ends)]
+    lines = [
+        [((source, row), (target, row)) for target in targets if target != source]
+        for row, (source, targets) in enumerate(ends)
+    ]
+    _draw(figure, conversation, messages, points, lines)
+    _write(
+        figure,
+        messages,
+        [
+            (min(source, *targets), row) if targets else (source, row)
+            for row, (source, targets) in enumerate(ends)
+        ],
+    )
     return figure
 
 
@@ -66,22 +79,22 @@ def tree_figure(conversation: Conversation, *, title: str, about: str) -> go.Fig
     """Draw the causation tree, causes above their effects."""
     tree = tree_of(conversation)
     messages = [branch.message for branch in tree]
-    figure = _figure(messages, title, about, len(tree))
+    figure = _figure(messages, title, about, header=0)
     widest = max((branch.column for branch in tree), default=0)
     figure.update_xaxes(visible=False, range=[-0.5, max(8.0, widest * 2.5)])
     points: dict[str, _Point] = {
         branch.message.id: (branch.column, row) for row, branch in enumerate(tree)
     }
-    lines = [
-        [] if one.cause is None else [(points[one.cause], points[one.id])] for one in messages
-    ]
+    lines = [[] if one.cause is None else [(points[one.cause], points[one.id])] for one in messages]
     _draw(figure, conversation, messages, list(points.values()), lines)
+    _write(figure, messages, list(points.values()))
     return figure
 
 
-def _figure(messages: Sequence[Message], title: str, about: str, rows: int) -> go.Figure:
-    used = set(map(style_of, messages))
-    margin = top_margin(style.words for name, style in STYLES.items() if name in used) + 40
+def _figure(messages: Sequence[Message], title: str, about: str, *, header: int) -> go.Figure:
+    used, rows = set(map(style_of, messages)), len(messages)
+    words = [style.words for name, style in STYLES.items() if name in used]
+    margin = top_margin(words) + 10 * (len(words) > 5) + header
     height = min(TALLEST, max(120, ROW * rows))
     figure = go.Figure()
     figure.update_layout(
@@ -92,7 +105,7 @@ def _figure(messages: Sequence[Message], title: str, about: str, rows: int) -> g
             "pad": {"l": 12},
             "subtitle": {"text": plain(fitted(about, WIDTH))},
         },
-        legend={"y": 1 + 44 / height},
+        legend={"y": 1 + (header + 4) / height},
         height=height + margin + 30,
         margin={"t": margin, "b": 30, "l": 20},
         hovermode="closest",
@@ -130,10 +143,7 @@ def _draw(
             name=style.words,
             x=[points[place][0] for place in places],
             y=[points[place][1] for place in places],
-            mode="markers+text" if len(messages) <= TEXTS else "markers",
-            text=[plain(fitted(said(one), 7 * LETTERS)) for one in shown],
-            textposition="top right",
-            textfont={"size": 11, "color": FAILED if name == "failed" else NEUTRAL},
+            mode="markers",
             customdata=[
                 _hover(one, times[conversation.place(one.id)], conversation) for one in shown
             ],
@@ -143,11 +153,29 @@ def _draw(
         )
 
 
+def _write(figure: go.Figure, messages: Sequence[Message], points: Sequence[_Point]) -> None:
+    """Write the name of each message at a place, unless there are too many."""
+    if len(messages) > TEXTS:
+        return
+    figure.add_scatter(
+        x=[x for x, _ in points],
+        y=[y for _, y in points],
+        mode="text",
+        text=[plain(fitted(said(one), 7 * LETTERS)) for one in messages],
+        textposition="top right",
+        textfont={"size": 11, "color": [FAILED if one.failed else NEUTRAL for one in messages]},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
 def _hover(message: Message, time: str, conversation: Conversation) -> str:
     lines = [said(message), note_of(message)]
     if message.event is not None:
         event = message.event
-        lines.append(f"recorded as {event.type} {event.stream_id} v{event.version} @{event.position}")
+        lines.append(
+            f"recorded as {event.type} {event.stream_id} v{event.version} @{event.position}"
+        )
         lines.append(f"{moment_text(event.occurred_at)} ({time})")
     cause = conversation[message.cause] if message.cause is not None else None
     lines.append("" if cause is None else f"caused by {said(cause)}")

@@ -14,7 +14,7 @@ from eslab.sagas.instances import CATEGORY, saga_name
 from eslab.views.scales import duration_text
 from eslab.words import counted
 
-__all__ = ["Lane", "Lanes", "LaneKind", "lanes_of", "times_of"]
+__all__ = ["Lane", "LaneKind", "Lanes", "lanes_of", "times_of"]
 
 MOST_STREAMS: Final = 12
 """If more streams take part, those of a category, and the sagas of a name, share a lane."""
@@ -124,6 +124,8 @@ def times_of(conversation: Conversation) -> list[str]:
         return [""] * len(conversation)
     first = min(known)
     return [
-        "" if one.occurred_at is None else f"+{duration_text((one.occurred_at - first).total_seconds())}"
+        ""
+        if one.occurred_at is None
+        else f"+{duration_text((one.occurred_at - first).total_seconds())}"
         for one in conversation
     ]

@@ -126,13 +126,16 @@ def _rest(svg: Svg, conversation: Conversation, shown: Sequence[Message], y: flo
         svg.text(0, y + 22, f"… and {more:,} more messages")
 
 
-def _mark(svg: Svg, style: Style, x: float, y: float) -> None:
+def _mark(svg: Svg, style: Style, x: float, y: float, *, way: int = 1) -> None:
+    """Draw a mark; where it is an arrow's beginning, it points that way: 1 right, -1 left."""
     colour = style.colour
     match style.shape:
         case "triangle":
-            _shape(svg, x, y, (-5, -6), (7, 0), (-5, 6), stroke=colour, fill=colour)
+            _shape(
+                svg, x, y, (-5 * way, -6), (7 * way, 0), (-5 * way, 6), stroke=colour, fill=colour
+            )
         case "hollow":
-            _shape(svg, x, y, (-5, -6), (7, 0), (-5, 6), stroke=colour)
+            _shape(svg, x, y, (-5 * way, -6), (7 * way, 0), (-5 * way, 6), stroke=colour)
         case "circle":
             svg.circle(x, y, 5, fill=colour)
         case "ring":
@@ -168,9 +171,9 @@ def _sequence_row(
     for target in targets:
         if target != source:
             _arrow(svg, style, source, target, y)
-    _mark(svg, style, source, y)
-    text, note = said(message), note_of(message)
     far = max([*targets, source], key=lambda one: abs(one - source))
+    _mark(svg, style, source, y, way=-1 if far < source else 1)
+    text, note = said(message), note_of(message)
     # It stands above the arrow; without one, beside the mark.
     left, dy = (min(source, far) + 10, -7.0) if far != source else (source + 12, 4.0)
     width = max(abs(far - source) - 14, text_width(text, SIZE))

@@ -62,9 +62,7 @@ class LineageView(PictureView):
         ● StockReceived stock-anvil v1 @1  <--
     """
 
-    def __init__(
-        self, store: Log, event: EventReference, *, target: Target | None = None
-    ) -> None:
+    def __init__(self, store: Log, event: EventReference, *, target: Target | None = None) -> None:
         self._event = found_event(store, event)
         values = {"positions": related(store, self._event.position)}
         whole = conversation_of(read_events(store, POSITIONS, values), target=target)
