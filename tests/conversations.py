@@ -34,7 +34,7 @@ def plant(
     event = NewEvent(
         type, {"number": number}, event_id(number), occurred_at=occurred_at, metadata=known
     )
-    lab.append(stream, [event])
+    lab.store.append(stream, [event])
 
 
 def plant_chain(lab: Lab, length: int, *, correlation_id: str | None = "talk") -> None:

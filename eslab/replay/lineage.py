@@ -81,7 +81,8 @@ def found_event(store: EventStore, event: EventReference) -> RecordedEvent:
             raise InputError(f"the id of an event is a UUID, not {event!r:.200}") from None
     if isinstance(event, bool) or not isinstance(event, int):
         raise InputError(f"an event, its id or its position is expected, not {event!r:.200}")
-    if 1 <= event <= (head := store.head()):
+    head = store.head()
+    if 1 <= event <= head:
         return next(iter(store.read_all(after=event - 1, limit=1)))
     last = f"the last position is {head}" if head else "the log is empty"
     raise EventNotFoundError(f"at position {event}", hint=last)

@@ -51,8 +51,8 @@ class MessageFlow(PictureView):
     the messages are what these tell.
 
     A cause comes before its effect, whatever the clocks say. Of a command that no saga sent only
-    its id is recorded, and the name if it is in the metadata as ``command``, which a middleware may
-    see to; one that was refused by its handler left nothing in the log.
+    the id is recorded, and its name where `eslab.messaging.named` saw to that; what caused it is
+    not, and one that was refused left nothing in the log at all.
 
     Args:
         store: the log.
@@ -144,7 +144,7 @@ class MessageFlow(PictureView):
                 counted(sum(one.failed for one in messages), "failure"),
                 counted(len(self.lanes), "participant"),
                 f"depth {self.conversation.depth}",
-                *([f"{skewed:,} before their cause"] if skewed else []),
+                *([counted(skewed, "skew")] if skewed else []),
                 *([counted(cycles, "cycle")] if cycles else []),
             ]
         )

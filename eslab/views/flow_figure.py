@@ -159,9 +159,10 @@ def _write(figure: go.Figure, messages: Sequence[Message], points: Sequence[_Poi
         return
     figure.add_scatter(
         x=[x for x, _ in points],
-        y=[y for _, y in points],
+        y=[y - 0.1 for _, y in points],
         mode="text",
-        text=[plain(fitted(said(one), 7 * LETTERS)) for one in messages],
+        # Clear of the mark: an en space is as wide as half a letter M.
+        text=[f"\u2002{plain(fitted(said(one), 7 * LETTERS))}" for one in messages],
         textposition="top right",
         textfont={"size": 11, "color": [FAILED if one.failed else NEUTRAL for one in messages]},
         hoverinfo="skip",
