@@ -40,7 +40,7 @@ def named(envelope: Envelope, go_on: Callable[[Envelope], Any]) -> Any:
         >>> from eslab import Lab
         >>> from eslab.simulation.scenarios import accounts
         >>> with Lab(seed=7) as lab:
-        ...     lab.register(accounts.Account)
+        ...     lab.register(accounts.account)
         ...     lab.use(named)
         ...     _ = lab.execute(accounts.OpenAccount(account_id="a-1", owner="Ann"))
         ...     next(iter(lab.store.read("account-a-1"))).metadata.extra

@@ -112,7 +112,7 @@ function render({ model, el }) {
     type: "search", class: "eslab-flow-search", placeholder: "search ( / )",
     name: "Search names, streams and ids",
   });
-  const found = element("span", { class: "eslab-flow-quiet", role: "status" });
+  const found = element("span", { class: "eslab-flow-quiet", "aria-live": "polite" });
   body.append(
     element("div", { class: "eslab-row" }, forms.sequence, forms.tree, tableButton, play, speed,
       failure, expand, collapse, element("span", { class: "eslab-flow-space" }), found, search),
@@ -450,11 +450,13 @@ function render({ model, el }) {
   }
 
   function choose(wanted) {
+    const lost = tableBox.contains(document.activeElement);
     form = wanted;
     tabled = false;
     width = 0;
     head.replaceChildren();
     arrange();
+    if (lost) list.focus();
     if (form === "tree") reveal(selected);
     into(selected);
     paint();
@@ -535,7 +537,7 @@ function render({ model, el }) {
 
   // What is selected.
 
-  const heading = element("h4", { role: "status", "aria-live": "polite" });
+  const heading = element("h4", { "aria-live": "polite" });
   const facts = element("dl");
   const links = element("div");
   const recorded = element("div");
