@@ -154,8 +154,9 @@ def related(store: ReadModels, position: int) -> list[int]:
         for name in ("id", "cause", "correlation")
     )
     start = np.array([position - 1])  # positions have no gaps
-    down = _closure(start, _Look(ids, causes), _Look(correlations, correlations))
-    up = _closure(start, _Look(causes, ids), _Look(correlations, correlations))
+    together = _Look(correlations, correlations)
+    down = _closure(start, _Look(ids, causes), together)
+    up = _closure(start, _Look(causes, ids), together)
     found: list[int] = (np.union1d(down, up) + 1).tolist()
     return found
 
@@ -167,7 +168,7 @@ class _Look:
         import numpy as np
 
         self._given = given
-        self._order = np.argsort(wanted, kind="stable")
+        self._order = np.argsort(wanted)
         self._sorted = wanted[self._order]
 
     def __call__(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

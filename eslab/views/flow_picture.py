@@ -20,11 +20,13 @@ TOP: Final = 62
 LEGEND_ROW: Final = 20
 ROWS: Final = 60
 """Messages that are drawn at most; a picture with all of a long conversation would help nobody."""
-TIMES: Final = 76
+TIMES: Final = 84
 SEQUENCE_ROW: Final = 34
 TREE_ROW: Final = 24
 COLUMN: Final = 20
 SIZE: Final = 11.5
+BOLD: Final = 13.5
+"""As which size a bold text counts where it is measured: it is wider."""
 
 
 def sequence_picture(conversation: Conversation, lanes: Lanes, *, title: str, about: str) -> str:
@@ -38,8 +40,8 @@ def sequence_picture(conversation: Conversation, lanes: Lanes, *, title: str, ab
 
     bottom = top + 8 + SEQUENCE_ROW * len(shown)
     for place, lane in enumerate(lanes.lanes):
-        svg.text(x(place), top - 20, fitted(lane.name, step), anchor="middle", bold=True)
-        svg.text(x(place), top - 5, fitted(lane.more, step, SIZE), size=SIZE, anchor="middle")
+        svg.text(x(place), top - 20, fitted(lane.name, step - 8, BOLD), anchor="middle", bold=True)
+        svg.text(x(place), top - 5, fitted(lane.more, step - 8, SIZE), size=SIZE, anchor="middle")
         svg.line(x(place), top, x(place), bottom, width=0.6)
     times = times_of(conversation)
     for number, message in enumerate(shown):
@@ -174,16 +176,16 @@ def _sequence_row(
     far = max([*targets, source], key=lambda one: abs(one - source))
     _mark(svg, style, source, y, way=-1 if far < source else 1)
     text, note = said(message), note_of(message)
-    # It stands above the arrow; without one, beside the mark.
+    width = text_width(text, SIZE) + (text_width(note, BOLD) + 10 if note else 0)
+    # Its name stands above the arrow; without one beside the mark, at the side that has room.
     left, dy = (min(source, far) + 10, -7.0) if far != source else (source + 12, 4.0)
-    width = max(abs(far - source) - 14, text_width(text, SIZE))
     if left + width > WIDTH:
-        left = max(TIMES, WIDTH - width)
+        left = max(TIMES, WIDTH - width if far != source else source - 10 - width)
     text = fitted(text, WIDTH - left, SIZE)
     svg.text(left, y + dy, text, size=SIZE, fill=FAILED if message.failed else NEUTRAL)
     if note:
-        room = left + text_width(text, SIZE) + 10
-        svg.text(room, y + dy, fitted(note, WIDTH - room, SIZE), size=SIZE, fill=FAILED, bold=True)
+        after = left + text_width(text, SIZE) + 10
+        svg.text(after, y + dy, note, size=SIZE, fill=FAILED, bold=True)
 
 
 def _arrow(svg: Svg, style: Style, source: float, target: float, y: float) -> None:
@@ -234,13 +236,9 @@ def _tree_text(svg: Svg, message: Message, x: float, y: float, where: float) -> 
     elif message.kind in ("command", "call") and message.targets:
         place = f"to {', '.join(message.targets)}"
     room = (where if place else WIDTH - 90) - x - 8
-    svg.text(
-        x,
-        y + 4,
-        fitted(text, room),
-        fill=FAILED if message.failed else NEUTRAL,
-        bold=message.kind in ("command", "call", "event"),
-    )
+    bold = message.kind in ("command", "call", "event")
+    text = fitted(text, room, BOLD if bold else 12)
+    svg.text(x, y + 4, text, fill=FAILED if message.failed else NEUTRAL, bold=bold)
     if place:
         svg.text(where, y + 4, fitted(place, WIDTH - 90 - where, SIZE), size=SIZE)
     if note:

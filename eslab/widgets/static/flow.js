@@ -1,7 +1,7 @@
 // The message flow: a sequence diagram and a tree of the same messages, of which only those that
 // are in sight are on the page.
 
-const TIMES = 76; // the width of the times at the left
+const TIMES = 84; // the width of the times at the left
 const NARROWEST = 76; // of a lane
 const COLUMN = 20; // the width of a branch of the tree
 const ROWS = { sequence: 34, tree: 24 };
@@ -50,8 +50,26 @@ function arrow(style, from, to, y, thick) {
   ];
 }
 
-// About how wide a text is; measuring each would take longer than drawing it.
-const wide = (text) => 6.6 * text.length;
+// How wide a text is: a canvas measures it without laying out the page.
+const rulers = {};
+function wide(text, strong = false) {
+  const weight = strong ? "600" : "400";
+  if (!rulers[weight]) {
+    const family = themed(document.body, "--jp-ui-font-family", "system-ui, sans-serif");
+    rulers[weight] = document.createElement("canvas").getContext("2d");
+    rulers[weight].font = `${weight} 12px ${family}`;
+  }
+  return rulers[weight].measureText(text).width;
+}
+
+function fitted(text, room, strong = false) {
+  if (wide(text, strong) <= room) return text;
+  let most = text.length;
+  while (most > 1 && wide(`${text.slice(0, most - 1)}…`, strong) > room) {
+    most -= Math.max(1, Math.floor(most / 8));
+  }
+  return `${text.slice(0, Math.max(1, most - 1))}…`;
+}
 
 // What is known of the messages, and which of them are shown in which order.
 function conversation(flow) {
@@ -191,18 +209,14 @@ function render({ model, el }) {
   }
 
   const lane = (index) => TIMES + step * (index + 0.5);
-  const fitted = (text, room) => {
-    const most = Math.max(1, Math.floor(room / 6.6));
-    return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
-  };
 
   function drawHead() {
     const picture = drawn("svg", { width: width + 20, height: 40 });
     flow.lanes.forEach(({ name, more }, index) => {
       const middle = { x: lane(index) + 3, "text-anchor": "middle" };
       picture.append(
-        drawn("text", { ...middle, y: 16, class: "strong", text: fitted(name, step) }),
-        drawn("text", { ...middle, y: 32, class: "small", text: fitted(more, step) }),
+        drawn("text", { ...middle, y: 16, class: "strong", text: fitted(name, step - 8, true) }),
+        drawn("text", { ...middle, y: 32, class: "small", text: fitted(more, step - 8) }),
         drawn("title", { text: `${name} ${more}` }),
       );
     });
@@ -252,7 +266,11 @@ function render({ model, el }) {
     row.style.top = `${place * ROWS[form]}px`;
     row.style.height = `${ROWS[form]}px`;
     row.style.width = `${width + 3}px`;
-    row.append(tree ? treePicture(index, place) : sequencePicture(index));
+    if (tree) row.append(treePicture(index));
+    else {
+      row.append(element("span", { class: "eslab-flow-time", text: told.time[index] }),
+        sequencePicture(index));
+    }
     row.addEventListener("click", (event) => {
       select(index, { scroll: false });
       if (tree && event.target.closest(".fold")) toggle(index);
@@ -283,6 +301,23 @@ function render({ model, el }) {
     return parts.filter(Boolean).join(", ");
   }
 
+  // Where the arrow of a message goes, and its name: above the arrow; without one beside the mark,
+  // at the side that has room.
+  function placed(index) {
+    const from = lane(told.source[index]);
+    const ends = told.targets[index].map(lane).filter((one) => one !== from);
+    const far = ends.reduce(
+      (one, two) => (Math.abs(two - from) > Math.abs(one - from) ? two : one), from);
+    const note = told.note[index] ? wide(told.note[index], true) + 12 : 0;
+    const length = wide(told.said[index]) + note + 4;
+    let left = Math.min(from, far) + (far === from ? 12 : 10);
+    if (left + length > width) {
+      left = far === from ? from - 10 - length : width - length;
+      left = Math.max(TIMES, left);
+    }
+    return { from, ends, far, left, length };
+  }
+
   function sequencePicture(index) {
     const height = ROWS.sequence;
     const y = height * 0.72;
@@ -292,32 +327,25 @@ function render({ model, el }) {
       picture.append(drawn("line", {
         class: "life", x1: lane(one), x2: lane(one), y1: 0, y2: height,
       })));
-    picture.append(drawn("text", { x: 6, y: y + 4, class: "small", text: told.time[index] }));
-    const from = lane(told.source[index]);
-    const ends = told.targets[index].map(lane).filter((one) => one !== from);
+    const { from, ends, far, left } = placed(index);
     for (const end of ends) picture.append(...arrow(style, from, end, y, path.has(index)));
-    const far = ends.reduce((one, two) => (Math.abs(two - from) > Math.abs(one - from) ? two : one), from);
     picture.append(mark(style, from, y, far < from ? -1 : 1));
-    const text = told.said[index];
-    let x = far === from ? from + 12 : Math.min(from, far) + 10;
-    const length = wide(text) + (told.note[index] ? wide(told.note[index]) + 12 : 0);
-    if (x + length > width) x = Math.max(TIMES, width - length);
-    words(picture, index, x, far === from ? y + 4 : y - 7, width - x);
+    words(picture, index, left, far === from ? y + 4 : y - 7, width - left);
     return picture;
   }
 
   function words(picture, index, x, y, room, strong = false) {
-    const text = fitted(told.said[index], room);
+    const text = fitted(told.said[index], room, strong);
     const said = drawn("text", { x, y, text, class: `said${strong ? " strong" : ""}` });
     said.classList.toggle("bad", told.failed[index]);
     picture.append(said);
     const note = told.note[index];
     if (!note) return;
-    const left = x + wide(text) + 10;
+    const left = x + wide(text, strong) + 10;
     picture.append(drawn("text", { x: left, y, class: "bad small strong", text: note }));
   }
 
-  function treePicture(index, place) {
+  function treePicture(index) {
     const height = ROWS.tree;
     const y = height / 2;
     const { column, begins } = told.branch[index];
@@ -400,8 +428,9 @@ function render({ model, el }) {
       list.scrollTop = top + height - list.clientHeight;
     }
     if (form !== "sequence") return;
-    const ends = [told.source[index], ...told.targets[index]].map(lane);
-    const [west, east] = [Math.min(...ends) - step / 2, Math.max(...ends) + step / 2];
+    const { from, far, left, length } = placed(index);
+    const west = Math.min(from, far, left) - 20;
+    const east = Math.max(from, far, left + length) + 20;
     if (west < list.scrollLeft + TIMES) list.scrollLeft = west - TIMES;
     else if (east > list.scrollLeft + list.clientWidth) list.scrollLeft = east - list.clientWidth;
   }
