@@ -108,6 +108,9 @@ def test_a_process_manager_is_told_by_its_events_and_refusals(lab: Lab) -> None:
     flow = lab.flow(saga="order_process-o-1")
     (refused,) = rows(flow, "kind", "name", "detail", outcome="refused", source="shipment-o-1")
     assert refused == ("reply", "BookShipment", "no courier delivers to Atlantis")
+    # That it has no effect should it come again was recorded too, and belongs to this.
+    revoked = lab.sql("select position from events where type = 'CommandRevoked'").scalar()
+    assert lab.lineage(revoked).df["name"].tolist()[-2:] == ["BookShipment", "CommandRevoked"]
     # What reacts to an event is caused by it, and the event goes there.
     (reserved,) = rows(flow, "id", "targets", name="StockReserved")
     assert reserved[1] == "saga-order_process-o-1"

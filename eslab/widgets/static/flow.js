@@ -156,7 +156,11 @@ function render({ model, el }) {
     sign.append(...arrow(style, 0, 34, 8, false).slice(0, 1), mark(style, 16, 8));
     legend.append(element("span", {}, sign, element("span", { text: style.words })));
   }
-  body.append(element("div", { class: "eslab-flow-parts" }, left, details), legend);
+  const hint = element("div", {
+    class: "eslab-flow-quiet",
+    text: "↑ ↓ messages · ← cause · → effect · Enter folds · E failure · Space plays · S T form",
+  });
+  body.append(element("div", { class: "eslab-flow-parts" }, left, details), legend, hint);
 
   // Which rows there are.
 
@@ -546,6 +550,7 @@ function render({ model, el }) {
     };
     playing = requestAnimationFrame(tick);
     list.classList.add("eslab-flow-playing");
+    heading.setAttribute("aria-live", "off");
     shown(play, "❚❚", "Pause (Space)");
   }
 
@@ -554,6 +559,7 @@ function render({ model, el }) {
     cancelAnimationFrame(playing);
     playing = 0;
     list.classList.remove("eslab-flow-playing");
+    heading.setAttribute("aria-live", "polite");
     shown(play, "▶", "Play along (Space)");
     describe();
   }
