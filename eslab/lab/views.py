@@ -17,7 +17,9 @@ from eslab.schema import EventRegistry
 
 if TYPE_CHECKING:
     from eslab.lab.lab import Lab
+    from eslab.messaging import CommandBus
     from eslab.projections import ProjectionRunner
+    from eslab.replay.lineage import EventReference
     from eslab.simulation.workload import Arrival
     from eslab.store.duckdb import DuckDBStore
     from eslab.views import (
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
         ExplorationView,
         LagView,
         LatencyView,
+        LineageView,
+        MessageFlow,
         ProjectionsView,
         SagasView,
         SagaTimeline,
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
         VisibilityView,
         WhatIfView,
     )
+    from eslab.views.flow import Form
 
 __all__ = ["LabViews"]
 
@@ -45,6 +50,7 @@ class LabViews:
     registry: EventRegistry
     repository: Repository
     seed: int | None
+    _commands: CommandBus
     _orchestrator: Orchestrator
     _projections: dict[str, ProjectionRunner]
 
@@ -207,6 +213,62 @@ class LabViews:
         names = list(projections) or list(self._projections)
         return [self._projection(name).projection for name in names]
 
+    def lineage(self, event: EventReference) -> LineageView:
+        """Show what led to an event, and what followed from it, over all streams.
+
+        Args:
+            event: the event, its id, or its position.
+
+        Raises:
+            EventNotFoundError: there is no such event.
+        """
+        from eslab.views import LineageView
+
+        return LineageView(self.store, event, target=self._commands.stream)
+
+    def flow(
+        self,
+        *,
+        correlation_id: str | None = None,
+        event: EventReference | None = None,
+        saga: str | None = None,
+        form: Form = "sequence",
+    ) -> MessageFlow:
+        """Show who sent what to whom in a conversation, and which message caused which.
+
+        Exactly one of the first three says which conversation.
+
+        Args:
+            correlation_id: its correlation id.
+            event: one of its events, by itself, its id, or its position.
+            saga: a saga that takes part in it: its name and id, ``"<name>-<id>"``.
+            form: as what it is drawn first: a ``"sequence"`` diagram, or the causation ``"tree"``.
+
+        Raises:
+            InputError: not exactly one of them is given, or no event has that correlation id.
+            EventNotFoundError: there is no such event.
+            StreamNotFoundError: there is no such saga.
+        """
+        from eslab.views import MessageFlow
+
+        given = [one for one in (correlation_id, event, saga) if one is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"lab.flow() takes one of correlation_id=, event= and saga=; {len(given)} are given"
+            )
+        if saga is not None:
+            event = next(self.store.read(f"saga-{saga}", limit=1), None)
+            if event is None:
+                raise StreamNotFoundError(f"saga-{saga}")
+        return MessageFlow(
+            self.store,
+            correlation_id=correlation_id,
+            event=event,
+            form=form,
+            target=self._commands.stream,
+            widget=_flow_widget,
+        )
+
     @property
     def sagas(self) -> SagasView:
         """Where each saga stands, now: status, steps, what failed, the next timer."""
@@ -256,3 +318,9 @@ def _player_widget(player: StreamPlayer) -> Any:
     from eslab.widgets.player import player_widget
 
     return player_widget(player)
+
+
+def _flow_widget(flow: MessageFlow) -> Any:
+    from eslab.widgets.flow import flow_widget
+
+    return flow_widget(flow)

@@ -1,6 +1,6 @@
 """Replay: a stream step by step, with the state that the real handlers give after each event.
 
-And what follows when history is edited.
+And what follows when history is edited; and what led to what, over all streams.
 """
 
 from eslab.replay.compare import Difference, Differences, Side, Tally, differences
@@ -10,17 +10,22 @@ from eslab.replay.consequences import (
     StreamConsequence,
     consequences,
 )
+from eslab.replay.conversation import Conversation, conversation_of
 from eslab.replay.edits import AnyEdit, Edit, Insert, Move, Plan, PlannedEvent, Skip, edited
 from eslab.replay.folding import FoldedStream, Folding
 from eslab.replay.given_when_then import Asked, Example, examples, source_of_tests
+from eslab.replay.messages import Message
 from eslab.replay.steps import Change, Frame, Replay, replay
+from eslab.replay.tree import Branch, tree_lines, tree_of
 
 __all__ = [
     "AnyEdit",
     "Asked",
+    "Branch",
     "Change",
     "Consequence",
     "Consequences",
+    "Conversation",
     "Difference",
     "Differences",
     "Edit",
@@ -29,6 +34,7 @@ __all__ = [
     "Folding",
     "Frame",
     "Insert",
+    "Message",
     "Move",
     "Plan",
     "PlannedEvent",
@@ -38,9 +44,12 @@ __all__ = [
     "StreamConsequence",
     "Tally",
     "consequences",
+    "conversation_of",
     "differences",
     "edited",
     "examples",
     "replay",
     "source_of_tests",
+    "tree_lines",
+    "tree_of",
 ]

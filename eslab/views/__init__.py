@@ -4,8 +4,10 @@ from eslab.views.base import PictureView, View, render_mode
 from eslab.views.branch import ComparisonView, ConsequencesView
 from eslab.views.events import EventsView, events_figure
 from eslab.views.exploration import ExplorationView, exploration_figure
+from eslab.views.flow import MessageFlow, flow_figure
 from eslab.views.lag import LagView, lag_figure
 from eslab.views.latency import LatencyView, latency_figure
+from eslab.views.lineage import LineageView
 from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
@@ -20,6 +22,8 @@ __all__ = [
     "ExplorationView",
     "LagView",
     "LatencyView",
+    "LineageView",
+    "MessageFlow",
     "PictureView",
     "ProjectionsView",
     "SagaTimeline",
@@ -32,6 +36,7 @@ __all__ = [
     "WhatIfView",
     "events_figure",
     "exploration_figure",
+    "flow_figure",
     "lag_figure",
     "latency_figure",
     "player_figure",
