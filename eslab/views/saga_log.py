@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["ATTEMPTS_SQL", "COMMANDS_SQL", "Logged", "read_log"]
 
 _EVENTS_SQL: Final = """
-select version, type, data::varchar, epoch_us(recorded_at) from events
-where stream_id = $stream_id order by version
+select version, type, data::varchar, epoch_us(recorded_at), position,
+       metadata->>'$.causation_id'
+from events where stream_id = $stream_id order by version
 """
 
 ATTEMPTS_SQL: Final = """
@@ -37,10 +38,12 @@ ends as (
     from log where what <> 'Started'
     qualify row_number() over (partition by step, kind, attempt order by version desc) = 1),
 done as (
-    select step, kind, min(recorded_at) as done_at from log where what = 'Completed' group by all),
+    select step, kind, min(recorded_at) as done_at, min(version) as done
+    from log where what = 'Completed' group by all),
 attempts as (
     select step, kind, attempt, coalesce(s.recorded_at, e.recorded_at) as started_at,
            coalesce(e.recorded_at, done_at) as ended_at,
+           coalesce(e.version, done) as ended_version,
            case when e.what = 'TimedOut' then 'timed out' when e.what is not null then lower(e.what)
                 when done_at is not null then 'superseded' else 'running' end as outcome,
            e.error, coalesce(s.version, e.version) as version
@@ -48,7 +51,7 @@ attempts as (
     full join ends e using (step, kind, attempt)
     left join done using (step, kind))
 select step, kind, attempt, started_at, ended_at, outcome,
-       dense_rank() over (order by first) as "order", error, version
+       dense_rank() over (order by first) as "order", error, version, ended_version
 from (select *, min(version) over (partition by step, kind) as first from attempts)
 order by version
 """
@@ -106,7 +109,7 @@ select step, 'command' as kind, attempt, b.recorded_at as started_at,
        number as "order",
        case when error = '{NO_ANSWER}' then null when failed is not null then error
             when answered = 'refused' then reason end as error,
-       began as version
+       began as version, e.version as ended_version
 from attempts
 left join failed using (id, attempt)
 join log b on b.version = began
@@ -121,11 +124,21 @@ _CLASSES: Final = {cls.event_type: cls for cls in SAGA_EVENTS}
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An event of the stream, and when it was recorded."""
+    """An event of the stream, and when it was recorded.
+
+    Attributes:
+        version: in the stream.
+        at: when it was recorded.
+        event: as an instance of its class.
+        position: in the log.
+        causation_id: the id of what caused it, if that is known.
+    """
 
     version: int
     at: datetime
     event: Event
+    position: int = 0
+    causation_id: str | None = None
 
 
 def read_log(store: ReadModels, stream_id: str) -> tuple[Sequence[Logged], int]:
@@ -142,8 +155,10 @@ def read_log(store: ReadModels, stream_id: str) -> tuple[Sequence[Logged], int]:
             version,
             _EPOCH + timedelta(microseconds=at),
             _CLASSES[type].model_validate(json.loads(data)),
+            position,
+            causation_id,
         )
-        for version, type, data, at in rows
+        for version, type, data, at, position, causation_id in rows
         if type in _CLASSES
     ]
     return log, rows[-1][0]
