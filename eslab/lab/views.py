@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eslab.aggregates import Aggregate, Decider, Repository
@@ -222,7 +223,7 @@ class LabViews:
         return TimersView(self.store, at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
-        """Show what a saga did, and what it undid.
+        """Show what a saga did, and what it undid; ``.fail(step)`` lets it fail there instead.
 
         Args:
             saga_id: its name and id, ``"<name>-<id>"``: its stream without ``saga-``.
@@ -230,14 +231,23 @@ class LabViews:
         Raises:
             StreamNotFoundError: there is no such saga.
         """
+        from eslab.lab.rerun import rerun_saga
         from eslab.views import SagaTimeline
 
+        if not isinstance(saga_id, str):
+            raise InputError(f"a saga is found by a text such as 'trip-1', not {saga_id!r:.200}")
         stream_id = f"saga-{saga_id}"
         if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
         saga = self._orchestrator.saga(saga_id.partition("-")[0])
         undoable = None if saga is None else [step.name for step in saga if step.compensate]
-        return SagaTimeline(self.store, stream_id, undoable=undoable)
+        return SagaTimeline(
+            self.store,
+            stream_id,
+            undoable=undoable,
+            rerun=partial(rerun_saga, self),
+            widget=_saga_widget,
+        )
 
     def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> ExplorationView:
         """Try every combination of step and fault, and show where each leads.
@@ -250,6 +260,12 @@ class LabViews:
 
         options.setdefault("seeds", (self.seed or 0,))
         return ExplorationView(explore(saga, make_lab, **options))
+
+
+def _saga_widget(timeline: SagaTimeline) -> Any:
+    from eslab.widgets.saga import SagaWidget
+
+    return SagaWidget(timeline)
 
 
 def _player_widget(player: StreamPlayer) -> Any:

@@ -221,6 +221,10 @@ class Orchestrator:
         machine = self._machines.get(name)
         return machine.saga if isinstance(machine, SagaMachine) else None
 
+    def knows(self, name: str) -> bool:
+        """Say whether a saga, or a process manager, of this name is known here."""
+        return name in self._machines
+
     def state(self, name: str, saga_id: str) -> Any:
         """Return what a saga's stream says about it.
 

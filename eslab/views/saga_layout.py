@@ -154,6 +154,7 @@ def _bar(
         error=record.error if isinstance(record.error, str) else None,
         version=int(record.version),
         ended=None if pd.isna(record.ended_version) else int(record.ended_version),
+        kind=record.kind,
     )
 
 

@@ -6,21 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from eslab.errors import StreamNotFoundError
 from eslab.events import Event
 from eslab.sagas import SAGA_EVENTS
 from eslab.sagas.state import NO_ANSWER
+from eslab.store.port import EventStore, ReadModels
 
-if TYPE_CHECKING:
-    from eslab.store.port import ReadModels
-
-__all__ = ["ATTEMPTS_SQL", "COMMANDS_SQL", "Logged", "read_log"]
+__all__ = ["ATTEMPTS_SQL", "COMMANDS_SQL", "Logged", "SagaStore", "read_log"]
 
 _EVENTS_SQL: Final = """
 select version, type, data::varchar, epoch_us(recorded_at), position,
-       metadata->>'$.causation_id'
+       metadata->>'$.recorded_at_clamped_from' is not null
 from events where stream_id = $stream_id order by version
 """
 
@@ -122,6 +120,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CLASSES: Final = {cls.event_type: cls for cls in SAGA_EVENTS}
 
 
+class SagaStore(EventStore, ReadModels, Protocol):
+    """A log, with SQL over it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Logged:
     """An event of the stream, and when it was recorded.
@@ -131,17 +133,17 @@ class Logged:
         at: when it was recorded.
         event: as an instance of its class.
         position: in the log.
-        causation_id: the id of what caused it, if that is known.
+        clock_back: the clock had gone back when it was recorded, before the event before it.
     """
 
     version: int
     at: datetime
     event: Event
     position: int = 0
-    causation_id: str | None = None
+    clock_back: bool = False
 
 
-def read_log(store: ReadModels, stream_id: str) -> tuple[Sequence[Logged], int]:
+def read_log(store: SagaStore, stream_id: str) -> tuple[Sequence[Logged], int]:
     """Return the events of sagas in a stream, and the version of its last event.
 
     Raises:
@@ -156,9 +158,9 @@ def read_log(store: ReadModels, stream_id: str) -> tuple[Sequence[Logged], int]:
             _EPOCH + timedelta(microseconds=at),
             _CLASSES[type].model_validate(json.loads(data)),
             position,
-            causation_id,
+            clock_back,
         )
-        for version, type, data, at, position, causation_id in rows
+        for version, type, data, at, position, clock_back in rows
         if type in _CLASSES
     ]
     return log, rows[-1][0]

@@ -95,6 +95,7 @@ class Bar:
         error: why it failed.
         version: of the event that began it.
         ended: of the event that ended it.
+        kind: whether a step is executed or undone, or a command carried out.
     """
 
     row: int
@@ -109,6 +110,7 @@ class Bar:
     error: str | None
     version: int = 0
     ended: int | None = None
+    kind: str = "execute"
 
     @property
     def middle(self) -> float:
@@ -289,8 +291,8 @@ class Drawing:
                 start = max(taken, min(place - len(text) / 2, letters - len(text)))
                 # A text that would stand beside its spot is left to what is shown on hovering.
                 if start <= place + 1 and start + len(text) <= letters:
-                    x = start / letters * self.span
-                    yield Label(lane, x, "left", text, level, spots[-1].version)
+                    left = start / letters * self.span
+                    yield Label(lane, left, "left", text, level, spots[-1].version)
                     free[level] = start + len(text) + 2
                     break
 

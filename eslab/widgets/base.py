@@ -41,6 +41,8 @@ def intent(method: F) -> F:
 class LiveWidget(anywidget.AnyWidget):
     """A widget whose module is ``static/<module>.js``, behind what all share in ``common.js``.
 
+    Between the two stand the `parts` that it has in common with some others.
+
     A module is plain JavaScript, and ends with ``export default { render }``. There
     ``ask(model, "seek", { version: 3 })`` sends an intent, and gives a promise of what the method
     of that name returned, or of the error that it raised, in words.
@@ -52,14 +54,16 @@ class LiveWidget(anywidget.AnyWidget):
     """
 
     module: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]] = ()
 
     said = traitlets.Unicode().tag(sync=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Give the class its module and its style."""
         if "module" in vars(cls):  # anywidget derives a class of each widget
-            cls._esm = f"{_text('common.js')}\n{_text(f'{cls.module}.js')}"
-            cls._css = f"{_text('common.css')}\n{_text(f'{cls.module}.css')}"
+            names = ("common", *cls.parts, cls.module)
+            cls._esm = "\n".join(_text(f"{name}.js") for name in names)
+            cls._css = "\n".join(_text(f"{name}.css") for name in names)
         super().__init_subclass__(**options)
 
     def __init__(self, **values: Any) -> None:
