@@ -58,7 +58,7 @@ from eslab.events import (
     QueryItem,
     RecordedEvent,
 )
-from eslab.lab import Lab
+from eslab.lab import Branch, Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
 from eslab.sagas import (
@@ -97,6 +97,7 @@ __all__ = [
     "AppendOutcomeUnknownError",
     "AppendResult",
     "AsOf",
+    "Branch",
     "ClockError",
     "Command",
     "CommandRevokedError",

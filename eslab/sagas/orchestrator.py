@@ -90,6 +90,17 @@ class Orchestrator:
     def _plan(self, message: Message) -> Journey:
         return self.route(message)
 
+    @property
+    def definitions(self) -> list[Saga | type[ProcessManager]]:
+        """The sagas and the classes of process managers that are known."""
+        found: list[Saga | type[ProcessManager]] = []
+        for machine in list(self._machines.values()):
+            if isinstance(machine, SagaMachine):
+                found.append(machine.saga)
+            elif isinstance(machine, ProcessMachine):
+                found.append(machine.cls)
+        return found
+
     # What users do.
 
     def register(self, definition: Saga | type[ProcessManager]) -> None:
