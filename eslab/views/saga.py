@@ -275,7 +275,8 @@ class SagaTimeline(PictureView):
             >>> import eslab
             >>> def book(step):
             ...     pass
-            >>> trip = eslab.Saga("trip", [eslab.Step("hotel", book, book), eslab.Step("train", book)])
+            >>> steps = [eslab.Step("hotel", book, book), eslab.Step("train", book)]
+            >>> trip = eslab.Saga("trip", steps)
             >>> with eslab.Lab(seed=7) as lab:
             ...     lab.start_saga(trip, "1")
             ...     lab.run()
@@ -337,9 +338,7 @@ def _began(moment: _Moment, step: str, kind: str, attempt: int) -> int:
         what = "command" if kind == "command" else "step"
         known = ", ".join(summary.steps) or "none"
         raise InputError(f"{who} has no {what} {step!r}; it has: {known}")
-    begun = [
-        one for one in records(moment.df) if (one.step, one.kind) == (step, kind)
-    ]
+    begun = [one for one in records(moment.df) if (one.step, one.kind) == (step, kind)]
     if not begun:
         done = "was not undone" if kind == "compensate" else "never began"
         raise InputError(f"{step!r} {done} in {who}, which is {summary.status}")

@@ -101,6 +101,5 @@ def draw_cell(svg: Svg, cell: Cell, x: float, y: float, size: float) -> None:
             svg.path(path, stroke=cell.colour, fill=fill)
         case "alarm":
             svg.rect(left, top, right - left, bottom - top, stroke=cell.colour)
-            svg.text(
-                x + size / 2, bottom - 1, "!", size=size, anchor="middle", fill=cell.colour, bold=True
-            )
+            sign = {"size": size, "anchor": "middle", "fill": cell.colour, "bold": True}
+            svg.text(x + size / 2, bottom - 1, "!", **sign)  # type: ignore[arg-type]

@@ -96,12 +96,12 @@ class SagaComparison(View):
         undoing = "undoing " if self.fault.kind == "compensate" else ""
         does = FAULT_WORDS.get(self.fault.name, f"is {self.fault.name}")
         rows = self.df.itertuples(index=False, name=None)
-        others = [f"{step} is {now} (was {was})" for step, was, now in rows if was != now]
-        changed = f" {'; '.join(others)}." if others else " Every step ends as it did."
+        others = [f"{step} {now} instead of {was}" for step, was, now in rows if was != now]
+        changed = f": {', '.join(others)}." if others else "; every step ends as it did."
         hit = f"{counted(self.hits, 'attempt')} hit" if self.hits else "no attempt was hit"
         return (
             f"On a branch behind position {self.at:,}, {undoing}{what} {does} ({hit}): the saga is "
-            f"{self.outcome}.{changed}"
+            f"{self.outcome}{changed}"
         )
 
     def figure(self) -> go.Figure:

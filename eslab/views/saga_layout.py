@@ -111,9 +111,7 @@ def drawing(
         start, end = layout.of_bar(index, record)
         bars.append(_bar(record, rows[record.step], start, end, layout.pieces(start, end)))
     spots = [
-        Spot(
-            rows[note.step], layout.of_note(note), note.mark, note.text, note.detail, note.version
-        )
+        Spot(rows[note.step], layout.of_note(note), note.mark, note.text, note.detail, note.version)
         for note in marked
         if note.step in rows
     ]

@@ -23,7 +23,7 @@ Fact = tuple[str, str]
 LETTERS: Final = (32, 44, 60, 80, 100, 125, 150)
 """For axes that so many letters fill, labels are laid out; a page takes what fits its width."""
 
-_IDLE: Final = ("TimerSet", "TimerCancelled")
+_IDLE: Final = ("TimerSet", "TimerCancelled", "ProcessStateChanged", "CommandSent")
 """Events that nothing follows from."""
 
 TABLE: Final = ("order", "step", "kind", "attempt", "outcome", "began", "ended", "took", "error")
@@ -70,11 +70,13 @@ def timeline_page(
         ],
         "spots": [teller.spot(spot) for spot in drawn.spots],
         "labels": {str(letters): _labels(drawn, letters) for letters in LETTERS},
-        "moments": [
-            _moment(one, x) for one, (_, x) in zip(story, drawn.moments, strict=True)
-        ],
+        "moments": [_moment(one, x) for one, (_, x) in zip(story, drawn.moments, strict=True)],
         "table": {"columns": list(TABLE), "rows": [teller.row(bar) for bar in drawn.bars]},
     }
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _style(style: Style) -> dict[str, Any]:
@@ -155,7 +157,7 @@ class _Teller:
         others = [
             other
             for other, one in enumerate(self._drawn.bars)
-            if one.row == bar.row and one.kind != bar.kind and bar.kind != "command"
+            if one.row == bar.row and bar.kind not in (one.kind, "command")
         ]
         return others[-1] if others else None
 
@@ -178,9 +180,7 @@ class _Teller:
 
     def _because(self, version: int) -> str | None:
         """Return the event from which it followed that something began."""
-        earlier = [
-            one for one in self._story if one.version < version and one.type not in _IDLE
-        ]
+        earlier = [one for one in self._story if one.version < version and one.type not in _IDLE]
         if not earlier:
             return None
         last = earlier[-1]
@@ -193,14 +193,17 @@ class _Teller:
         """Return the command that was sent, and what came back, as JSON."""
         began = self._events[bar.version].event
         ended = None if bar.ended is None else self._events[bar.ended].event
-        said: dict[str, Any] = {}
+        command = None
         if bar.kind == "command":
-            said = {"command": self._commands[bar.order - 1].command}
-        elif isinstance(began, StepStarted | CompensationStarted) and began.command is not None:
-            said = {"command": began.command}
+            command = self._commands[bar.order - 1].command
+        elif isinstance(began, StepStarted | CompensationStarted):
+            command = began.command
+        said = []
+        if command is not None:
+            said.append(f"{command['type'].rpartition('.')[2]} {_indented(command['data'])}")
         if isinstance(ended, StepCompleted) and ended.result is not None:
-            said["result"] = ended.result
-        return json.dumps(said, ensure_ascii=False, indent=2) if said else ""
+            said.append(f"result {_indented(ended.result)}")
+        return "\n".join(said)
 
     def spot(self, spot: Spot) -> dict[str, Any]:
         """Return what is marked beside the attempts."""

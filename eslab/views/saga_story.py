@@ -104,9 +104,14 @@ def story_of(log: Sequence[Logged], *, process: bool) -> list[Moment]:
     names: dict[str, str] = {}
     for one in log:
         state = evolve_process(state, one.event) if process else evolve(state, one.event)
-        if isinstance(one.event, CommandSent):
-            names[str(one.event.command_id)] = state.sent[-1].name
-        after = dict(tell(state, one.at))
+        names |= _named(one.event, names)
+        after = dict(tell(state))
+        after |= {
+            f"timer {name}" if name not in names else names[name].removeprefix("the "): (
+                f"due {_due(timer.due_at, one.at)}"
+            )
+            for name, timer in state.timers.items()
+        }
         words = _words(one.event, names, one.at)
         lines = tuple(_lines(before, after))
         told.append(
@@ -114,6 +119,19 @@ def story_of(log: Sequence[Logged], *, process: bool) -> list[Moment]:
         )
         before = after
     return told
+
+
+def _named(event: Event, names: Mapping[str, str]) -> dict[str, str]:
+    """Return what a command or a timer is called, by its id or its name in the stream."""
+    match event:
+        case CommandSent(command_id=command_id, command=command):
+            return {str(command_id): str(command["type"]).rpartition(".")[2]}
+        case TimerSet(timer=timer, purpose=purpose, step=str(step), kind=kind):
+            return {timer: f"the {purpose} of {_doing(step, kind)}"}
+        case TimerSet(timer=timer, purpose="timeout" | "retry" as purpose):
+            command_id = timer.removeprefix(f"{purpose} of ")
+            return {timer: f"the {purpose} of {names.get(command_id, 'a command')}"}
+    return {}
 
 
 def _lines(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Line]:
@@ -130,7 +148,7 @@ def _lines(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Line
             yield Line(name, text, "-")
 
 
-def _saga_lines(state: SagaState, now: datetime) -> Iterator[tuple[str, str]]:
+def _saga_lines(state: SagaState) -> Iterator[tuple[str, str]]:
     yield "status", state.status.value
     running = [f"{_doing(*task)} (attempt {one.attempt})" for task, one in state.running.items()]
     to_undo = [step for step in state.touched if step not in state.compensated]
@@ -147,16 +165,14 @@ def _saga_lines(state: SagaState, now: datetime) -> Iterator[tuple[str, str]]:
         yield "failed", state.failed_step
     if state.stuck:
         yield "stuck at", _doing(*state.stuck)
-    if state.error:
-        yield "error", _cut(state.error)
-    yield from _timer_lines(state.timers, now)
+        yield "error", _cut(state.error or "")
 
 
 def _doing(step: str, kind: str) -> str:
     return step if kind == "execute" else f"undoing {step}"
 
 
-def _process_lines(state: ProcessState, now: datetime) -> Iterator[tuple[str, str]]:
+def _process_lines(state: ProcessState) -> Iterator[tuple[str, str]]:
     yield "status", state.status.value
     for name, value in sorted(state.data.items()):
         yield f"self.{name}", _cut(canonical_json(value))
@@ -172,20 +188,6 @@ def _process_lines(state: ProcessState, now: datetime) -> Iterator[tuple[str, st
         yield "error", _cut(state.error)
     if state.stopped:
         yield "stopped", "reacts to no more events"
-    named = {command.timer(what): command for command in state.sent for what in _PURPOSES}
-    timers = {
-        f"{name.partition(' ')[0]} of {named[name].name}" if name in named else name: timer
-        for name, timer in state.timers.items()
-    }
-    yield from _timer_lines(timers, now)
-
-
-_PURPOSES: Final = ("timeout", "retry")
-
-
-def _timer_lines(timers: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
-    for name, timer in timers.items():
-        yield f"timer {name}", f"due {_due(timer.due_at, now)}"
 
 
 def _due(due_at: datetime, now: datetime) -> str:
@@ -203,8 +205,8 @@ def _cut(text: str) -> str:
 def _words(event: Event, names: Mapping[str, str], at: datetime) -> str:
     if isinstance(event, CommandSent | CommandDelivered | CommandRefused | CommandFailed):
         return _of_command(event, names.get(str(event.command_id), "a command"))
-    if isinstance(event, TimerSet):
-        return f"timer set, {_due(event.due_at, at)}: {event.timer}"
+    if isinstance(event, TimerSet | TimerFired | TimerCancelled):
+        return _of_timer(event, names.get(event.timer, f"timer {event.timer}"), at)
     say = _SAID.get(type(event))
     return type(event).__name__ if say is None else say(event)
 
@@ -220,6 +222,15 @@ def _of_command(event: Event, name: str) -> str:
         case CommandFailed(attempt=attempt, error=error, final=final):
             return f"{name}: attempt {attempt} failed{_finally(final)}: {error}"
     return name
+
+
+def _of_timer(event: Event, name: str, at: datetime) -> str:
+    match event:
+        case TimerSet(due_at=due_at):
+            return f"{name} is set: {_due(due_at, at)}"
+        case TimerFired():
+            return f"it is time: {name}"
+    return f"{name} is cancelled"
 
 
 def _finally(final: bool) -> str:
@@ -246,8 +257,6 @@ _SAID: Final[Mapping[type[Event], Callable[[Any], str]]] = {
         f"the answer to {_doing(event.step, event.kind)} came when it was no longer waited for"
         f"{'; it is undone because of this' if event.compensated else ''}"
     ),
-    TimerFired: lambda event: f"timer fired: {event.timer}",
-    TimerCancelled: lambda event: f"timer cancelled: {event.timer}",
     InputReceived: lambda event: f"{event.type} was handled",
     InputParked: lambda event: f"{event.type} is parked",
     InputFailed: lambda event: f"{event.type} cannot be handled: {event.error}",

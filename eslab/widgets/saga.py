@@ -1,4 +1,4 @@
-"""The saga timeline as a widget: marks that can be selected, a playhead, and a fault of one's own."""
+"""The saga timeline as a widget: marks to select, a playhead, and a fault at a place of choice."""
 
 from __future__ import annotations
 
@@ -103,11 +103,7 @@ class SagaWidget(LiveWidget):
     @intent
     def effects(self) -> list[list[Any]]:
         """Return the events that the commands of the attempts recorded."""
-        return [
-            [one.step, one.kind, f"{one.type}, version {one.version} of {one.stream_id}, position "
-             f"{one.position:,}"]
-            for one in records(self.timeline.effects)
-        ]
+        return [[one.step, one.kind, _event_text(one)] for one in records(self.timeline.effects)]
 
     @intent
     def fail(
@@ -139,3 +135,9 @@ class SagaWidget(LiveWidget):
         stop, self._stop = self._stop, None
         if stop is not None:
             stop()
+
+
+def _event_text(event: Any) -> str:
+    return (
+        f"{event.type}, version {event.version} of {event.stream_id}, position {event.position:,}"
+    )

@@ -14,6 +14,8 @@ function render({ model, el }) {
       answered("fail", { step, fault, undo: kind === "compensate", attempt }, { patience: 120_000 }),
   });
 
+  keys(root, went.actions);
+
   // How it goes instead.
 
   const words = element("div", { class: "eslab-instead", role: "status" });

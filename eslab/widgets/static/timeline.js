@@ -5,7 +5,7 @@ const ROW = 60;
 const BAR = 18;
 const RIGHT = 26;
 const LETTER = 6.4;
-const NAME_LETTER = 6.9;
+const NAME_LETTER = 7.4;
 const LEVELS = [BAR / 2 + 14, -BAR / 2 - 5, -BAR / 2 - 17];
 const NARROWEST = 2;
 const SPEEDS = [0.5, 1, 2, 4, 8];
@@ -63,7 +63,8 @@ function fitted(text, letters) {
   return text.length <= letters ? text : `${text.slice(0, Math.max(1, letters - 1))}…`;
 }
 
-// Returns a timeline: `root` is its element, `show(page)` draws other marks.
+// Returns a timeline: `root` is its element, `show(page)` draws other marks, and `actions` are its
+// keys, for whatever stands around it.
 //   faults: pairs of a name and of what it does, to choose from
 //   fail(bar, fault): lets an attempt go wrong instead; returns a promise
 //   effects(): a promise of what the attempts recorded
@@ -341,11 +342,17 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
       const value = element("td");
       if (sign === "~") value.append(element("s", { text: before }), " → ");
       value.append(element(sign === "-" ? "s" : "span", { text }));
-      const marked = element("td", { text: sign, class: "eslab-sign" });
-      return element("tr", { class: sign ? "eslab-changed" : "" }, marked, element("th", { text: name, scope: "row" }), value);
+      const row = lineOf(name, value);
+      row.prepend(element("td", { text: sign, class: "eslab-sign" }));
+      row.classList.toggle("eslab-changed", Boolean(sign));
+      return row;
     });
     const heading = moment ? `State after version ${moment.version}` : "State";
-    state.replaceChildren(element("b", { text: heading }), element("table", {}, element("tbody", {}, ...rows)));
+    state.replaceChildren(element("b", { text: heading }), element("table", { class: "eslab-facts" }, element("tbody", {}, ...rows)));
+  }
+
+  function lineOf(name, value) {
+    return element("tr", {}, element("th", { text: name, scope: "row" }), value);
   }
 
   function describe() {
@@ -357,17 +364,20 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
       return;
     }
     const one = mark(selected);
-    const facts = element("dl");
-    for (const [key, text] of one.facts) facts.append(element("dt", { text: key }), element("dd", { text }));
-    const parts = [element("b", { text: one.name }), facts];
-    if (one.payload) parts.push(element("pre", { class: "eslab-code", text: one.payload }));
+    const rows = one.facts.map(([key, text]) => lineOf(key, element("td", { text })));
+    const told = element("div", {}, element("table", { class: "eslab-facts" }, element("tbody", {}, ...rows)));
+    const sides = element("div", { class: "eslab-sides" }, told);
+    if (one.payload) sides.append(element("pre", { class: "eslab-code", text: one.payload }));
+    const parts = [element("b", { text: one.name }), sides];
     if (one.kind !== undefined) {
-      parts.push(caused(one));
+      told.append(caused(one));
+      const acts = element("div", { class: "eslab-row" });
+      parts.push(acts);
       if (one.partner !== null) {
         const words = one.kind === "compensate" ? "What it undoes (C)" : "Its compensation (C)";
-        parts.push(element("div", { class: "eslab-row" }, button(words, words, () => choose(`bar ${one.partner}`, { focus: true }))));
+        acts.append(button(words, words, () => choose(`bar ${one.partner}`, { focus: true })));
       }
-      if (fail) parts.push(failing(one));
+      if (fail) parts.push(failing(one, acts));
     }
     details.replaceChildren(...parts);
   }
@@ -392,7 +402,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     return place;
   }
 
-  function failing(bar) {
+  function failing(bar, acts) {
     const choice = focusable("select", { name: "What goes wrong" });
     for (const [fault, words] of faults) choice.append(new Option(`${fault}: it ${words}`, fault));
     const problem = element("div", { class: "eslab-error", role: "alert" });
@@ -403,7 +413,8 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
         .catch((error) => (problem.textContent = error.message))
         .finally(() => (act.textContent = "Fail here instead"));
     });
-    return element("div", {}, element("div", { class: "eslab-row" }, choice, act), problem);
+    acts.append(choice, act);
+    return problem;
   }
 
   // What a person does.
@@ -498,7 +509,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   }
 
   speed.addEventListener("change", () => (began = performance.now()));
-  keys(root, {
+  const actions = {
     ArrowLeft: along(-1),
     ArrowRight: along(1),
     ArrowUp: across(-1),
@@ -512,13 +523,15 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     C: partner,
     e: error,
     E: error,
-  });
+  };
+  keys(root, actions);
   const rebuild = painter(build);
   const watcher = new ResizeObserver(rebuild);
   watcher.observe(host);
   describe();
   return {
     root,
+    actions,
     show,
     release() {
       clearInterval(timer);
