@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eslab.views import (
         EventsView,
         ExplorationView,
+        FleetView,
         LagView,
         LatencyView,
         ProjectionsView,
@@ -249,6 +250,34 @@ class LabViews:
             widget=_saga_widget,
         )
 
+    def fleet(
+        self,
+        saga: str | None = None,
+        *,
+        status: str | None = None,
+        failed_step: str | None = None,
+    ) -> FleetView:
+        """Show very many sagas at once: what became of each step of each, and where they failed.
+
+        Args:
+            saga: only sagas of this name.
+            status: only those that stand there, such as ``"STUCK"``.
+            failed_step: only those of which this step failed; ``""``: only those of which none did.
+
+        Raises:
+            InputError: there is no such status.
+        """
+        from eslab.views import FleetView
+
+        return FleetView(
+            self.store,
+            saga=saga,
+            status=status,
+            failed_step=failed_step,
+            timeline=self.saga,
+            widget=_fleet_widget,
+        )
+
     def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> ExplorationView:
         """Try every combination of step and fault, and show where each leads.
 
@@ -260,6 +289,12 @@ class LabViews:
 
         options.setdefault("seeds", (self.seed or 0,))
         return ExplorationView(explore(saga, make_lab, **options))
+
+
+def _fleet_widget(fleet: FleetView) -> Any:
+    from eslab.widgets.fleet import FleetWidget
+
+    return FleetWidget(fleet)
 
 
 def _saga_widget(timeline: SagaTimeline) -> Any:

@@ -3,11 +3,13 @@
 from eslab.views.base import PictureView, View, render_mode
 from eslab.views.events import EventsView, events_figure
 from eslab.views.exploration import ExplorationView, exploration_figure
+from eslab.views.fleet import FleetView
 from eslab.views.lag import LagView, lag_figure
 from eslab.views.latency import LatencyView, latency_figure
 from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
+from eslab.views.saga_comparison import SagaComparison
 from eslab.views.sagas import SagasView, TimersView
 from eslab.views.visibility import VisibilityView, Visible, visibility_figure
 from eslab.views.what_if import WhatIfView
@@ -15,10 +17,12 @@ from eslab.views.what_if import WhatIfView
 __all__ = [
     "EventsView",
     "ExplorationView",
+    "FleetView",
     "LagView",
     "LatencyView",
     "PictureView",
     "ProjectionsView",
+    "SagaComparison",
     "SagaTimeline",
     "SagasView",
     "StreamPlayer",

@@ -29,6 +29,7 @@ from eslab.sagas import (
     SagaResumed,
     SagaStarted,
     SagaState,
+    SagaStatus,
     SagaStuck,
     StepCompleted,
     StepFailed,
@@ -151,12 +152,13 @@ def _lines(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Line
 def _saga_lines(state: SagaState) -> Iterator[tuple[str, str]]:
     yield "status", state.status.value
     running = [f"{_doing(*task)} (attempt {one.attempt})" for task, one in state.running.items()]
-    to_undo = [step for step in state.touched if step not in state.compensated]
+    under_way = state.status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
+    left = [step for step in state.touched if step not in state.compensated and under_way]
     for name, steps in (
         ("running", running),
         ("executed", state.completed),
         ("not known", state.doubtful),
-        ("to be undone, if it fails", to_undo[::-1]),
+        ("to undo, if it fails", left[::-1]),
         ("undone", state.compensated),
     ):
         if steps:

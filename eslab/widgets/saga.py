@@ -3,36 +3,141 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 import traitlets
 
-from eslab.clock import as_duration
-from eslab.errors import StoreClosedError
+from eslab.errors import InputError, StoreClosedError
 from eslab.views import SagaTimeline
 from eslab.views.base import records
 from eslab.views.saga_comparison import FAULT_WORDS
 from eslab.widgets.base import LiveWidget, intent
 from eslab.widgets.follower import Follower
 
-__all__ = ["SagaWidget"]
+__all__ = ["SagaWidget", "TimelineWidget"]
 
-CLOSED: Final = "the lab is closed: nothing is followed any more"
+CLOSED: Final = "The lab is closed: nothing comes any more."
+FOLLOWS: Final = "This follows the saga as it goes on."
+WAITS: Final = "It waits for a person, who lets it go on with lab.resume_saga(...)."
 
 
-class SagaWidget(LiveWidget):
-    """Shows a timeline, and follows the saga while it is on a page.
+class TimelineWidget(LiveWidget):
+    """What all widgets have in common that show a timeline; it may be none.
 
-    Args:
-        timeline: what it shows.
+    The timeline is followed while it is on a page.
 
     Attributes:
         timeline: what it shows.
         page: its marks, and what is said of them.
         instead: the marks of the same saga with a fault, and what became of it, in words.
         faults: the faults that can be chosen, with what they do.
-        live: what is said of following: nothing, if nothing can come any more.
+        live: whether something can come yet, in words.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("timeline",)
+
+    page = traitlets.Dict().tag(sync=True)
+    instead = traitlets.Dict().tag(sync=True)
+    faults = traitlets.List().tag(sync=True)
+    live = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, timeline: SagaTimeline | None, **values: Any) -> None:
+        self.timeline: SagaTimeline | None = None
+        self._pages: set[str] = set()
+        self._stop: Callable[[], None] | None = None
+        self._follower = Follower(self.follow)
+        super().__init__(faults=[list(pair) for pair in FAULT_WORDS.items()], **values)
+        if timeline is not None:
+            self.show(timeline)
+
+    def show(self, timeline: SagaTimeline) -> None:
+        """Show a timeline from now on."""
+        with self._lock, self.hold_sync():
+            self._stop_following()
+            self.timeline = timeline
+            self.instead = {}
+            self._draw(timeline)
+            self._start_following()
+
+    def _draw(self, timeline: SagaTimeline) -> None:
+        self.page = timeline.page
+        self.live = _liveness(timeline)
+
+    def follow(self) -> None:
+        """Show what the saga did meanwhile."""
+        timeline = self.timeline
+        if timeline is None:
+            return
+        try:
+            grew = timeline.refresh()
+        except StoreClosedError:
+            self.live = CLOSED if self.live else ""
+            raise
+        if grew:
+            with self._lock, self.hold_sync():
+                self._draw(timeline)
+
+    # What the page asks for.
+
+    @intent
+    def watch(self, page: str) -> None:
+        """Follow the saga for a page that shows it."""
+        self._pages.add(page)
+        self._start_following()
+
+    @intent
+    def leave(self, page: str) -> None:
+        """Follow it no more, if no other page shows it."""
+        self._pages.discard(page)
+        if not self._pages:
+            self._stop_following()
+
+    @intent
+    def effects(self) -> list[list[str]]:
+        """Return the events that the commands of the attempts recorded."""
+        found = records(self._shown.effects)
+        return [[one.step, one.kind, _event_text(one)] for one in found]
+
+    @intent
+    def fail(self, step: str, fault: str, undo: bool, attempt: int) -> str:
+        """Run the saga again, let an attempt go wrong, and say what came of that."""
+        compared = self._shown.fail(step, fault, undo=undo, attempt=attempt)
+        self.instead = {"words": compared.words, "page": compared.branch.page}
+        return compared.words
+
+    @intent
+    def forget(self) -> None:
+        """Show only how it went."""
+        self.instead = {}
+
+    @property
+    def _shown(self) -> SagaTimeline:
+        if self.timeline is None:
+            raise InputError("no saga is shown: open one first")
+        return self.timeline
+
+    def _start_following(self) -> None:
+        if self.timeline is not None and self._pages and self._stop is None:
+            self._stop = self.timeline.listen(self._follower.notice)
+            self._follower.notice()
+
+    def _stop_following(self) -> None:
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        self._follower.end()
+        self._stop_following()
+        super().close()
+
+
+class SagaWidget(TimelineWidget):
+    """Shows a timeline.
+
+    Args:
+        timeline: what it shows.
 
     Example:
         >>> import eslab
@@ -42,99 +147,25 @@ class SagaWidget(LiveWidget):
         ...     widget = SagaWidget(lab.saga("trip-1"))
         >>> widget.said
         'SagaTimeline(trip-1 RUNNING 0 of 1 step completed, hotel is next)'
+        >>> widget.live
+        'This follows the saga as it goes on.'
     """
 
     module = "saga"
-    parts: ClassVar[tuple[str, ...]] = ("timeline",)
-
-    page = traitlets.Dict().tag(sync=True)
-    instead = traitlets.Dict().tag(sync=True)
-    faults = traitlets.List().tag(sync=True)
-    live = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, timeline: SagaTimeline) -> None:
-        self.timeline = timeline
-        self._lookers: set[str] = set()
-        self._stop: Callable[[], None] | None = None
-        self._follower = Follower(self.follow)
-        super().__init__(
-            page=timeline.page,
-            said=timeline.digest,
-            faults=[list(pair) for pair in FAULT_WORDS.items()],
-            live=self._liveness(),
-        )
+        super().__init__(timeline)
 
-    def follow(self) -> None:
-        """Show what the saga did meanwhile."""
-        try:
-            if not self.timeline.refresh():
-                return
-        except StoreClosedError:
-            self.live = CLOSED if self._liveness() else ""
-            raise
-        with self.hold_sync():
-            self.page = self.timeline.page
-            self.said = self.timeline.digest
-            self.live = self._liveness()
+    def _draw(self, timeline: SagaTimeline) -> None:
+        super()._draw(timeline)
+        self.said = timeline.digest
 
-    def _liveness(self) -> str:
-        summary = self.timeline.summary
-        if summary.state.ended:
-            return ""
-        return f"{summary.status}: this follows the saga as it goes on"
 
-    # What the page asks for.
-
-    @intent
-    def watch(self, looker: str) -> None:
-        """Follow the saga for a page that shows it."""
-        self._lookers.add(looker)
-        if self._stop is None:
-            self._stop = self.timeline.listen(self._follower.notice)
-        self._follower.notice()
-
-    @intent
-    def leave(self, looker: str) -> None:
-        """Follow it no more, if no other page shows it."""
-        self._lookers.discard(looker)
-        if not self._lookers:
-            self._stop_following()
-
-    @intent
-    def effects(self) -> list[list[Any]]:
-        """Return the events that the commands of the attempts recorded."""
-        return [[one.step, one.kind, _event_text(one)] for one in records(self.timeline.effects)]
-
-    @intent
-    def fail(
-        self,
-        step: str,
-        fault: str,
-        undo: bool,
-        attempt: int,
-        by: str = "",
-    ) -> str:
-        """Run it again, let an attempt go wrong, and say what came of that."""
-        wait: timedelta | None = as_duration(by) if by else None
-        compared = self.timeline.fail(step, fault, undo=undo, attempt=attempt, by=wait)
-        self.instead = {"words": compared.words, "page": compared.branch.page}
-        return compared.words
-
-    @intent
-    def forget(self) -> None:
-        """Show only how it went."""
-        self.instead = {}
-
-    def close(self) -> None:
-        """Follow nothing any more."""
-        self._follower.end()
-        self._stop_following()
-        super().close()
-
-    def _stop_following(self) -> None:
-        stop, self._stop = self._stop, None
-        if stop is not None:
-            stop()
+def _liveness(timeline: SagaTimeline) -> str:
+    summary = timeline.summary
+    if summary.status == "STUCK":
+        return WAITS
+    return "" if summary.state.ended else FOLLOWS
 
 
 def _event_text(event: Any) -> str:

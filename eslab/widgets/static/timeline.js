@@ -76,6 +76,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   let built = null; // the elements of what is drawn
   let timer = null;
   let began = 0;
+  let width = 0; // of the drawing, in pixels
   let recorded = null; // what the attempts recorded, when the kernel has said so
 
   // The elements.
@@ -159,7 +160,6 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   }
 
   function build() {
-    const width = host.clientWidth;
     if (!page || !width) return;
     const focused = svg.contains(document.activeElement);
     const names = Math.max(0, ...page.rows.map((text) => text.length)) * NAME_LETTER;
@@ -526,7 +526,11 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   };
   keys(root, actions);
   const rebuild = painter(build);
-  const watcher = new ResizeObserver(rebuild);
+  // Not what the width is when it is drawn: while a theme changes, that may be another one.
+  const watcher = new ResizeObserver(([entry]) => {
+    width = entry.contentRect.width;
+    rebuild();
+  });
   watcher.observe(host);
   describe();
   return {
@@ -537,6 +541,73 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
       clearInterval(timer);
       watcher.disconnect();
       rebuild.cancel();
+    },
+  };
+}
+
+// How a saga went, and below it how it goes with a fault; it follows a model that has `page`, `live`,
+// `instead` and `faults`, and obeys `watch`, `leave`, `effects`, `fail` and `forget`.
+function story(model) {
+  const id = crypto.randomUUID();
+  const live = element("div", { class: "eslab-dim", role: "status" });
+  const went = timeline({
+    name: "What the saga did and undid",
+    faults: model.get("faults"),
+    effects: () => ask(model, "effects"),
+    fail: ({ step, kind, attempt }, fault) =>
+      ask(model, "fail", { step, fault, undo: kind === "compensate", attempt }, { patience: 120_000 }),
+  });
+  const words = element("div", { class: "eslab-instead", role: "status" });
+  const forget = () => ask(model, "forget").catch((error) => (words.textContent = error.message));
+  const heading = element("strong", { text: "Instead" });
+  const close = button("Close", "Show only how it went", forget);
+  const box = element("div", { class: "eslab-alternative" }, element("div", { class: "eslab-row" }, heading, close), words);
+  const root = element("div", {}, went.root, live, box);
+  let goes = null;
+
+  function draw() {
+    const page = model.get("page");
+    root.hidden = !page.moments;
+    if (page.moments) went.show(page);
+  }
+
+  function compare() {
+    const { page, words: text = "" } = model.get("instead");
+    box.hidden = !page;
+    words.textContent = text;
+    if (!page) {
+      goes?.release();
+      goes?.root.remove();
+      goes = null;
+      return;
+    }
+    if (!goes) {
+      goes = timeline({ name: "What the saga does and undoes instead" });
+      box.append(goes.root);
+    }
+    goes.show(page);
+  }
+
+  const tell = () => (live.textContent = model.get("live"));
+  model.on("change:page", draw);
+  model.on("change:live", tell);
+  model.on("change:instead", compare);
+  draw();
+  tell();
+  compare();
+  ask(model, "watch", { page: id }).catch((error) => {
+    if (model.get("live")) live.textContent = `It is not followed: ${error.message}`;
+  });
+  return {
+    root,
+    actions: went.actions,
+    release() {
+      ask(model, "leave", { page: id }).catch(() => {});
+      model.off("change:page", draw);
+      model.off("change:live", tell);
+      model.off("change:instead", compare);
+      went.release();
+      goes?.release();
     },
   };
 }
