@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from eslab.aggregates import Aggregate, Decider, Repository
 from eslab.clock import Clock, as_duration, as_utc
@@ -246,7 +246,7 @@ class LabViews:
             self.store,
             stream_id,
             undoable=undoable,
-            rerun=partial(rerun_saga, self),
+            rerun=partial(rerun_saga, cast("Lab", self)),
             widget=_saga_widget,
         )
 

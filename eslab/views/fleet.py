@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -138,13 +138,16 @@ class FleetView(PictureView):
     @property
     def digest(self) -> str:
         """How many sagas there are, where they stand, and where they failed."""
+        return f"FleetView({self._words()})"
+
+    def _words(self) -> str:
         stand = ", ".join(f"{count:,} {status}" for status, count in self.counts.items())
         failed = Counter(name for name in self._failing() if name != NOTHING)
         most = ", ".join(f"{count:,} {name}" for name, count in failed.most_common(3))
         more = ", …" if len(failed) > 3 else ""
         return (
-            f"FleetView({counted(len(self.df), 'saga')}{': ' * bool(stand)}{stand}"
-            f"{'; failed: ' * bool(most)}{most}{more})"
+            f"{counted(len(self.df), 'saga')}{': ' * bool(stand)}{stand}"
+            f"{'; failed: ' * bool(most)}{most}{more}"
         )
 
     @property
@@ -155,12 +158,15 @@ class FleetView(PictureView):
         return order.drop(columns="rank")
 
     def glyphs(self, *, limit: int) -> list[Glyph]:
-        """Return the first sagas, as they are drawn.
+        """Return some sagas of each cell of the matrix, as they are drawn; of small ones all.
 
         Args:
             limit: how many, at most.
         """
         several = self._several
+        groups = self.urgent.groupby(["status", "failed_step"], sort=False)
+        shares = _shares([len(group) for _, group in groups], limit)
+        some = [group.head(share) for (_, group), share in zip(groups, shares, strict=True)]
         return [
             Glyph(
                 f"{row.saga}-{row.saga_id}" if several else row.saga_id,
@@ -168,7 +174,8 @@ class FleetView(PictureView):
                 row.cells,
                 _place(row.steps, row.failed_step),
             )
-            for row in records(self.urgent.head(limit))
+            for group in some
+            for row in records(group)
         ]
 
     @property
@@ -202,8 +209,8 @@ class FleetView(PictureView):
         }
 
     def svg(self) -> str:
-        """Return the matrix, and below it the marks of the most urgent sagas."""
-        return fleet_picture(self.matrix, self.glyphs, title="Sagas", subtitle=self.digest)
+        """Return the matrix, and below it the marks of some sagas of each of its cells."""
+        return fleet_picture(self.matrix, self.glyphs, title="Sagas", subtitle=self._words())
 
     def figure(self) -> go.Figure:
         """Return how many sagas of each status failed at each step."""
@@ -211,7 +218,7 @@ class FleetView(PictureView):
         figure = go.Figure()
         figure.update_layout(
             template=TEMPLATE,
-            title={"text": "Sagas", "subtitle": {"text": plain(self.digest)}},
+            title={"text": "Sagas", "subtitle": {"text": plain(self._words())}},
             height=150 + 44 * max(1, len(matrix)),
             margin={"t": 104, "b": 24},
             showlegend=False,
@@ -260,6 +267,21 @@ class FleetView(PictureView):
 @cache
 def _names(steps: str) -> tuple[str, ...]:
     return tuple(json.loads(steps or "[]"))
+
+
+def _shares(sizes: Sequence[int], limit: int) -> list[int]:
+    """Share places out fairly: what small groups leave is for the large ones.
+
+    Example:
+        >>> _shares([300, 2, 40], 100)
+        [58, 2, 40]
+    """
+    shares = [0] * len(sizes)
+    ascending = sorted(range(len(sizes)), key=sizes.__getitem__)
+    for done, place in enumerate(ascending):
+        shares[place] = min(sizes[place], limit // (len(sizes) - done))
+        limit -= shares[place]
+    return shares
 
 
 def _place(steps: str, step: str) -> int | None:

@@ -67,7 +67,7 @@ def fleet_picture(
     shown = glyphs(limit=SHOWN)
     count = int(matrix.to_numpy().sum())
     widest = max((CELL * len(glyph.cells) for glyph in shown), default=0)
-    names = min(120.0, max((text_width(glyph.name, LABEL) for glyph in shown), default=0.0))
+    names = min(120.0, 4 + max((text_width(one.name, LABEL) for one in shown), default=0.0))
     pitch = names + 6 + widest + 20
     columns = max(1, int((WIDTH + 14) // pitch))
     lines = -(-len(shown) // columns)

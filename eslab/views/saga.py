@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.errors import InputError
-from eslab.views.base import PictureView, records, with_values
+from eslab.views.base import PictureView, with_values
 from eslab.views.saga_figure import timeline_figure
 from eslab.views.saga_layout import drawing
 from eslab.views.saga_log import ATTEMPTS_SQL, COMMANDS_SQL, Logged, SagaStore, read_log
@@ -22,6 +21,7 @@ from eslab.views.saga_marks import Drawing
 from eslab.views.saga_notes import notes_frame, notes_of
 from eslab.views.saga_page import timeline_page
 from eslab.views.saga_picture import saga_picture
+from eslab.views.saga_places import before, began, senders_of
 from eslab.views.saga_story import story_of
 from eslab.views.saga_summary import (
     ProcessSummary,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rerun", "SagaTimeline", "saga_figure"]
 
-_KEYS_SQL: Final = """
+_EFFECTS_SQL: Final = """
 select position, stream_id, version, type, metadata->>'$.command_id' as command_id
 from events
 where position >= $position and metadata->>'$.command_id' in $ids
@@ -213,9 +213,9 @@ class SagaTimeline(PictureView):
         With it the step, and the kind, of the attempts that sent the command.
         """
         moment = self._moment
-        senders = _senders(self.stream_id, moment)
+        senders = senders_of(self.stream_id, moment.summary, moment.log)
         first = moment.log[0].position if moment.log else 0
-        found = self._store.sql(_KEYS_SQL, {"position": first, "ids": [*senders]}).df()
+        found = self._store.sql(_EFFECTS_SQL, {"position": first, "ids": [*senders]}).df()
         of = [senders[command_id] for command_id in found["command_id"]]
         return found.assign(step=[step for step, _ in of], kind=[kind for _, kind in of])
 
@@ -291,82 +291,19 @@ class SagaTimeline(PictureView):
             raise InputError("only a lab can run a saga again: use lab.saga(...)")
         process = isinstance(moment.summary, ProcessSummary)
         kind: Any = "command" if process else "compensate" if undo else "execute"
-        version = _began(moment, step, kind, attempt)
-        where = {"type": step} if process else {"step": step}
+        version = began(moment.df, moment.summary, step, kind=kind, attempt=attempt)
         wrong = Fault(
             fault,  # type: ignore[arg-type]  # it checks the name
+            None if process else step,
+            type=step if process else None,
             kind=kind,
             sequence=self.stream_id,
             attempt=attempt if once else None,
             by=by,
-            **where,
         )
-        at = _before(moment.log, version, whole=process)
+        at = before(moment.log, version, whole=process)
         other, hits = self._rerun(self, at, wrong)
         return SagaComparison(self, other, fault=wrong, at=at, hits=hits)
-
-
-def _senders(stream_id: str, moment: _Moment) -> dict[str, tuple[str, str]]:
-    """Return which step, and whether to execute or undo it, sent each command, by its id."""
-    from eslab.sagas import CommandSent
-    from eslab.sagas.definition import step_key
-
-    summary = moment.summary
-    if isinstance(summary, ProcessSummary):
-        return {
-            str(one.event.command_id): (one.event.command["type"].rpartition(".")[2], "command")
-            for one in moment.log
-            if isinstance(one.event, CommandSent)
-        }
-    kinds: tuple[Any, ...] = ("execute", "compensate")
-    return {
-        str(step_key(stream_id, step, kind)): (step, kind)
-        for step in summary.steps
-        for kind in kinds
-    }
-
-
-def _began(moment: _Moment, step: str, kind: str, attempt: int) -> int:
-    """Return the version of the event by which an attempt began.
-
-    Raises:
-        InputError: there is no such step or attempt, or it did not begin.
-    """
-    summary = moment.summary
-    who = f"saga {summary.name}-{summary.saga_id}"
-    if step not in summary.steps:
-        what = "command" if kind == "command" else "step"
-        known = ", ".join(summary.steps) or "none"
-        raise InputError(f"{who} has no {what} {step!r}; it has: {known}")
-    begun = [one for one in records(moment.df) if (one.step, one.kind) == (step, kind)]
-    if not begun:
-        done = "was not undone" if kind == "compensate" else "never began"
-        raise InputError(f"{step!r} {done} in {who}, which is {summary.status}")
-    for one in begun:
-        if one.attempt == attempt and not isinstance(attempt, bool):
-            return int(one.version)
-    raise InputError(
-        f"{step!r} has {max(one.attempt for one in begun)} attempts in {who}; {attempt!r} is none"
-    )
-
-
-def _before(log: Sequence[Logged], version: int, *, whole: bool) -> int:
-    """Return the position behind which a saga goes on as if an event had not been.
-
-    Args:
-        log: the events of its stream.
-        version: of the event.
-        whole: what was appended with it has not been either. The state of a saga says by itself
-            which step is next. That of a process manager does not: what it reacted to has to come
-            again.
-    """
-    events = [one for one in log if one.version <= version]
-    if whole:
-        for one, following in reversed(list(pairwise(events))):
-            if one.at != following.at or one.position + 1 != following.position:
-                return following.position - 1
-        return events[0].position - 1
-    return events[-1].position - 1
 
 
 def saga_figure(

@@ -130,8 +130,8 @@ def _named(event: Event, names: Mapping[str, str]) -> dict[str, str]:
         case TimerSet(timer=timer, purpose=purpose, step=str(step), kind=kind):
             return {timer: f"the {purpose} of {_doing(step, kind)}"}
         case TimerSet(timer=timer, purpose="timeout" | "retry" as purpose):
-            command_id = timer.removeprefix(f"{purpose} of ")
-            return {timer: f"the {purpose} of {names.get(command_id, 'a command')}"}
+            of = names.get(timer.removeprefix(f"{purpose} of "), "a command")
+            return {timer: f"the {purpose} of {of}"}
     return {}
 
 

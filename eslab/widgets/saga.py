@@ -38,7 +38,7 @@ class TimelineWidget(LiveWidget):
 
     page = traitlets.Dict().tag(sync=True)
     instead = traitlets.Dict().tag(sync=True)
-    faults = traitlets.List().tag(sync=True)
+    faults: Any = traitlets.List().tag(sync=True)
     live = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, timeline: SagaTimeline | None, **values: Any) -> None:
@@ -165,7 +165,7 @@ def _liveness(timeline: SagaTimeline) -> str:
     summary = timeline.summary
     if summary.status == "STUCK":
         return WAITS
-    return "" if summary.state.ended else FOLLOWS
+    return "" if summary.state.ended and summary.status != "WAITING" else FOLLOWS
 
 
 def _event_text(event: Any) -> str:

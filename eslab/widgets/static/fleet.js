@@ -48,7 +48,7 @@ function render({ model, el }) {
   let filter = null; // a status and a column of the matrix
   let shown = []; // places of the sagas that are drawn
   let selected = 0; // which of these
-  let grid = { columns: 1, pitch: 100, names: 60 };
+  let grid = { columns: 1, pitch: 100, names: 60, width: 0 };
 
   const heading = element("strong");
   const refresh = button("Refresh", "Look at all sagas again", () => {
@@ -176,8 +176,8 @@ function render({ model, el }) {
     const steps = Math.max(1, ...sagas.kinds.map(({ cells }) => cells.length));
     const letters = Math.min(18, Math.max(2, ...shown.slice(0, 500).map((place) => named(place).length)));
     const names = letters * 6.6 + 14;
-    const pitch = names + steps * CELL + 16;
-    grid = { names, pitch, columns: Math.max(1, Math.floor(width / pitch)) };
+    const columns = Math.max(1, Math.floor(width / (names + steps * CELL + 16)));
+    grid = { names, columns, width, pitch: columns > 1 ? width / columns : names + steps * CELL + 16 };
     const lines = Math.ceil(shown.length / grid.columns);
     const height = Math.min(HEIGHT, Math.max(LINE, lines * LINE) + 4);
     scroll.style.height = `${height}px`;
@@ -189,7 +189,7 @@ function render({ model, el }) {
   function draw(context, width) {
     if (!sagas) return;
     // While a theme changes the width is another one for a moment.
-    if (Math.max(1, Math.floor(width / grid.pitch)) !== grid.columns) {
+    if (width !== grid.width) {
       measure(width);
       return;
     }
