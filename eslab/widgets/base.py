@@ -32,7 +32,14 @@ def intent(method: F) -> F:
 
     A browser is not trusted: what is not marked so cannot be called from there, and arguments that
     do not fit, or that have other names, are refused.
+
+    Raises:
+        TypeError: widgets have a method of this name already, such as ``open`` or ``close``.
     """
+    if hasattr(anywidget.AnyWidget, method.__name__):
+        raise TypeError(
+            f"an intent cannot be called {method.__name__!r}: widgets have a method of that name"
+        )
     checked: Any = validate_call(config=ConfigDict(strict=True))(method)
     checked.is_intent = True
     return checked  # type: ignore[no-any-return]
