@@ -10,7 +10,8 @@ FLEET_SQL: Final = """
 with log as (
     select stream_id, version, type, recorded_at, data,
            json_extract_string(
-               data, ['$.step', '$.command_id', '$.final', '$.kind', '$.command.type']) as said
+               data, ['$.step', '$.command_id', '$.final', '$.kind', '$.command.type',
+                      '$.resolved']) as said
     from events where type in (
         'SagaStarted', 'SagaCompleted', 'SagaCompensated', 'SagaStuck', 'SagaResumed',
         'StepStarted', 'StepCompleted', 'StepFailed', 'StepTimedOut',
@@ -20,35 +21,49 @@ with log as (
 told as (
     select *, said[1] as step, said[2] as command_id, coalesce(said[3] = 'true', true) as final
     from log),
-sagas as (
+standing as (
     select stream_id, any_value(data) filter (type = 'SagaStarted') as started,
            arg_max(type, version) filter (
                type in ('SagaStarted', 'SagaCompleted', 'SagaCompensated', 'SagaStuck',
                         'SagaResumed', 'InputFailed')
-               or (final and type in ('StepFailed', 'StepTimedOut'))) as last,
+               or (final and type in ('StepFailed', 'StepTimedOut'))) as stage,
            arg_max(said[4], version) filter (type = 'SagaResumed') as resumed,
            arg_min(step, version) filter (
                final and type in ('StepFailed', 'StepTimedOut')) as failed,
            min(recorded_at) as started_at, max(recorded_at) as last_at
     from told group by stream_id having started is not null),
+sagas as (
+    select *,
+           case when stage = 'SagaCompleted' then 'COMPLETED'
+                when stage = 'SagaCompensated' then 'COMPENSATED'
+                when stage in ('SagaStuck', 'InputFailed') then 'STUCK'
+                when stage = 'SagaResumed' and resumed = 'compensate' then 'COMPENSATING'
+                when stage in ('StepFailed', 'StepTimedOut') then 'COMPENSATING'
+                else 'RUNNING' end as status
+    from standing),
 marks as (
     -- What came last of each step; or of each command, of a process manager.
     select stream_id, coalesce(step, command_id) as mark, min(version) as first,
-           arg_max(type, version) as last, arg_max(final, version) as final,
+           arg_max(type, version) as last, arg_max(said[4], version) as kind,
            any_value(said[5]) as command
     from told
-    where regexp_matches(type, '^(Step|Compensation|Command)') group by all),
+    where regexp_matches(type, '^(Step|Compensation|Command)')
+       or (type = 'SagaResumed' and said[6] = 'true')
+    group by all),
 cells as (
+    -- While it runs, what went wrong is tried again; what a person has done is done.
     select stream_id, mark, first, command,
-           case last when 'StepStarted' then 'r' when 'StepCompleted' then 'd'
-                when 'StepFailed' then if(final, 'f', 'r')
-                when 'StepTimedOut' then if(final, 't', 'r')
-                when 'CompensationStarted' then 'b' when 'CompensationCompleted' then 'u'
-                when 'CompensationFailed' then if(final, 's', 'b')
-                when 'CompensationTimedOut' then if(final, 's', 'b')
-                when 'CommandDelivered' then 'd' when 'CommandRefused' then 'f'
-                when 'CommandFailed' then if(final, 'f', 'r') else 'r' end as cell
-    from marks),
+           case when last in ('StepCompleted', 'CommandDelivered') then 'd'
+                when last = 'CompensationCompleted' then 'u'
+                when last = 'SagaResumed' then if(kind = 'execute', 'd', 'u')
+                when last = 'CommandRefused' then 'f'
+                when last = 'CompensationStarted' then 'b'
+                when last in ('CompensationFailed', 'CompensationTimedOut')
+                then if(status in ('RUNNING', 'COMPENSATING'), 'b', 's')
+                when status = 'RUNNING' then 'r'
+                when last in ('StepFailed', 'CommandFailed') then 'f'
+                when last = 'StepTimedOut' then 't' else 'r' end as cell
+    from marks join sagas using (stream_id)),
 steps as (
     select stream_id, unnest(names) as mark, generate_subscripts(names, 1) as place
     from (select stream_id, from_json(started->'$.steps', '["VARCHAR"]') as names from sagas)),
@@ -60,13 +75,7 @@ of_processes as (
            to_json(list(regexp_extract(command, '[^.]*$') order by first)) as commands,
            arg_min(regexp_extract(command, '[^.]*$'), first) filter (cell = 'f') as failed
     from cells where stream_id not in (select stream_id from steps) group by stream_id)
-select started->>'$.saga' as saga, started->>'$.saga_id' as saga_id,
-       case when last = 'SagaCompleted' then 'COMPLETED'
-            when last = 'SagaCompensated' then 'COMPENSATED'
-            when last in ('SagaStuck', 'InputFailed') then 'STUCK'
-            when last = 'SagaResumed' and resumed = 'compensate' then 'COMPENSATING'
-            when last in ('StepFailed', 'StepTimedOut') then 'COMPENSATING'
-            else 'RUNNING' end as status,
+select started->>'$.saga' as saga, started->>'$.saga_id' as saga_id, status,
        coalesce(sagas.failed, of_processes.failed, '') as failed_step,
        coalesce(of_sagas.cells, of_processes.cells, '') as cells,
        coalesce(commands, started->'$.steps')::varchar as steps, started_at, last_at

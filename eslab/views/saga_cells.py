@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import pandas as pd
 
+from eslab.views.saga_summary import SagaSummary, Summary
 from eslab.views.svg import Svg
 from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, PENDING, RETRY
 
@@ -57,19 +58,30 @@ _LETTERS: Final = {
 }
 
 
-def cells_of(attempts: pd.DataFrame, steps: Iterable[str]) -> dict[str, str]:
+def cells_of(attempts: pd.DataFrame, saga: Summary) -> dict[str, str]:
     """Return the letter of each step, by what became of its last attempt.
 
     Args:
         attempts: a frame as `SagaTimeline.df`.
-        steps: their names.
+        saga: what it comes to.
     """
-    letters = dict.fromkeys(steps, ".")
+    letters = dict.fromkeys(saga.steps, ".")
     rows: Any = attempts[["step", "kind", "outcome"]].itertuples(index=False, name=None)
     for step, kind, outcome in rows:
-        if not (outcome == "superseded" and step in letters and letters[step] != "."):
-            letters[step] = _LETTERS[kind, outcome]
+        letters[step] = _LETTERS[kind, outcome]
+    again = _AGAIN.get(saga.status, {})
+    letters = {step: again.get(letter, letter) for step, letter in letters.items()}
+    if isinstance(saga, SagaSummary):  # also what a person has done
+        letters |= {step: "d" for step in saga.state.completed if letters[step] in "rft"}
+        letters |= {step: "u" for step in saga.state.compensated if letters[step] in "bs"}
     return letters
+
+
+_AGAIN: Final[Mapping[str, Mapping[str, str]]] = {
+    "RUNNING": {"f": "r", "t": "r", "s": "b"},
+    "COMPENSATING": {"s": "b"},
+}
+"""What went wrong is tried again, while a saga stands there."""
 
 
 def draw_cell(svg: Svg, cell: Cell, x: float, y: float, size: float) -> None:

@@ -64,8 +64,9 @@ class SagaComparison(View):
     def __init__(
         self, base: SagaTimeline, branch: SagaTimeline, *, fault: Fault, at: int, hits: int
     ) -> None:
-        steps = list(dict.fromkeys([*base.summary.steps, *branch.summary.steps]))
-        was, now = cells_of(base.df, steps), cells_of(branch.df, steps)
+        was, now = cells_of(base.df, base.summary), cells_of(branch.df, branch.summary)
+        steps = list(dict.fromkeys([*was, *now]))
+        was, now = (dict.fromkeys(steps, ".") | cells for cells in (was, now))
         words = [(step, CELLS[was[step]].words, CELLS[now[step]].words) for step in steps]
         super().__init__(pd.DataFrame(words, columns=["step", "was", "is"]), sql=base.sql)
         self.base = base
