@@ -253,9 +253,10 @@ class SagaTimeline(PictureView):
         """Run it again from an attempt on, which goes wrong; and show both.
 
         It is run on a branch: the store is never changed, and what happened before the attempt
-        is as it was. From there on everything is done again: commands are carried out on the
-        branch, but **steps that are plain functions are called again**, and what these do outside
-        of the lab, they do once more.
+        is as it was. From there on everything that belongs to the saga, by its correlation id, is
+        done again: commands are carried out on the branch, but **steps that are plain functions
+        are called again**, and what these do outside of the lab, they do once more. All else
+        stands still there.
 
         Args:
             step: the step; or the type of the command of a process manager.

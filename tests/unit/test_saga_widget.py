@@ -386,6 +386,27 @@ def test_a_saga_on_a_branch_where_a_read_model_is_broken(lab: Lab) -> None:
     assert timeline.fail("charge_payment").hits == 3
 
 
+def test_sagas_beside_it_stand_still_and_those_that_belong_to_it_go_on(lab: Lab) -> None:
+    calls: list[str] = []
+
+    def book(step: eslab.StepContext) -> None:
+        calls.append(f"{step.step} {step.saga_id}")
+        if step.step == "whole trip":
+            lab.start_saga(hotel, step.saga_id)
+
+    hotel = Saga("hotel", [Step("hotel", book)])
+    museum = Step("museum", book, retry=eslab.Retry(limit=3))
+    trip = Saga("trip", [Step("whole trip", book), museum])
+    for number in ("1", "2"):
+        lab.start_saga(trip, number)
+    lab.run()
+    calls.clear()
+    # Where the branch begins, the second trip and both hotels are on their way.
+    compared = lab.saga("trip-1").fail("museum")
+    assert compared.hits
+    assert calls == ["hotel 1"]
+
+
 def test_what_cannot_fail_is_said(lab: Lab) -> None:
     timeline = fulfilled(lab, destination="Atlantis")
     with pytest.raises(InputError, match="has no step 'nothing'; it has: place_order, "):

@@ -549,7 +549,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
 // `instead` and `faults`, and obeys `watch`, `leave`, `effects`, `fail` and `forget`.
 function story(model) {
   const id = crypto.randomUUID();
-  const live = element("div", { class: "eslab-dim", role: "status" });
+  const live = element("div", { class: "eslab-dim", "aria-live": "polite" });
   const went = timeline({
     name: "What the saga did and undid",
     faults: model.get("faults"),
@@ -557,7 +557,7 @@ function story(model) {
     fail: ({ step, kind, attempt }, fault) =>
       ask(model, "fail", { step, fault, undo: kind === "compensate", attempt }, { patience: 120_000 }),
   });
-  const words = element("div", { class: "eslab-instead", role: "status" });
+  const words = element("div", { class: "eslab-instead", "aria-live": "polite" });
   const forget = () => ask(model, "forget").catch((error) => (words.textContent = error.message));
   const heading = element("strong", { text: "Instead" });
   const close = button("Close", "Show only how it went", forget);
