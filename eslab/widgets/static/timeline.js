@@ -162,8 +162,10 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   function build() {
     if (!page || !width) return;
     const focused = svg.contains(document.activeElement);
-    const names = Math.max(0, ...page.rows.map((text) => text.length)) * NAME_LETTER;
-    const left = Math.min(Math.max(48, names), 190, width / 3) + 14;
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = `12.5px ${themed(root, "--jp-ui-font-family", "system-ui, sans-serif")}`;
+    const names = Math.max(0, ...page.rows.map((text) => pen.measureText(text).width));
+    const left = Math.min(Math.max(48, names + 4), 190, width / 3) + 14;
     const plot = Math.max(60, width - left - RIGHT);
     const top = page.folds.length ? 34 : 12;
     const rows = Math.max(1, page.rows.length);
@@ -202,7 +204,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     back.append(text(left + plot / 2, bottom + 35, page.axis, { "text-anchor": "middle" }));
     const stripes = page.rows.map((step, row) => {
       const stripe = drawn("rect", { x: 0, y: top + ROW * row, width, height: ROW, class: "eslab-stripe" });
-      const words = text(left - 12, middle(row) + 4, fitted(step, (left - 14) / NAME_LETTER), { "text-anchor": "end", "font-size": 12.5 });
+      const words = text(left - 12, middle(row) + 4, fitted(step, names + 18 <= left ? step.length : left / NAME_LETTER), { "text-anchor": "end", "font-size": 12.5 });
       words.append(drawn("title", { text: step }));
       back.append(stripe, line(left, middle(row), left + plot, middle(row)), words);
       return stripe;
