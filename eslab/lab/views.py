@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from eslab.aggregates import Aggregate, Decider, Repository
 from eslab.clock import Clock, as_duration, as_utc
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from eslab.views import (
         EventsView,
         ExplorationView,
+        FleetView,
         LagView,
         LatencyView,
         LineageView,
@@ -284,7 +286,7 @@ class LabViews:
         return TimersView(self.store, at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
-        """Show what a saga did, and what it undid.
+        """Show what a saga did, and what it undid; ``.fail(step)`` lets it fail there instead.
 
         Args:
             saga_id: its name and id, ``"<name>-<id>"``: its stream without ``saga-``.
@@ -292,14 +294,51 @@ class LabViews:
         Raises:
             StreamNotFoundError: there is no such saga.
         """
+        from eslab.lab.rerun import rerun_saga
         from eslab.views import SagaTimeline
 
+        if not isinstance(saga_id, str):
+            raise InputError(f"a saga is found by a text such as 'trip-1', not {saga_id!r:.200}")
         stream_id = f"saga-{saga_id}"
         if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
         saga = self._orchestrator.saga(saga_id.partition("-")[0])
         undoable = None if saga is None else [step.name for step in saga if step.compensate]
-        return SagaTimeline(self.store, stream_id, undoable=undoable)
+        return SagaTimeline(
+            self.store,
+            stream_id,
+            undoable=undoable,
+            rerun=partial(rerun_saga, cast("Lab", self)),
+            widget=_saga_widget,
+        )
+
+    def fleet(
+        self,
+        saga: str | None = None,
+        *,
+        status: str | None = None,
+        failed_step: str | None = None,
+    ) -> FleetView:
+        """Show very many sagas at once: what became of each step of each, and where they failed.
+
+        Args:
+            saga: only sagas of this name.
+            status: only those that stand there, such as ``"STUCK"``.
+            failed_step: only those of which this step failed; ``""``: only those of which none did.
+
+        Raises:
+            InputError: there is no such status.
+        """
+        from eslab.views import FleetView
+
+        return FleetView(
+            self.store,
+            saga=saga,
+            status=status,
+            failed_step=failed_step,
+            timeline=self.saga,
+            widget=_fleet_widget,
+        )
 
     def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> ExplorationView:
         """Try every combination of step and fault, and show where each leads.
@@ -312,6 +351,18 @@ class LabViews:
 
         options.setdefault("seeds", (self.seed or 0,))
         return ExplorationView(explore(saga, make_lab, **options))
+
+
+def _fleet_widget(fleet: FleetView) -> Any:
+    from eslab.widgets.fleet import FleetWidget
+
+    return FleetWidget(fleet)
+
+
+def _saga_widget(timeline: SagaTimeline) -> Any:
+    from eslab.widgets.saga import SagaWidget
+
+    return SagaWidget(timeline)
 
 
 def _player_widget(player: StreamPlayer) -> Any:

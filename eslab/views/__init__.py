@@ -4,6 +4,7 @@ from eslab.views.base import PictureView, View, render_mode
 from eslab.views.branch import ComparisonView, ConsequencesView
 from eslab.views.events import EventsView, events_figure
 from eslab.views.exploration import ExplorationView, exploration_figure
+from eslab.views.fleet import FleetView
 from eslab.views.flow import MessageFlow, flow_figure
 from eslab.views.lag import LagView, lag_figure
 from eslab.views.latency import LatencyView, latency_figure
@@ -11,6 +12,7 @@ from eslab.views.lineage import LineageView
 from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
+from eslab.views.saga_comparison import SagaComparison
 from eslab.views.sagas import SagasView, TimersView
 from eslab.views.visibility import VisibilityView, Visible, visibility_figure
 from eslab.views.what_if import WhatIfView
@@ -20,12 +22,14 @@ __all__ = [
     "ConsequencesView",
     "EventsView",
     "ExplorationView",
+    "FleetView",
     "LagView",
     "LatencyView",
     "LineageView",
     "MessageFlow",
     "PictureView",
     "ProjectionsView",
+    "SagaComparison",
     "SagaTimeline",
     "SagasView",
     "StreamPlayer",
