@@ -2,9 +2,12 @@
 
 from eslab.views.base import PictureView, View, render_mode
 from eslab.views.events import EventsView, events_figure
+from eslab.views.events_filter import EventsFilter
+from eslab.views.events_pages import EventPages
 from eslab.views.exploration import ExplorationView, exploration_figure
 from eslab.views.lag import LagView, lag_figure
 from eslab.views.latency import LatencyView, latency_figure
+from eslab.views.opened_event import OpenedEvent
 from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
@@ -13,10 +16,13 @@ from eslab.views.visibility import VisibilityView, Visible, visibility_figure
 from eslab.views.what_if import WhatIfView
 
 __all__ = [
+    "EventPages",
+    "EventsFilter",
     "EventsView",
     "ExplorationView",
     "LagView",
     "LatencyView",
+    "OpenedEvent",
     "PictureView",
     "ProjectionsView",
     "SagaTimeline",
