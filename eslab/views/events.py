@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -232,7 +233,9 @@ def events_figure(histogram: pd.DataFrame, *, width: timedelta) -> go.Figure:
         title={"subtitle": {"text": f"by type, in bins of {per}"}},
         yaxis={"title": {"text": f"events in {per}"}},
     )
-    totals = {name: int(counts.sum()) for name, counts in histogram.groupby("type")["count"]}
+    totals: Counter[str] = Counter()
+    for row in records(histogram):
+        totals[row.type] += row.count
     for group in type_groups(totals):
         bars = histogram[histogram["type"].isin(group.types)].groupby("start")["count"].sum()
         figure.add_bar(

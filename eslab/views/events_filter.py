@@ -37,13 +37,13 @@ class Condition(NamedTuple):
         field: what it is about: the name of an attribute of `EventsFilter`.
         words: what it says, for a person.
         sql: the same over the columns of ``events``.
-        values: those of the parameters in it.
+        parameters: the values in it.
     """
 
     field: str
     words: str
     sql: str
-    values: Mapping[str, Any]
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,7 +219,7 @@ class EventPages:
     def histogram(self) -> pd.DataFrame:
         """How many events of each type occurred when: start (of a bin), type and count."""
         width = self.bin_width // _MICROSECOND
-        frame = self._query(
+        return self._query(
             # Not by a division: it would round moments before 1970 up.
             "select make_timestamptz(moment - ((moment % $width) + $width) % $width) as start, "
             "type, count(*) as count "
@@ -227,7 +227,6 @@ class EventPages:
             "group by all order by all",
             width=width,
         ).df()
-        return frame
 
     def rank(self, position: int) -> int:
         """Return how many of the events are newer than this position."""
@@ -270,7 +269,7 @@ class EventPages:
     def _matches(self, *, without: str = "") -> tuple[str, dict[str, Any]]:
         """Return the conditions that are not the user's own SQL, and the values in them."""
         held = [one for one in self.wanted if one.field not in ("where", without)]
-        values = {name: value for one in held for name, value in one.values.items()}
+        values = {name: value for one in held for name, value in one.parameters.items()}
         matches = ["position <= $head", *(f"({one.sql})" for one in held)]
         return " and ".join(matches), {"head": self.head, **values}
 

@@ -93,7 +93,9 @@ def _event(store: EventsLog, message: str) -> EventPlace | None:
     except ValueError:
         return None
     found = store.find(event_id)
-    return found and EventPlace(found.position, found.stream_id, found.version, found.type)
+    if found is None:
+        return None
+    return EventPlace(found.position, found.stream_id, found.version, found.type)
 
 
 def _caused(store: EventsLog, message: str, *, after: int, head: int) -> list[EventPlace]:

@@ -250,7 +250,7 @@ class EventsWidget(LiveWidget):
         rows = pages.page(_COLUMNS, before=before, after=after, limit=PAGE).fetchall()
         if after and len(rows) < PAGE:
             rows = pages.page(_COLUMNS, limit=PAGE).fetchall()
-        return {"revision": self._revision, "rows": [_row(*row) for row in reversed(rows)]}
+        return {"revision": self._revision, "rows": [_row(row) for row in reversed(rows)]}
 
     def _appended(self) -> None:
         # On the thread that appends, which may do so ten thousand times a second.
@@ -279,14 +279,13 @@ def _number(field: str, text: str) -> int | None:
     return int(digits)
 
 
-def _row(
-    position: int, occurred_at: datetime, type: str, stream_id: str, version: int, data: str
-) -> dict[str, Any]:
+def _row(row: tuple[Any, ...]) -> dict[str, Any]:
+    position, occurred_at, type_, stream_id, version, data = row
     return {
         "position": position,
         "occurred": moment_text(occurred_at),
         "at": _microseconds(occurred_at),
-        "type": type,
+        "type": type_,
         "stream": stream_id,
         "version": version,
         "data": data if len(data) < LETTERS else f"{data}…",
