@@ -59,7 +59,19 @@ function frame(el, kind, name) {
   });
   root.append(body, said);
   el.append(root);
+  standInFor(root);
   return { root, body, said };
+}
+
+// The static display that stands above a widget is for when there is none: it comes back when the
+// widget leaves the page, which an observer of its size notices too.
+function standInFor(root) {
+  let above = null;
+  new ResizeObserver(() => {
+    const sibling = root.closest(".jp-OutputArea-child")?.previousElementSibling;
+    if (sibling?.querySelector(".eslab-static")) above = sibling;
+    if (above) above.style.display = root.isConnected ? "none" : "";
+  }).observe(root);
 }
 
 // Keys act wherever the focus is inside the widget, except where an element uses them itself.
