@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,15 @@ from eslab.views.scales import axis_time, duration_text, moment_text
 from eslab.views.theme import HATCHES, NEUTRAL, SERIES, TEMPLATE
 from eslab.words import counted
 
-__all__ = ["EventsView", "TypeGroup", "events_digest", "events_figure", "type_groups", "width_text"]
+__all__ = [
+    "EventsView",
+    "TypeGroup",
+    "events_digest",
+    "events_figure",
+    "ranked_types",
+    "type_groups",
+    "width_text",
+]
 
 SHOWN_ROWS: Final = 10
 SHOWN_LETTERS: Final = 100
@@ -236,7 +244,7 @@ def events_figure(histogram: pd.DataFrame, *, width: timedelta) -> go.Figure:
     totals: Counter[str] = Counter()
     for row in records(histogram):
         totals[row.type] += row.count
-    for group in type_groups(totals):
+    for group in type_groups(totals, ranked_types(totals)):
         bars = histogram[histogram["type"].isin(group.types)].groupby("start")["count"].sum()
         figure.add_bar(
             name=plain(group.name),
@@ -273,20 +281,29 @@ class TypeGroup(NamedTuple):
     hatch: str
 
 
-def type_groups(counts: Mapping[str, int]) -> list[TypeGroup]:
-    """Return how types are drawn: the most frequent each on its own, the rest as one.
+def ranked_types(counts: Mapping[str, int]) -> list[str]:
+    """Return the types, the most frequent first.
 
     Args:
         counts: how many events there are of each type.
     """
-    ranked = sorted(counts, key=lambda name: (-counts[name], name))
+    return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def type_groups(counts: Mapping[str, int], ranked: Sequence[str]) -> list[TypeGroup]:
+    """Return how types are drawn: the first ones each on its own, the rest as one.
+
+    Args:
+        counts: how many events there are of each type.
+        ranked: all types, in this order.
+    """
     shown, rest = ranked[:SHOWN_TYPES], ranked[SHOWN_TYPES:]
     groups = [
-        TypeGroup(f"{name} ({counts[name]:,})", [name], SERIES[index % len(SERIES)], HATCHES[index])
+        TypeGroup(f"{name} ({counts.get(name, 0):,})", [name], SERIES[index % len(SERIES)], HATCHES[index])
         for index, name in enumerate(shown)
     ]
     if rest:
-        lumped = sum(counts[name] for name in rest)
+        lumped = sum(counts.get(name, 0) for name in rest)
         groups.append(TypeGroup(f"{len(rest)} other types ({lumped:,})", rest, NEUTRAL, ""))
     return groups
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from eslab.errors import InputError, StoreError
 from eslab.events import RecordedEvent
 from eslab.schema import canonical_json
 from eslab.views import EventPages, EventsFilter, EventsView, OpenedEvent
-from eslab.views.events import events_digest, type_groups, width_text
+from eslab.views.events import events_digest, ranked_types, type_groups, width_text
 from eslab.views.events_filter import OPERATORS, moment_of, value_of
 from eslab.views.events_pages import Landmark
 from eslab.views.opened_event import EventPlace
@@ -83,6 +84,7 @@ class EventsWidget(LiveWidget):
         self._store = view.pages.store
         self._limit = view.limit
         self._counted: dict[EventsFilter, EventPages] = {}
+        self._types: list[str] = []
         self._revision = 0
         self._watching: Callable[[], None] | None = None
         self._watchers = 0
@@ -191,7 +193,7 @@ class EventsWidget(LiveWidget):
     def summary(self) -> dict[str, Any]:
         """Return how many events match, of which types, and when they occurred."""
         pages = self._pages
-        found = _summary(pages)
+        found = self._summary(pages)
         self.said = events_digest(pages.summary, limit=self._limit)
         return {"revision": self._revision, **found}
 
@@ -240,7 +242,7 @@ class EventsWidget(LiveWidget):
             "conditions": [[condition.field, condition.words] for condition in pages.wanted],
             "types": pages.wanted.types,
             "page": page["rows"],
-            "summary": _summary(pages) if counted else None,
+            "summary": self._summary(pages) if counted else None,
         }
         self._tell()
 
@@ -251,6 +253,31 @@ class EventsWidget(LiveWidget):
         if after and len(rows) < PAGE:
             rows = pages.page(_COLUMNS, limit=PAGE).fetchall()
         return {"revision": self._revision, "rows": [_row(row) for row in reversed(rows)]}
+
+    def _summary(self, pages: EventPages) -> dict[str, Any]:
+        """Return what was counted: types, how they are drawn, and bars of start, group, count."""
+        found, width = pages.summary, pages.bin_width
+        # A type is drawn as it was before, whatever the filter leaves of it.
+        counts = dict.fromkeys(pages.wanted.types or (), 0) | found.counts
+        ranked = ranked_types(counts)
+        self._types += [name for name in ranked if name not in self._types]
+        groups = type_groups(counts, self._types)
+        group_of = {name: place for place, group in enumerate(groups) for name in group.types}
+        bars: Counter[tuple[int, int]] = Counter()
+        for start, name, count in pages.histogram.itertuples(index=False):
+            bars[_microseconds(start.to_pydatetime()), group_of[name]] += int(count)
+        return {
+            "count": found.count,
+            "types": [[name, counts[name], group_of[name]] for name in ranked[:SHOWN_TYPES]],
+            "unlisted": max(0, len(ranked) - SHOWN_TYPES),
+            "groups": [
+                [group.types[0] if len(group.types) == 1 else "others", group.colour, group.hatch]
+                for group in groups
+            ],
+            "width": width // timedelta(microseconds=1),
+            "per": width_text(width),
+            "bars": [[start, place, count] for (start, place), count in sorted(bars.items())],
+        }
 
     def _appended(self) -> None:
         # On the thread that appends, which may do so ten thousand times a second.
@@ -289,28 +316,6 @@ def _row(row: tuple[Any, ...]) -> dict[str, Any]:
         "stream": stream_id,
         "version": version,
         "data": data if len(data) < LETTERS else f"{data}…",
-    }
-
-
-def _summary(pages: EventPages) -> dict[str, Any]:
-    """Return what was counted: the types as they are drawn, and bars of bin, group and count."""
-    found, width = pages.summary, pages.bin_width
-    groups = type_groups(found.counts)
-    group_of = {name: place for place, group in enumerate(groups) for name in group.types}
-    names = [name for group in groups for name in group.types]
-    bars: dict[tuple[int, int], int] = {}
-    for start, name, count in pages.histogram.itertuples(index=False):
-        bar = (_microseconds(start.to_pydatetime()), group_of[name])
-        bars[bar] = bars.get(bar, 0) + count
-    return {
-        "count": found.count,
-        "streams": found.streams,
-        "types": [[name, found.counts[name], group_of[name]] for name in names[:SHOWN_TYPES]],
-        "unlisted": max(0, len(names) - SHOWN_TYPES),
-        "groups": [[group.name, group.colour, group.hatch] for group in groups],
-        "width": width // timedelta(microseconds=1),
-        "per": width_text(width),
-        "bars": [[start, place, int(count)] for (start, place), count in sorted(bars.items())],
     }
 
 

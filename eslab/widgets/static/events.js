@@ -159,7 +159,7 @@ function histogram(choose) {
       }
       const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
       const names = [...counts].sort((one, other) => other[1] - one[1])
-        .map(([group, count]) => `${summary.groups[group][0].replace(/ \([\d,]+\)$/, "")} ${whole(count)}`);
+        .map(([group, count]) => `${summary.groups[group][0]} ${whole(count)}`);
       info.textContent = `${momentText(start(low))} to ${momentText(start(high + 1))}: ${whole(total)}, `
         + `${rateText(total, (high - low + 1) * summary.width)}${names.length ? ` · ${names.join(" · ")}` : ""}`;
     }
@@ -304,7 +304,7 @@ function histogram(choose) {
     },
     rows() {
       return bins.filter((bin) => bin.total).flatMap((bin) => bin.parts.map(([group, count]) =>
-        [momentText(bin.start), summary.groups[group][0].replace(/ \([\d,]+\)$/, ""), whole(count)]));
+        [momentText(bin.start), summary.groups[group][0], whole(count)]));
     },
   };
 }
@@ -371,7 +371,7 @@ function render({ model, el }) {
 
   // Whatever needs the kernel says so when it does not answer.
   const note = element("span", { class: "eslab-error", role: "alert" });
-  const pending = element("span", { class: "eslab-events-dim", role: "status" });
+  const pending = element("span", { class: "eslab-events-dim", "aria-live": "polite" });
   async function call(intent, args = {}) {
     const late = setTimeout(() => { pending.textContent = "waiting for the kernel…"; }, 700);
     try {
@@ -567,7 +567,7 @@ function render({ model, el }) {
         button("✕", "close the event (Escape)", () => { shut(); focusRow(); })),
       element("div", { class: "eslab-events-columns" },
         section("Data", tree(found.data, "", (path, text) => narrow("payload", [path, "=", text]))),
-        section("Metadata", facts, tree(found.metadata, "", null)),
+        section("Metadata", facts, ...(found.metadata.keys.length ? [tree(found.metadata, "", null)] : [])),
         section("Cause", ...cause,
           ...(found.siblings.length ? [element("h4", { text: "Caused together with it" }), ...links(found.siblings)] : []),
           element("h4", { text: "Effects" }), ...links(found.effects),
