@@ -93,7 +93,7 @@ class EventsView(View):
         super().__init__(frame, sql=self.pages.sql(limit=limit), widget=widget)
         summary = self.pages.summary
         self.count, self.types, self.streams = summary.count, summary.types, summary.streams
-        self.histogram, self.bin_width = self.pages.histogram, self.pages.bin_width
+        self.histogram, self.bin_width = summary.histogram, summary.width
 
     def page(
         self, *, before: int | None = None, after: int | None = None, limit: int = 100
@@ -297,9 +297,11 @@ def type_groups(counts: Mapping[str, int], ranked: Sequence[str]) -> list[TypeGr
         counts: how many events there are of each type.
         ranked: all types, in this order.
     """
-    shown, rest = ranked[:SHOWN_TYPES], ranked[SHOWN_TYPES:]
+    shown, rest = ranked[:SHOWN_TYPES], list(ranked[SHOWN_TYPES:])
     groups = [
-        TypeGroup(f"{name} ({counts.get(name, 0):,})", [name], SERIES[index % len(SERIES)], HATCHES[index])
+        TypeGroup(
+            f"{name} ({counts.get(name, 0):,})", [name], SERIES[index % len(SERIES)], HATCHES[index]
+        )
         for index, name in enumerate(shown)
     ]
     if rest:

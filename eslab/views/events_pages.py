@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import pandas as pd
 
@@ -14,17 +15,15 @@ from eslab.store.port import EventStore, ReadModels
 from eslab.store.result import Result
 from eslab.views.base import with_values
 from eslab.views.events_filter import EventsFilter
-from eslab.views.scales import nice_step
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from eslab.views.scales import NICE_STEPS
 
 __all__ = ["EventPages", "EventsLog", "Landmark", "Summary"]
 
 BINS: Final = 60
-WINDOW: Final = 122_880
-"""Positions that are looked through at first: the rows of a row group of DuckDB."""
-WIDER: Final = 4
+WINDOW: Final = 10_000
+"""Positions that are looked through at first."""
+WIDER: Final = 8
+LISTED: Final = 10_000
 
 Landmark = Literal["position", "version", "occurred", "recorded"]
 """Where one can jump to."""
@@ -39,6 +38,32 @@ _COLUMNS: Final = {
     "occurred": "occurred_at",
     "recorded": "recorded_at",
 }
+# All of it in one pass: to look into the data of a million events takes longer than to count them.
+_SUMMARY_SQL: Final = """
+with matching as materialized (
+    select type, stream_number, epoch_us(occurred_at) as moment, {chosen} as chosen
+    from (select l.* exclude (stream_id), l.stream_id as stream_number, s.name as stream_id,
+                 s.category
+          from event_log l join streams s using (stream_id))
+    where {matches}),
+span as (
+    select count(distinct stream_number) as streams, min(moment) as first, max(moment) as last
+    from matching where chosen),
+bins as (
+    select coalesce(min(step), $longest) as width
+    from span, unnest($steps) as steps(step) where step * $bins >= last - first),
+bars as (
+    -- Not by a division: it would round moments before 1970 up.
+    select moment - ((moment % width) + width) % width as start, type, count(*) as number
+    from matching, bins where chosen group by all)
+select 'type' as what, type, count(*) as number, null as start from matching group by type
+union all select 'streams', null, streams, null from span
+union all select 'first', null, first, null from span
+union all select 'last', null, last, null from span
+union all select 'width', null, width, null from bins
+union all select 'bar', type, number, start from bars
+order by what, start, type
+"""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -58,6 +83,8 @@ class Summary:
         streams: of how many streams they are.
         first: when the first of them occurred; None if none matches.
         last: when the last of them occurred.
+        histogram: how many events of each type occurred when: start (of a bin), type and count.
+        width: how long the bins of the histogram are.
     """
 
     counts: dict[str, int]
@@ -66,6 +93,8 @@ class Summary:
     streams: int
     first: datetime | None
     last: datetime | None
+    histogram: pd.DataFrame
+    width: timedelta
 
 
 class EventPages:
@@ -109,8 +138,8 @@ class EventPages:
 
     @property
     def is_counted(self) -> bool:
-        """Whether somebody asked for the summary and the histogram already."""
-        return {"summary", "histogram"} <= vars(self).keys()
+        """Whether somebody asked for the summary already."""
+        return "summary" in vars(self)
 
     def frame(
         self, *, before: int | None = None, after: int | None = None, limit: int
@@ -124,56 +153,65 @@ class EventPages:
     ) -> Result:
         """Return a page, in the order of position.
 
-        It looks through a part of the log that becomes wider until the page is full, so a page in
-        the middle of a long log costs no more than one at its end.
+        First it looks for their positions, in a part of the log that becomes wider until there are
+        enough: so a page in the middle of a long log costs no more than one at its end, and nothing
+        else is read of the events that are not on it.
 
         Args:
-            columns: what to select of ``events``, the position among it.
+            columns: what to select of ``events``.
             before: the newest ones below this position; by default below everything.
             after: instead of that, the oldest ones above this position.
             limit: how many at most.
         """
-        import pyarrow as pa
-
         if after is None:
-            tables = self._downwards(columns, self.head if before is None else before - 1, limit)
+            found = self._downwards(self.head if before is None else before - 1, limit)
         else:
-            tables = self._upwards(columns, after, limit)
-        return Result(pa.concat_tables(tables).sort_by("position"), sql=self.sql(columns, limit))
+            found = self._upwards(after, limit)
+        values: dict[str, Any] = {"first": min(found, default=0), "last": max(found, default=0)}
+        chosen = "{matches}"
+        # To hand over a long list takes longer than to look again at what lies between its ends.
+        if len(found) <= LISTED:
+            chosen = "position in (select unnest($found::bigint[]))"
+            values["found"] = found
+        return self._query(
+            f"select {columns} from events "
+            f"where position between $first and $last and {chosen} order by position",
+            **values,
+        )
 
-    def _downwards(self, columns: str, top: int, limit: int) -> list[pa.Table]:
+    def _downwards(self, top: int, limit: int) -> list[int]:
         lowest, highest = self._ends
-        top, width, missing = min(top, highest), WINDOW, limit
-        tables = [self._window(columns, top - width, top, "desc", missing)]
-        while (missing := missing - tables[-1].num_rows) and (top := top - width) >= lowest:
+        top, width = min(top, highest), WINDOW
+        found = self._window(top - width, top, "desc", limit)
+        while len(found) < limit and (top := top - width) >= lowest:
             width *= WIDER
-            tables.append(self._window(columns, top - width, top, "desc", missing))
-        return tables
+            found += self._window(top - width, top, "desc", limit - len(found))
+        return found
 
-    def _upwards(self, columns: str, bottom: int, limit: int) -> list[pa.Table]:
+    def _upwards(self, bottom: int, limit: int) -> list[int]:
         lowest, highest = self._ends
-        bottom, width, missing = max(bottom, lowest - 1), WINDOW, limit
-        tables = [self._window(columns, bottom, bottom + width, "asc", missing)]
-        while (missing := missing - tables[-1].num_rows) and (bottom := bottom + width) < highest:
+        bottom, width = max(bottom, lowest - 1), WINDOW
+        found = self._window(bottom, bottom + width, "asc", limit)
+        while len(found) < limit and (bottom := bottom + width) < highest:
             width *= WIDER
-            tables.append(self._window(columns, bottom, bottom + width, "asc", missing))
-        return tables
+            found += self._window(bottom, bottom + width, "asc", limit - len(found))
+        return found
+
+    def _window(self, bottom: int, top: int, order: str, limit: int) -> list[int]:
+        rows = self._query(
+            "select position from events where position > $bottom and position <= $top "
+            f"and {{matches}} order by position {order} limit $limit",
+            bottom=bottom,
+            top=top,
+            limit=limit,
+        ).fetchall()
+        return [position for (position,) in rows]
 
     @property
     def _ends(self) -> tuple[int, int]:
         """Between which positions all that matches is."""
         first, last = self.wanted.positions or (None, None)
         return first or 1, self.head if last is None else min(last, self.head)
-
-    def _window(self, columns: str, bottom: int, top: int, order: str, limit: int) -> pa.Table:
-        return self._query(
-            f"select {columns} from events "
-            f"where position > $bottom and position <= $top and {{matches}} "
-            f"order by position {order} limit $limit",
-            bottom=bottom,
-            top=top,
-            limit=limit,
-        ).arrow()
 
     def sql(self, columns: str = FULL, limit: int | None = None) -> str:
         """Return a query that gives the newest of the events, in the order of position."""
@@ -189,44 +227,32 @@ class EventPages:
     @cached_property
     def summary(self) -> Summary:
         """What there is of the events that match."""
-        by_type = self._query(
-            "select type, count(*), epoch_us(min(occurred_at)), epoch_us(max(occurred_at)) "
-            "from events where {matches} group by type order by type",
-            without="types",
-        ).fetchall()
-        streams = self._query(
-            "select count(distinct stream_id) from events where {matches}"
-        ).scalar()
         chosen = self.wanted.types
-        matching = [row for row in by_type if chosen is None or row[0] in chosen]
-        return Summary(
-            counts={name: count for name, count, _, _ in by_type},
-            count=sum(count for _, count, _, _ in matching),
-            types=len(matching),
-            streams=streams,
-            first=min((_moment(first) for _, _, first, _ in matching), default=None),
-            last=max((_moment(last) for _, _, _, last in matching), default=None),
+        sql = _SUMMARY_SQL.replace(
+            "{chosen}", "true" if chosen is None else "type in (select unnest($types::varchar[]))"
         )
-
-    @cached_property
-    def bin_width(self) -> timedelta:
-        """How long the bins of the histogram are."""
-        first, last = self.summary.first, self.summary.last
-        span = timedelta(0) if first is None or last is None else last - first
-        return nice_step(max(span, BINS * _MICROSECOND), count=BINS)
-
-    @cached_property
-    def histogram(self) -> pd.DataFrame:
-        """How many events of each type occurred when: start (of a bin), type and count."""
-        width = self.bin_width // _MICROSECOND
-        return self._query(
-            # Not by a division: it would round moments before 1970 up.
-            "select make_timestamptz(moment - ((moment % $width) + $width) % $width) as start, "
-            "type, count(*) as count "
-            "from (select epoch_us(occurred_at) as moment, type from events where {matches}) "
-            "group by all order by all",
-            width=width,
-        ).df()
+        steps = [step // _MICROSECOND for step in NICE_STEPS]
+        rows = self._query(
+            sql,
+            without="types",
+            bins=BINS,
+            steps=steps,
+            longest=steps[-1],
+            **({} if chosen is None else {"types": list(chosen)}),
+        ).fetchall()
+        found = {what: number for what, _, number, _ in rows}
+        counts = {type_: number for what, type_, number, _ in rows if what == "type"}
+        matching = [number for type_, number in counts.items() if chosen is None or type_ in chosen]
+        return Summary(
+            counts=counts,
+            count=sum(matching),
+            types=len(matching),
+            streams=found["streams"],
+            first=_moment(found["first"]),
+            last=_moment(found["last"]),
+            histogram=_histogram([row for row in rows if row[0] == "bar"]),
+            width=found["width"] * _MICROSECOND,
+        )
 
     def rank(self, position: int) -> int:
         """Return how many of the events are newer than this position."""
@@ -257,12 +283,13 @@ class EventPages:
 
     def _query(self, query: str, *, without: str = "", **values: Any) -> Result:
         """Run a query, in which ``{matches}`` says that an event matches."""
-        matches, more = self._matches(without=without)
         where = self.wanted.where
-        if where is not None:
-            matches += _and(where)
+        if "{matches}" in query:
+            matches, more = self._matches(without=without)
+            values |= more
+            query = query.replace("{matches}", matches + ("" if where is None else _and(where)))
         try:
-            return self.store.sql(query.replace("{matches}", matches), {**values, **more})
+            return self.store.sql(query, values)
         except QueryError as error:
             raise error if where is None else _refused(where, error) from None
 
@@ -297,5 +324,16 @@ def _refused(where: str, error: QueryError) -> InputError:
     return InputError(f"where: {where!r} is no boolean expression over events: {reason}")
 
 
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + microseconds * _MICROSECOND
+def _histogram(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    starts = [_moment(start) for _, _, _, start in rows]
+    return pd.DataFrame(
+        {
+            "start": pd.Series(starts, dtype="datetime64[us, UTC]"),
+            "type": pd.Series([type_ for _, type_, _, _ in rows], dtype="str"),
+            "count": pd.Series([number for _, _, number, _ in rows], dtype="int64"),
+        }
+    )
+
+
+def _moment(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + microseconds * _MICROSECOND

@@ -256,7 +256,7 @@ class EventsWidget(LiveWidget):
 
     def _summary(self, pages: EventPages) -> dict[str, Any]:
         """Return what was counted: types, how they are drawn, and bars of start, group, count."""
-        found, width = pages.summary, pages.bin_width
+        found = pages.summary
         # A type is drawn as it was before, whatever the filter leaves of it.
         counts = dict.fromkeys(pages.wanted.types or (), 0) | found.counts
         ranked = ranked_types(counts)
@@ -264,7 +264,7 @@ class EventsWidget(LiveWidget):
         groups = type_groups(counts, self._types)
         group_of = {name: place for place, group in enumerate(groups) for name in group.types}
         bars: Counter[tuple[int, int]] = Counter()
-        for start, name, count in pages.histogram.itertuples(index=False):
+        for start, name, count in found.histogram.itertuples(index=False):
             bars[_microseconds(start.to_pydatetime()), group_of[name]] += int(count)
         return {
             "count": found.count,
@@ -274,8 +274,8 @@ class EventsWidget(LiveWidget):
                 [group.types[0] if len(group.types) == 1 else "others", group.colour, group.hatch]
                 for group in groups
             ],
-            "width": width // timedelta(microseconds=1),
-            "per": width_text(width),
+            "width": found.width // timedelta(microseconds=1),
+            "per": width_text(found.width),
             "bars": [[start, place, count] for (start, place), count in sorted(bars.items())],
         }
 
