@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
@@ -248,7 +248,7 @@ def events_figure(histogram: pd.DataFrame, *, width: timedelta) -> go.Figure:
         bars = histogram[histogram["type"].isin(group.types)].groupby("start")["count"].sum()
         figure.add_bar(
             name=plain(group.name),
-            x=[axis_time(start.to_pydatetime() + width / 2) for start in bars.index],
+            x=[axis_time(_middle(start.to_pydatetime(), width)) for start in bars.index],
             y=bars.tolist(),
             width=width / timedelta(milliseconds=1),
             marker={
@@ -325,6 +325,11 @@ def width_text(width: timedelta) -> str:
         if width % unit == timedelta(0):
             return f"{width // unit} {name}"
     return duration_text(width.total_seconds())
+
+
+def _middle(start: datetime, width: timedelta) -> datetime:
+    # The last bin may end when there are no years any more.
+    return start + min(width, datetime.max.replace(tzinfo=UTC) - start) / 2
 
 
 def _checked(limit: Any) -> int:

@@ -325,7 +325,9 @@ def _refused(where: str, error: QueryError) -> InputError:
 
 
 def _histogram(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    starts = [_moment(start) for _, _, _, start in rows]
+    # The first bin may begin before there were years.
+    earliest = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+    starts = [_moment(max(start, earliest)) for _, _, _, start in rows]
     return pd.DataFrame(
         {
             "start": pd.Series(starts, dtype="datetime64[us, UTC]"),

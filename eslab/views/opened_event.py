@@ -68,7 +68,9 @@ class OpenedEvent:
         Raises:
             InputError: there is none, up to `head`.
         """
-        event = next(iter(store.read_all(after=position - 1, until=min(position, head))), None)
+        event = None
+        if 1 <= position <= head:
+            event = next(iter(store.read_all(after=position - 1, until=position)), None)
         if event is None:
             raise InputError(f"there is no event at position {position:,}: the last is {head:,}")
         message = event.metadata.causation_id
