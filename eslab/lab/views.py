@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from eslab.aggregates import Aggregate, Decider, Repository
 from eslab.clock import Clock, as_duration, as_utc
 from eslab.errors import InputError, StreamNotFoundError
-from eslab.events import Event, category_of, type_name
+from eslab.events import Event, category_of
 from eslab.projections import AnyProjection, Cost, projection_status
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga
@@ -59,25 +60,61 @@ class LabViews:
     def events(
         self,
         *,
-        stream_id: str | None = None,
+        stream: str | None = None,
         category: str | None = None,
         types: Iterable[str | type[Event]] | None = None,
+        correlation_id: str | UUID | None = None,
+        tags: Iterable[str] | None = None,
+        occurred: tuple[datetime | str | None, datetime | str | None] | None = None,
+        recorded: tuple[datetime | str | None, datetime | str | None] | None = None,
+        versions: tuple[int | None, int | None] | None = None,
+        positions: tuple[int | None, int | None] | None = None,
+        payload: Sequence[tuple[str, str, Any]] | None = None,
+        where: str | None = None,
         limit: int = 1_000,
     ) -> EventsView:
-        """Show recorded events: all of them, or those of a stream, a category, some types.
+        """Show recorded events: all of them, or those for which all that is given holds.
 
         Args:
-            stream_id: only events of this stream.
-            category: only events of streams of this category.
-            types: only events of these types.
-            limit: how many at most, the newest ones.
+            stream: the id of a stream, in which each ``*`` stands for any text: ``"order-*"``.
+            category: the category of the stream.
+            types: the names of types, or their classes; the event has one of them.
+            correlation_id: of the conversation that the event belongs to.
+            tags: all of which the event has.
+            occurred: when it happened, ``(from, before)``: from the first moment on and before
+                the second; either may be None. A moment is an aware datetime, or text such as
+                ``"2013-01-01 05:00"``, in UTC if it does not say its zone.
+            recorded: when it was recorded, in the same way.
+            versions: the first and the last version; either may be None.
+            positions: the first and the last position; either may be None.
+            payload: comparisons of values in its data, each a path, an operator (``=``, ``!=``,
+                ``<``, ``<=``, ``>``, ``>=`` or ``contains``) and a value:
+                ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``. Where there is no
+                value, only ``= None`` holds.
+            where: a boolean expression in SQL over the columns of ``events``, such as
+                ``"len(tags) > 1"``.
+            limit: how many are in the frame at most, the newest ones.
+
+        Raises:
+            InputError: one of them cannot be; the message says which, and why.
         """
         from eslab.views import EventsView
+        from eslab.views.events_filter import EventsFilter
 
-        names = None if types is None else sorted(map(type_name, types))
-        return EventsView(
-            self.store, stream_id=stream_id, category=category, types=names, limit=limit
+        wanted = EventsFilter().having(
+            stream=stream,
+            category=category,
+            types=types,
+            correlation_id=correlation_id,
+            tags=tags,
+            occurred=occurred,
+            recorded=recorded,
+            versions=versions,
+            positions=positions,
+            payload=payload,
+            where=where,
         )
+        return EventsView(self.store, wanted, limit=limit, widget=_events_widget)
 
     def replay(
         self, stream_id: str, *, aggregate: type[Aggregate] | Decider[Any] | None = None
@@ -363,6 +400,12 @@ def _saga_widget(timeline: SagaTimeline) -> Any:
     from eslab.widgets.saga import SagaWidget
 
     return SagaWidget(timeline)
+
+
+def _events_widget(view: EventsView) -> Any:
+    from eslab.widgets.events import EventsWidget
+
+    return EventsWidget(view)
 
 
 def _player_widget(player: StreamPlayer) -> Any:
