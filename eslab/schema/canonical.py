@@ -126,7 +126,10 @@ def sorted_sets(data: Any, source: Any) -> Any:
     if isinstance(source, RootModel):
         return sorted_sets(data, source.root)
     if isinstance(data, list) and isinstance(source, _LISTS) and len(data) == len(source):
-        items = [sorted_sets(*pair) for pair in zip(data, source, strict=True)]
+        pairs = zip(data, source, strict=True)
+        items = [
+            item if type(value) in _SCALARS else sorted_sets(item, value) for item, value in pairs
+        ]
         return sorted(items, key=_encode) if isinstance(source, (set, frozenset)) else items
     if not isinstance(data, dict):
         return data
@@ -136,7 +139,10 @@ def sorted_sets(data: Any, source: Any) -> Any:
         if len(data) != len(source):
             return data
         pairs = zip(data.items(), source.values(), strict=True)
-        return {key: sorted_sets(item, value) for (key, item), value in pairs}
+        return {
+            key: item if type(value) in _SCALARS else sorted_sets(item, value)
+            for (key, item), value in pairs
+        }
     if isinstance(source, BaseModel):
         parts = dict(source)
     elif is_dataclass(source):

@@ -9,6 +9,7 @@ from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
 from eslab.views.sagas import SagasView, TimersView
+from eslab.views.versions import VersionsView
 from eslab.views.visibility import VisibilityView, Visible, visibility_figure
 from eslab.views.what_if import WhatIfView
 
@@ -23,6 +24,7 @@ __all__ = [
     "SagasView",
     "StreamPlayer",
     "TimersView",
+    "VersionsView",
     "View",
     "VisibilityView",
     "Visible",
