@@ -120,7 +120,7 @@ class _Picture:
         svg, top = self.svg, self.lanes_top
         names = [*self.lanes, *(["other types"] if shown > len(self.lanes) else [])]
         left = min(200.0, max(text_width(name) for name in names)) + 24
-        step = (WIDTH - left - 20) / (2 * AROUND)
+        step = (WIDTH - left - 20) / max(AROUND, len(near) - 1)
         for row, name in enumerate(names):
             y = top + LANE * row + LANE / 2
             svg.text(left - 16, y + 4, fitted(name, left - 20), anchor="end")
