@@ -60,6 +60,10 @@ class QueryBus:
             qualified_name(handler), [(qualified_name(query), handler) for query in queries]
         )
 
+    def adopt(self, other: QueryBus) -> None:
+        """Let what answers queries there answer them here too."""
+        self._handlers.adopt(other._handlers)
+
     def ask(self, query: ReadQuery, *, metadata: Metadata | None = None) -> Any:
         """Return the answer to a query.
 

@@ -172,7 +172,7 @@ def path_keys(path: str) -> tuple[Key, ...]:
         if found is None:
             break
         name, index, quoted = found.groups()
-        keys.append(name if name else int(index) if index else json.loads(quoted))
+        keys.append(name or (int(index) if index else json.loads(quoted)))
         end = found.end()
     else:
         if keys:

@@ -8,10 +8,11 @@ from eslab.aggregates import Aggregate, Definition, Sourced
 from eslab.errors import EslabError, error_message
 from eslab.events import Event, RecordedEvent
 from eslab.replay.changes import Change, Mirror, changes
-from eslab.replay.watching import WatchedState, plain_state
+from eslab.replay.folding import state_of
+from eslab.replay.watching import WatchedState
 from eslab.schema import EventRegistry
 
-__all__ = ["Follower", "MissedChangeError", "begun", "state_of"]
+__all__ = ["Follower", "MissedChangeError", "begun"]
 
 LARGE: Final = 100
 """Values in a state from which on it is not looked at as a whole after every event."""
@@ -22,14 +23,6 @@ def begun(definition: Definition[Any] | None, stream_id: str) -> Sourced | None:
     if definition is None:
         return None
     return definition(stream_id.removeprefix(f"{definition.category}-"))
-
-
-def state_of(subject: Sourced | None) -> dict[str, Any]:
-    """Return the state of an aggregate or an entity as JSON values; nothing has no state."""
-    if subject is None:
-        return {}
-    state = plain_state(subject.state)
-    return state if isinstance(state, dict) else {"state": state}
 
 
 class MissedChangeError(Exception):

@@ -16,6 +16,7 @@ import re
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import Inlet, commit, lent, parsed
-from eslab.store.duckdb.hot import Cover, Heads
+from eslab.store.duckdb.hot import Cover, GivenIds, Heads
 from eslab.store.duckdb.journal import Identity
 from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
 from eslab.store.duckdb.typed import TYPED_SCHEMA
@@ -45,7 +46,16 @@ from eslab.store.rows import BATCH_ROWS, LogRow, Selection
 from eslab.store.verification import Check
 from eslab.words import counted
 
-__all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
+__all__ = [
+    "LOG_COLUMNS",
+    "MEMORY",
+    "STREAM_COLUMNS",
+    "TABLES",
+    "Database",
+    "DuckDBTransaction",
+    "driver_errors",
+    "sniff",
+]
 
 W = TypeVar("W", bound=Sized)
 
@@ -68,24 +78,32 @@ _UNFIT_ROWS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInp
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SCHEMA: Final = """
-create schema eslab;
 create schema rm;
 create table eslab.store_info(
     store_id uuid not null, epoch integer not null, format integer not null,
     journal bigint, copy boolean not null);
-create table eslab.streams(
-    stream_id integer not null, name varchar not null, category varchar not null);
-create table eslab.event_log(
-    position bigint not null, stream_id integer not null, version integer not null,
-    type varchar not null, schema_version integer not null, event_id uuid not null,
-    tags varchar[] not null, data json not null, metadata json not null,
-    occurred_at timestamptz not null, recorded_at timestamptz not null);
 create table eslab.checkpoints(
     projection varchar primary key, position bigint not null, fingerprint varchar not null);
 create table eslab.checkpoint_log(
     projection varchar not null, from_position bigint not null, to_position bigint not null,
     count bigint not null, started_at timestamptz not null, committed_at timestamptz not null,
     mode varchar not null);
+"""
+
+STREAM_COLUMNS: Final = (
+    "stream_id integer not null, name varchar not null, category varchar not null"
+)
+LOG_COLUMNS: Final = """
+    position bigint not null, stream_id integer not null, version integer not null,
+    type varchar not null, schema_version integer not null, event_id uuid not null,
+    tags varchar[] not null, data json not null, metadata json not null,
+    occurred_at timestamptz not null, recorded_at timestamptz not null"""
+_LOG_SCHEMA: Final = f"""
+create table eslab.streams({STREAM_COLUMNS});
+create table eslab.event_log({LOG_COLUMNS});
+"""
+
+_EVENTS_SCHEMA: Final = """
 create view eslab.events as
     select l.position, s.name as stream_id, s.category, l.version, l.type, l.schema_version,
            l.event_id, l.tags, l.data, l.metadata, l.occurred_at, l.recorded_at
@@ -100,6 +118,9 @@ create table eslab.inbox(
     consumer varchar not null, message_id varchar not null, received_at timestamptz not null,
     primary key (consumer, message_id));
 """
+
+TABLES: Final = _SCHEMA + _EVENTS_SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
+"""All that a store has behind its log and its streams."""
 
 _HELD: Final = """
 select concat_ws('.', schema_name, table_name) from duckdb_tables() union
@@ -148,10 +169,8 @@ from eslab.event_log l join eslab.streams s using (stream_id)
 """
 
 # The first 52 bits of a minted id are its position and the version of the UUID, 8.
-_GIVEN_IDS: Final = """
-select (event_id::uhugeint & 18446744073709551615::uhugeint)::ubigint as low
-from eslab.event_log where event_id::uhugeint >> 76 <> (position::uhugeint << 4 | 8::uhugeint)
-"""
+_LOW_IDS: Final = "select (event_id::uhugeint & 18446744073709551615::uhugeint)::ubigint as low"
+_IS_GIVEN: Final = "event_id::uhugeint >> 76 <> (position::uhugeint << 4 | 8::uhugeint)"
 
 # Each says what is wrong, or nothing; $rows is how many there are.
 _CHECKS: Final = {
@@ -199,6 +218,10 @@ class Database:
         StoreOpenError: it is no store, is one of a newer eslab, or is damaged.
     """
 
+    _log_table = "eslab.event_log"
+    _streams_table = "eslab.streams"
+    _search_path = "main,eslab,rm,ev"
+
     def __init__(self, path: str, *, new_id: uuid.UUID | None) -> None:
         self.path = path
         self._opened: duckdb.DuckDBPyConnection | None = None
@@ -207,6 +230,7 @@ class Database:
         self._lent: set[duckdb.DuckDBPyConnection] = set()
         self._uncompacted = 0
         self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
+        self._branches: weakref.WeakSet[Database] = weakref.WeakSet()
         self._closed = False
         self.journal: int | None = None
         self.copy = False
@@ -227,7 +251,7 @@ class Database:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         """Connect, and make the tables if there are none."""
-        self._opened = connection = _connect(self.path)
+        self._opened = connection = self._connect()
         try:
             self._prepare(self._new_id)
             self._read_facts()
@@ -241,6 +265,9 @@ class Database:
             raise
         return connection
 
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        return _connect(self.path)
+
     def _prepare(self, new_id: uuid.UUID | None) -> None:
         held = [name for (name,) in self._connection.execute(_HELD).fetchall()]
         if "eslab.store_info" not in held:
@@ -251,12 +278,7 @@ class Database:
                     f"choose another file"
                 )
             with commit(self._connection):
-                self._connection.execute(
-                    _SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
-                )
-                self._connection.execute(
-                    "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
-                )
+                self._make(_LOG_SCHEMA, new_id)
         try:
             found = self._connection.execute("select format from eslab.store_info").fetchall()
         except duckdb.BinderException:
@@ -278,6 +300,13 @@ class Database:
                         self._connection.execute(change)
                 self._connection.execute("update eslab.store_info set format = ?", [FORMAT])
 
+    def _make(self, log: str, new_id: uuid.UUID) -> None:
+        """Make the tables of a store, whose log and streams some statements make."""
+        self._connection.execute(f"create schema eslab; {log} {TABLES}")
+        self._connection.execute(
+            "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
+        )
+
     def _read_facts(self) -> None:
         facts = self._connection.execute(
             "select store_id, epoch, journal, copy from eslab.store_info"
@@ -287,9 +316,29 @@ class Database:
 
     # Connections.
 
+    @property
+    def catalog(self) -> str:
+        """What DuckDB calls it, among all that are open in one place."""
+        ((name,),) = self.fetch("select current_database()", [])
+        return str(name)
+
+    @property
+    def read(self) -> bool:
+        """Whether somebody has a cursor of it, or of a branch."""
+        return bool(self._lent) or any(branch.read for branch in self._branches)
+
+    def beside(self, branch: Database) -> tuple[duckdb.DuckDBPyConnection, threading.RLock]:
+        """Let the tables of a branch be in the same place; return a connection there, and the lock.
+
+        The lock is for whoever lends cursors: there is one for all that share a place.
+        """
+        with self._lock, self._own() as own:
+            self._branches.add(branch)
+            return own.cursor(), self._lock
+
     def _open_inlets(self) -> None:
-        self._log = Inlet(self._connection, "eslab.event_log", _LOG)
-        self._streams = Inlet(self._connection, "eslab.streams", _STREAMS)
+        self._log = Inlet(self._connection, self._log_table, _LOG)
+        self._streams = Inlet(self._connection, self._streams_table, _STREAMS)
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -320,7 +369,7 @@ class Database:
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
         with _interrupts():
             cursor = self._connection.cursor()
-            cursor.execute("set search_path = 'main,eslab,rm,ev'")
+            cursor.execute(f"set search_path = '{self._search_path}'")
             cursor.execute("set timezone = 'UTC'")
         return cursor
 
@@ -406,12 +455,57 @@ class Database:
         heads = Heads.of(listed, numbers["version"], numbers["position"])
         return heads, position, None if last is None else _moment(last)
 
-    def given_ids(self) -> Any:
-        """Return the low 64 bits of the ids that events were given, as an array of uint64."""
+    def given_ids(self) -> GivenIds:
+        """Return which ids events were given."""
+        return GivenIds(self._given_ids())
+
+    def _given_ids(self) -> NDArray[np.uint64] | None:
         if self.untouched:
-            return np.empty(0, np.uint64)
+            return None
         with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
-            return cursor.sql(_GIVEN_IDS).fetchnumpy()["low"]
+            lows: NDArray[np.uint64] = cursor.sql(
+                f"{_LOW_IDS} from {self._log_table} where {_IS_GIVEN}"
+            ).fetchnumpy()["low"]
+        return lows
+
+    # What branches begin with.
+
+    def streams_at(self, position: int, head: int) -> int | None:
+        """Return how many streams there were at a position; None if there are no others since.
+
+        Args:
+            position: in the database.
+            head: the last position.
+        """
+        span = PAGE
+        while position < head:  # mostly the next new stream is near
+            query = (
+                "select min(stream_id) from eslab.event_log "
+                "where position > ? and position <= ? and version = 1"
+            )
+            ((first,),) = self.fetch(query, [position, position + span])
+            if first is not None:
+                return int(first) - 1
+            position, span = position + span, 4 * span
+        return None
+
+    def heads_at(self, numbers: Sequence[int], position: int) -> dict[int, tuple[int, int]]:
+        """Return the version and last position of streams, by their numbers, at a position."""
+        one = len(numbers) == 1
+        rows = self.fetch(
+            "select stream_id, max(version), max(position) from eslab.event_log where "
+            f"{'stream_id = ?' if one else 'stream_id in (select unnest(?::integer[]))'} "
+            "and position <= ? group by stream_id",
+            [numbers[0] if one else list(numbers), position],
+        )
+        return {number: (version, last) for number, version, last in rows}
+
+    def recorded_at(self, position: int) -> datetime | None:
+        """Return when the event at a position was recorded; None if there is none."""
+        rows = self.fetch(
+            "select epoch_us(recorded_at) from eslab.event_log where position = ?", [position]
+        )
+        return _moment(rows[0][0]) if rows else None
 
     # Writing; on one thread at a time.
 
@@ -473,6 +567,8 @@ class Database:
 
     def _reconnect(self) -> None:
         with self._lock:
+            for branch in list(self._branches):  # they were in the memory of what gave up
+                branch.close()
             for cursor in (*self._idle, *self._lent):
                 cursor.close()
             self._idle.clear()
@@ -511,7 +607,7 @@ class Database:
         """
         pa.default_memory_pool().release_unused()
         with self._lock, suppress(duckdb.Error):
-            if self._lent:
+            if self.read:
                 return
             with self._own() as own:
                 ((used, of_file),) = own.execute(_MEMORY).fetchall()

@@ -23,9 +23,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
 
@@ -51,7 +51,7 @@ from eslab.store.decision import Decision, decide, new
 from eslab.store.duckdb.accepted import Accepted, Committed, Flushed
 from eslab.store.duckdb.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
 from eslab.store.duckdb.flusher import Flusher
-from eslab.store.duckdb.hot import GivenIds, Heads, Hot, Tail
+from eslab.store.duckdb.hot import Cover, Heads, Hot, Tail
 from eslab.store.duckdb.journal import Durability, Journal, JournalError, segments_of
 from eslab.store.duckdb.lock import FileLock
 from eslab.store.duckdb.recovery import Recovered, recover, remove_all
@@ -64,6 +64,10 @@ from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, batches_of, selected
 from eslab.store.verification import Check, Verification
 from eslab.words import counted
+
+if TYPE_CHECKING:
+    from eslab.store.branch import DerivedEvent
+    from eslab.store.duckdb.branch import BranchStore
 
 __all__ = ["DuckDBStore"]
 
@@ -96,6 +100,7 @@ class DuckDBStore(StoreAdapter):
         read_only: take no appends.
     """
 
+    _database: Database
     _heads: Heads
     _flushed: Flushed
     _committed: Committed
@@ -121,12 +126,14 @@ class DuckDBStore(StoreAdapter):
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
         self._typed = TypedTables(EventRegistry(), self._counts)
+        self._branches: weakref.WeakSet[BranchStore] = weakref.WeakSet()
+        self._branch_numbers = count(1)
         self._lock: FileLock | None = None
         with ExitStack() as on_failure:
             if path != MEMORY:
                 self._lock = FileLock(Path(path))
                 on_failure.callback(self._lock.discard)
-            self._database = Database(path, new_id=ids.mint(0))
+            self._database = self._open_database(ids.mint(0))
             on_failure.callback(self._database.close)
             if self._database.copy and not read_only:
                 raise StoreOpenError(
@@ -191,6 +198,9 @@ class DuckDBStore(StoreAdapter):
             return os.path.samestat(self._file, Path(self.path).stat())
         except OSError:
             return False
+
+    def _open_database(self, new_id: uuid.UUID) -> Database:
+        return Database(self.path, new_id=new_id)
 
     @property
     def store_id(self) -> uuid.UUID:
@@ -452,7 +462,7 @@ class DuckDBStore(StoreAdapter):
         if found.rows:
             heads.advance(found.rows)
             recorded_at = found.rows[-1].recorded_at
-        cold = Flushed(self._database, GivenIds(self._database.given_ids()))
+        cold = Flushed(self._database, self._database.given_ids())
         head = flushed + len(found.rows)
         self._heads, self._flushed = heads, cold
         self._hot = Hot(head, flushed, Tail(flushed, found.rows), recorded_at)
@@ -717,6 +727,117 @@ class DuckDBStore(StoreAdapter):
         with self._database.transaction() as transaction:
             yield transaction
 
+    # Branches.
+
+    def branch(
+        self,
+        *,
+        at: int | None = None,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        start: int | None = None,
+        events: Iterable[DerivedEvent] = (),
+    ) -> BranchStore:
+        """Return a store that has the events of this one up to a position, and goes its own way.
+
+        What is appended there is not appended here, and what is appended here from now on is not
+        there. It is in memory, and is closed with this store.
+
+        Args:
+            at: the position; by default the last one.
+            clock: where its recorded_at comes from; by default a virtual one, which begins where
+                the last of its events was recorded.
+            ids: where the ids of its events come from; by default derived from those of this store.
+            start: up to where it is as this one; by default up to `at`.
+            events: what takes the place of the events between `start` and `at`.
+
+        Raises:
+            InputError: there is no such position.
+        """
+        from eslab.store.duckdb.branch import BranchStore
+
+        branch = BranchStore(
+            self,
+            self._database,
+            at=self._branch_position(at),
+            start=start,
+            number=next(self._branch_numbers),
+            clock=clock,
+            ids=ids,
+        )
+        self._branches.add(branch)
+        try:
+            branch.fill(events)
+        except BaseException:
+            branch.close()
+            raise
+        return branch
+
+    def _branch_position(self, at: int | None) -> int:
+        """Return the position at which a branch begins, and have all up to it in the database."""
+        head = self.head()
+        if at is None:
+            at = head
+        if type(at) is not int or not 0 <= at <= head:
+            raise InputError(
+                f"a branch begins at a position from 0 to {head:,}, the last one here, not {at!r}"
+            )
+        if at > self._hot.flushed:
+            self.flush()
+        return at
+
+    def streams_at(self, position: int) -> int:
+        """Return how many streams there were at a position that is in the database."""
+
+        def now() -> tuple[Hot, int]:
+            return self._hot, len(self._heads)
+
+        hot, streams = self._sequencer.alone(now)
+        found = self._database.streams_at(position, hot.flushed)
+        if found is not None:
+            return found
+        return streams - sum(row.version == 1 for row in hot.tail.between(hot.flushed, hot.head))
+
+    def heads_at(
+        self, stream_ids: Sequence[str], position: int, streams: int
+    ) -> list[tuple[int, int, int]]:
+        """Return number, version and last position of streams at a position, or zeros.
+
+        Args:
+            stream_ids: the streams.
+            position: it is in the database.
+            streams: how many there were then.
+        """
+
+        def now() -> list[tuple[int, int, int]]:
+            return list(map(self._heads.find, stream_ids))
+
+        found = [one if one[0] <= streams else (0, 0, 0) for one in self._sequencer.alone(now)]
+        moved = [number for number, _, last in found if last > position]
+        if moved:
+            then = self._database.heads_at(moved, position)
+            found = [
+                (number, *then[number]) if last > position else (number, version, last)
+                for number, version, last in found
+            ]
+        return found
+
+    def stream_number(self, stream_id: str) -> int:
+        """Return the number of a stream, as they were created; 0 if there is none."""
+        return self._heads.number(stream_id)
+
+    def stream_names(self, numbers: Iterable[int]) -> list[str]:
+        """Return the streams that have these numbers."""
+        return self._heads.names(numbers)
+
+    def cover(self, stream_ids: Iterable[str]) -> Cover:
+        """Return where the events of some streams are."""
+        return self._heads.cover(stream_ids)
+
+    def maybe_given(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+        """Return those of some ids that an event in the database may have been given."""
+        return self._flushed.maybe(ids)
+
     # Copies and proofs.
 
     def copy_to(self, path: str | Path) -> Path:
@@ -806,6 +927,8 @@ class DuckDBStore(StoreAdapter):
     def _close(self) -> None:
         if self._closed or self._forked:
             return
+        for branch in list(self._branches):
+            branch.close()
         self._flusher.stop()
         with _open_stores_lock, self._flushing:
             failure = self._sequencer.alone(self._end)
