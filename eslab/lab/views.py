@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from eslab.aggregates import Aggregate, Decider, Repository
 from eslab.clock import Clock, as_duration, as_utc
@@ -110,17 +110,20 @@ class LabViews:
                 given.
 
         Example:
+            >>> from eslab import Lab
             >>> class Opened(Event):
             ...     owner: str
-            >>> with eslab.Lab(seed=7) as lab:
+            >>> with Lab(seed=7) as lab:
             ...     _ = lab.append("account-1", [Opened(owner="Ann")])
             ...     _ = lab.append("account-2", [Opened(owner="Bob")])
             ...     lab.replay(category="account")
             StreamPlayer(category account 1/2 account-1 v1 Opened no state)
         """
+        from eslab.lab.trying import choices, trying
         from eslab.views import StreamPlayer
         from eslab.views.base import with_values
 
+        lab = cast("Lab", self)
         if aggregate is not None:
             self.repository.register(aggregate)
         names = None if types is None else sorted(map(type_name, types))
@@ -167,7 +170,9 @@ class LabViews:
                 progress=progress,
             )
             sql = None
-        return StreamPlayer(steps, sql=sql, widget=_player_widget)
+        return StreamPlayer(
+            steps, sql=sql, widget=_player_widget, what_if=trying(lab), choices=choices(lab)
+        )
 
     @property
     def projections(self) -> ProjectionsView:

@@ -5,21 +5,42 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 from eslab.errors import InputError
 
-__all__ = ["Change", "Key", "Mirror", "changes", "path_keys", "path_text", "value_at"]
+__all__ = [
+    "Change",
+    "Key",
+    "Members",
+    "Mirror",
+    "changes",
+    "encoded",
+    "member_changes",
+    "path_keys",
+    "path_text",
+    "value_at",
+]
 
 Mark = Literal["+", "-", "~"]
 Kind = Literal["set", "insert", "remove"]
 Key = str | int
 
 _NOTHING: Final = object()
+_BACK: Final[dict[Kind, Kind]] = {"set": "set", "insert": "remove", "remove": "insert"}
 _DIGITS: Final = 12
 _LIMIT: Final = 1 << 128
+
+
+encoded: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+class Members(list[Any]):
+    """The members of a set, in the order of their JSON: their places mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +74,7 @@ class Change:
 
     def undone(self) -> Change:
         """Return the change that leads back."""
-        kind: Kind = "remove" if self.kind == "insert" else "set" if self.kind == "set" else "insert"
-        return Change(self.keys, kind, self.after, self.before)
+        return Change(self.keys, _BACK[self.kind], self.after, self.before)
 
     def __str__(self) -> str:
         if self.mark == "+":
@@ -95,6 +115,12 @@ def changes(before: Any, after: Any, keys: tuple[Key, ...] = ()) -> Iterator[Cha
                 yield Change((*keys, key), "insert", None, after[key])
             else:
                 yield from changes(before[key], after[key], (*keys, key))
+    elif isinstance(before, Members) and isinstance(after, Members):
+        texts = {encoded(member): member for member in (*before, *after)}
+        there = set(map(encoded, after))
+        yield from member_changes(
+            before, [(*each, each[0] in there) for each in texts.items()], keys
+        )
     elif isinstance(before, list) and isinstance(after, list):
         if before != after:
             yield from _list_changes(before, after, keys)
@@ -102,9 +128,7 @@ def changes(before: Any, after: Any, keys: tuple[Key, ...] = ()) -> Iterator[Cha
         yield Change(keys, "set", before, after)
 
 
-def _list_changes(
-    before: list[Any], after: list[Any], keys: tuple[Key, ...]
-) -> Iterator[Change]:
+def _list_changes(before: list[Any], after: list[Any], keys: tuple[Key, ...]) -> Iterator[Change]:
     start = _shared(before, after)
     rest = min(len(before), len(after)) - start
     end = _shared(before[: -rest - 1 : -1], after[: -rest - 1 : -1]) if rest else 0
@@ -116,6 +140,28 @@ def _list_changes(
         yield Change((*keys, place), "insert", None, value)
     for value in gone[len(new) :]:
         yield Change((*keys, index), "remove", value, None)
+
+
+def member_changes(
+    before: Members, looked: Iterable[tuple[str, Any, bool]], keys: tuple[Key, ...]
+) -> Iterator[Change]:
+    """Yield which members came to a set, and which left it.
+
+    Args:
+        before: the members that it had.
+        looked: those that may have come or left: as JSON, as a value, and whether it is there.
+        keys: the way to the set.
+    """
+    moved = 0
+    for text, member, there in sorted(looked, key=itemgetter(0)):
+        place = bisect_left(before, text, key=encoded)
+        was = place < len(before) and encoded(before[place]) == text
+        if was and not there:
+            yield Change((*keys, place + moved), "remove", member, None)
+            moved -= 1
+        elif there and not was:
+            yield Change((*keys, place + moved), "insert", None, member)
+            moved += 1
 
 
 def _shared(before: list[Any], after: list[Any]) -> int:
@@ -222,17 +268,18 @@ class Mirror:
         for key in change.keys[:-1]:
             target = target[key]
         moved = self._moved(target, change)
+        keys = _member(change.keys[:-1]) if isinstance(target, Members) else change.keys
         if change.kind != "insert":
-            self._sum -= _sum(change.keys, change.before)
+            self._sum -= _sum(keys, change.before)
         if change.kind != "remove":
-            self._sum += _sum(change.keys, change.after)
+            self._sum += _sum(keys, change.after)
         apply(target, change)
         if moved:
             self._sum += self._tail(target, change, 0 if change.kind == "remove" else 1)
 
     def _moved(self, target: Any, change: Change) -> bool:
         """Take the values out of the sum that will stand elsewhere in their list."""
-        if change.kind == "set" or not isinstance(target, list):
+        if change.kind == "set" or not isinstance(target, list) or isinstance(target, Members):
             return False
         first = 1 if change.kind == "remove" else 0
         tail = self._tail(target, change, first)
@@ -270,19 +317,25 @@ def copied(value: Any) -> Any:
     """Return JSON values that share no object and no list with these."""
     if isinstance(value, dict):
         return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return type(value)(copied(item) for item in value)
+    return value
 
 
 def _sum(keys: tuple[Key, ...], value: Any) -> int:
     if isinstance(value, dict):
         return _hash(keys, "{}") + sum(_sum((*keys, key), item) for key, item in value.items())
+    if isinstance(value, Members):
+        return _hash(keys, "[]") + sum(_sum(_member(keys), item) for item in value)
     if isinstance(value, list):
         return _hash(keys, "[]") + sum(_sum((*keys, i), item) for i, item in enumerate(value))
     return _hash(keys, repr(value))
 
 
+def _member(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    return (*keys, -1)  # no place in a list
+
+
 def _hash(keys: tuple[Key, ...], text: str) -> int:
     said = f"{keys!r}{text}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.sha256(said).digest()[:16])
-
-

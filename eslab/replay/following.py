@@ -22,7 +22,8 @@ def begun(definition: Definition[Any] | None, stream_id: str) -> Sourced | None:
     """Return what a stream is the events of, as it is before the first one."""
     if definition is None:
         return None
-    return definition(stream_id.removeprefix(f"{definition.category}-"))
+    made: Sourced = definition(stream_id.removeprefix(f"{definition.category}-"))
+    return made
 
 
 class MissedChangeError(Exception):
@@ -114,9 +115,10 @@ class Follower:
         Raises:
             MissedChangeError: they differ.
         """
-        if self._watched is not None and not self.failed:
-            if state_of(self._subject) != self.mirror.state:
-                raise MissedChangeError
+        if self._watched is None or self.failed:
+            return
+        if state_of(self._subject) != self.mirror.state:
+            raise MissedChangeError
 
 
 class _Watch:

@@ -60,26 +60,25 @@ class EventQuery:
 
     def sql(self) -> tuple[str, dict[str, Any]]:
         """Return the query, and its parameters."""
-        conditions = {
-            "stream_id in (select unnest($streams::varchar[]))": self.streams,
-            "category = $category": self.category,
-            "type in (select unnest($types::varchar[]))": self.types,
-            "position > $after": self.after or None,
-            "position <= $until": self.until,
-            "metadata->>'correlation_id' = $correlation_id": self.correlation_id,
-        }
-        names = ("streams", "category", "types", "after", "until", "correlation_id")
-        said = [
-            (condition, name, list(value) if name in ("streams", "types") else value)
-            for (condition, value), name in zip(conditions.items(), names, strict=True)
-            if value is not None
+        parts: list[tuple[str, str, Any]] = [
+            ("streams", "stream_id in (select unnest($streams::varchar[]))", self.streams),
+            ("category", "category = $category", self.category),
+            ("types", "type in (select unnest($types::varchar[]))", self.types),
+            ("after", "position > $after", self.after or None),
+            ("until", "position <= $until", self.until),
+            (
+                "correlation_id",
+                "metadata->>'correlation_id' = $correlation_id",
+                self.correlation_id,
+            ),
         ]
-        where = f"where {' and '.join(condition for condition, _, _ in said)} " if said else ""
+        said = [part for part in parts if part[2] is not None]
+        where = f"where {' and '.join(condition for _, condition, _ in said)} " if said else ""
         query = (
             f"select version, position, stream_id, type, occurred_at, data from events "
             f"{where}order by position"
         )
-        return query, {name: value for _, name, value in said}
+        return query, {name: value for name, _, value in said}
 
     def positions(self, store: ReadModels, *, limit: int) -> tuple[list[int], list[str]]:
         """Return the positions of the events, and the ids of their streams.

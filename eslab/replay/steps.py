@@ -129,7 +129,9 @@ class Replay:
             ...         _ = lab.execute(Deposit(account_id="a-1", amount=amount))
             ...     steps = lab.replay("account-a-1").replay
             >>> steps.first(lambda state: state.balance > 20).event
-            <Deposited account-a-1 v3 @3>
+            <MoneyDeposited account-a-1 v3 @3>
+            >>> steps.breakpoints(lambda state: state.balance > 20)
+            (3,)
         """
         return next((self[number] for number, held in self._asked(predicate) if held), None)
 
@@ -195,9 +197,7 @@ class Replay:
 class _States:
     """The states after each frame: one set of them is kept, and moved to where it is asked for."""
 
-    def __init__(
-        self, frames: Sequence[Frame], initials: Mapping[str, dict[str, Any]]
-    ) -> None:
+    def __init__(self, frames: Sequence[Frame], initials: Mapping[str, dict[str, Any]]) -> None:
         self._frames = frames
         self._initials = initials
         self._held: dict[str, Any] = {}
@@ -402,9 +402,7 @@ class _Steps:
         number = len(self._frames) + 1
         digest = follower.mirror.digest
         self._frames.append(
-            Frame(
-                number, event, found, between, follower.last, digest, error, _states=self._states
-            )
+            Frame(number, event, found, between, follower.last, digest, error, _states=self._states)
         )
         follower.last = number
 

@@ -7,18 +7,17 @@ are compared now and then: where what was noted turns out not to be all, nothing
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from operator import itemgetter
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, Final, TypeVar
 
+from pydantic import BaseModel, RootModel
 from pydantic_core import to_jsonable_python
 
 from eslab.aggregates import Aggregate
 from eslab.aggregates.sourced import CONSTANTS
-from eslab.replay.changes import Change, Key, changes
-from eslab.schema import sorted_sets
+from eslab.replay.changes import Change, Key, Members, changes, encoded, member_changes
 
 __all__ = ["WatchedState", "plain_state"]
 
@@ -28,7 +27,37 @@ Keys = tuple[Key, ...]
 
 def plain_state(held: Any) -> Any:
     """Return a value of any kind as JSON values; what JSON has no word for, by its type."""
-    return sorted_sets(to_jsonable_python(held, inf_nan_mode="strings", fallback=_nameless), held)
+    return _told(to_jsonable_python(held, inf_nan_mode="strings", fallback=_nameless), held)
+
+
+def _told(data: Any, source: Any) -> Any:
+    """Return what pydantic made of a value, with the members of sets in an order."""
+    if isinstance(source, RootModel):
+        return _told(data, source.root)
+    if isinstance(data, list) and isinstance(source, _LISTS) and len(data) == len(source):
+        items = [
+            item if type(value) in CONSTANTS else _told(item, value)
+            for item, value in zip(data, source, strict=True)
+        ]
+        members = isinstance(source, (set, frozenset))
+        return Members(sorted(items, key=encoded)) if members else items
+    if not isinstance(data, dict):
+        return data
+    if isinstance(source, BaseModel):
+        parts: Any = dict(source)
+    elif is_dataclass(source):
+        parts = {field.name: getattr(source, field.name) for field in fields(source)}
+    elif isinstance(source, Mapping) and len(source) == len(data):
+        parts = dict(zip(data, source.values(), strict=True))
+    else:  # a serializer of the user's own
+        return data
+    return {
+        name: item if type(parts.get(name)) in CONSTANTS else _told(item, parts[name])
+        for name, item in data.items()
+    }
+
+
+_LISTS: Final = (set, frozenset, list, tuple, deque)
 
 
 def _nameless(value: Any) -> str:
@@ -181,8 +210,8 @@ class _Dict(_Watched, dict):  # type: ignore[type-arg]
             dict.__setitem__(self, key, self._keep(key, value))
 
 
-@_noting("__setitem__", note=lambda self, key, *_: _note_index(self, key))
-@_noting("__getitem__", note=lambda self, key, *_: self.deep and _note_index(self, key))
+@_noting("__setitem__", note=lambda self, key, *_: _note_index(self, key, read=False))
+@_noting("__getitem__", note=lambda self, key, *_: _note_index(self, key, read=True))
 @_noting("__iter__", "__reversed__", "copy", "index", "count", note=_note_reads)
 @_noting("insert", "remove", "sort", "reverse", "clear", "__delitem__", note=_note_all)
 @_noting("__iadd__", "__imul__", note=_note_all)
@@ -250,23 +279,17 @@ class _Set(_Watched, set):  # type: ignore[type-arg]
         if self.moved:
             yield from changes(before, plain_state(set(self)), keys)
             return
-        moved = 0
-        for text, element in sorted(
-            ((_encoded(plain_state(one)), one) for one in self.touched), key=itemgetter(0)
-        ):
-            place = bisect_left(before, text, key=_encoded)
-            was = place < len(before) and _encoded(before[place]) == text
-            if was and element not in self:
-                yield Change((*keys, place + moved), "remove", before[place], None)
-                moved -= 1
-            elif not was and element in self:
-                yield Change((*keys, place + moved), "insert", None, plain_state(element))
-                moved += 1
+        told = [(plain_state(member), member in self) for member in self.touched]
+        yield from member_changes(before, [(encoded(one), one, there) for one, there in told], keys)
 
 
-def _note_index(self: _List, index: Any) -> None:
+def _note_index(self: _List, index: Any, *, read: bool) -> None:
+    if read and not self.deep:
+        return
     if isinstance(index, int):
         self.touched.add(index if index >= 0 else len(self) + index)
+    elif read:
+        _note_reads(self)
     else:  # a slice
         self.moved = True
 
@@ -282,8 +305,3 @@ def _watched(value: Any) -> Any:
 def _name(key: Any) -> str:
     """Return the key of a dict as JSON has it."""
     return key if type(key) is str else next(iter(to_jsonable_python({key: None})))
-
-
-_encoded: Final = json.JSONEncoder(
-    ensure_ascii=False, sort_keys=True, separators=(",", ":")
-).encode

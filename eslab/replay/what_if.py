@@ -61,9 +61,10 @@ def wish(said: Mapping[str, Any], *, position: Callable[[int], int], stream_id: 
         >>> wish(said, position=lambda number: number + 100, stream_id="order-1").data
         {'n': 1}
     """
-    action = said.get("action")
-    if action not in _NEEDS:
-        raise InputError(f"what to do is one of {', '.join(_NEEDS)}, not {action!r:.100}")
+    asked = said.get("action")
+    action = next((known for known in _NEEDS if known == asked), None)
+    if action is None:
+        raise InputError(f"what to do is one of {', '.join(_NEEDS)}, not {asked!r:.100}")
     missing = [name for name in ("version", *_NEEDS[action]) if said.get(name) in (None, "")]
     if missing:
         raise InputError(f"{action}: {' and '.join(missing)} must be said")
@@ -84,7 +85,7 @@ def _data(text: Any, action: str) -> Mapping[str, Any]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{action}: the data is no JSON: {error}") from None
     if not isinstance(data, dict):
-        raise InputError(f"{action}: the data is a JSON object such as {{\"amount\": 3}}: {text!r}")
+        raise InputError(f'{action}: the data is a JSON object such as {{"amount": 3}}: {text!r}')
     return data
 
 

@@ -126,10 +126,7 @@ def sorted_sets(data: Any, source: Any) -> Any:
     if isinstance(source, RootModel):
         return sorted_sets(data, source.root)
     if isinstance(data, list) and isinstance(source, _LISTS) and len(data) == len(source):
-        pairs = zip(data, source, strict=True)
-        items = [
-            item if type(value) in _SCALARS else sorted_sets(item, value) for item, value in pairs
-        ]
+        items = [sorted_sets(*pair) for pair in zip(data, source, strict=True)]
         return sorted(items, key=_encode) if isinstance(source, (set, frozenset)) else items
     if not isinstance(data, dict):
         return data
@@ -139,10 +136,7 @@ def sorted_sets(data: Any, source: Any) -> Any:
         if len(data) != len(source):
             return data
         pairs = zip(data.items(), source.values(), strict=True)
-        return {
-            key: item if type(value) in _SCALARS else sorted_sets(item, value)
-            for (key, item), value in pairs
-        }
+        return {key: sorted_sets(item, value) for (key, item), value in pairs}
     if isinstance(source, BaseModel):
         parts = dict(source)
     elif is_dataclass(source):

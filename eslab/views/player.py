@@ -17,7 +17,7 @@ from eslab.clock import as_utc
 from eslab.errors import InputError
 from eslab.events import Event, type_name
 from eslab.replay import Frame, Replay
-from eslab.replay.changes import path_text, path_keys
+from eslab.replay.changes import path_keys, path_text
 from eslab.replay.what_if import Choices, Outcome, TryOut, wish
 from eslab.schema import canonical_json
 from eslab.views.base import PictureView, html_table, records, with_values

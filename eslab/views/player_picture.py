@@ -1,4 +1,4 @@
-"""The replay player as a static picture: where it stands, what happened there, what that changed."""
+"""The replay player as a static picture: where it stands, what happened, what that changed."""
 
 from __future__ import annotations
 
@@ -128,7 +128,9 @@ class _Picture:
         bottom = top + LANE * shown
         for frame in near:
             x = left + 8 + step * (frame.number - near[0].number)
-            row = self.lanes.index(frame.event.type) if frame.event.type in self.lanes else shown - 1
+            row = (
+                self.lanes.index(frame.event.type) if frame.event.type in self.lanes else shown - 1
+            )
             y = top + LANE * row + LANE / 2
             here = frame.number == self.version
             if here:
@@ -151,7 +153,9 @@ class _Picture:
         data = [("", f"{name}: {_text(value)}", NEUTRAL) for name, value in event.data.items()]
         if frame.error:
             data.insert(0, ("!", frame.error, FAILED))
-        changed = [(change.mark, _said(change), _COLOURS[change.mark]) for change in frame.changes]
+        changed: list[tuple[str, str, str]] = [
+            (change.mark, _said(change), _COLOURS[change.mark]) for change in frame.changes
+        ]
         if not changed:
             known = "it changed nothing" if self.player.has_state else "no state is known"
             changed = [("", known, NEUTRAL)]
@@ -189,7 +193,10 @@ def _shape(x: float, y: float, points: Iterable[tuple[float, float]]) -> str:
 def _cut(rows: list[tuple[str, str, str]], noun: str) -> list[tuple[str, str, str]]:
     if len(rows) <= LINES:
         return rows
-    return [*rows[: LINES - 1], ("", f"… {counted(len(rows) - LINES + 1, f'more {noun}')}", NEUTRAL)]
+    return [
+        *rows[: LINES - 1],
+        ("", f"… {counted(len(rows) - LINES + 1, f'more {noun}')}", NEUTRAL),
+    ]
 
 
 def _said(change: Change) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import pandas as pd
@@ -9,7 +10,6 @@ import plotly.graph_objects as go
 
 from eslab.errors import InputError
 from eslab.replay import Replay
-from eslab.schema import canonical_json
 from eslab.views.base import View, html_table, plain, records
 from eslab.views.theme import DONE, FAILED, NEUTRAL, OK, TEMPLATE
 from eslab.words import counted
@@ -20,6 +20,10 @@ SHOWN_ROWS: Final = 100
 _WORDS: Final = {"+": "appeared", "-": "disappeared", "~": "changed"}
 _COLOURS: Final = {"+": DONE, "-": FAILED, "~": OK}
 _COLUMNS: Final = ("mark", "path", "before", "after")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 class VersionsView(View):
@@ -45,8 +49,8 @@ class VersionsView(View):
             (
                 change.mark,
                 change.path,
-                None if change.kind == "insert" else canonical_json(change.before),
-                None if change.kind == "remove" else canonical_json(change.after),
+                None if change.kind == "insert" else _text(change.before),
+                None if change.kind == "remove" else _text(change.after),
             )
             for change in replay.compare(before, after)
         ]
@@ -64,7 +68,9 @@ class VersionsView(View):
     def digest(self) -> str:
         """The two versions, and how many paths differ."""
         marks = self.df["mark"]
-        parts = [f"{sum(marks == mark)} {word}" for mark, word in _WORDS.items() if any(marks == mark)]
+        parts = [
+            f"{sum(marks == mark)} {word}" for mark, word in _WORDS.items() if any(marks == mark)
+        ]
         said = ", ".join(parts) or "the same state"
         return f"Versions({self.title} {self.before} -> {self.after}: {said})"
 

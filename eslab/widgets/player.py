@@ -71,7 +71,7 @@ class PlayerWidget(LiveWidget):
     head = traitlets.Dict().tag(sync=True)
     first = traitlets.Unicode().tag(sync=True)
     pins = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    breakpoints = traitlets.List().tag(sync=True)
+    breakpoints = traitlets.List(traitlets.Dict()).tag(sync=True)
 
     def __init__(self, player: StreamPlayer) -> None:
         self.player = player
