@@ -6,11 +6,16 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
+from eslab.aggregates import Definition
 from eslab.clock import SeededIds, branch_seed
-from eslab.errors import DomainError, InputError
+from eslab.errors import DomainError, EslabError, InputError
 from eslab.events import Event
 from eslab.lab.export import ExportFormat
 from eslab.lab.lab import Lab
@@ -77,14 +82,15 @@ class Branch(Lab):
             raise InputError(f"seed must be a whole number, not {seed!r}")
         self.base = base
         self.edits = tuple(edits)
-        self.plan = plan = edited(base.store, self.edits, at=at, registry=base.registry)
+        self.at = base.store.branch_position(at)
+        self.plan = edited(base.store, self.edits, at=self.at, registry=base.registry)
         store = base.store.branch(
-            at=plan.at,
+            at=self.at,
             ids=None if seed is None else SeededIds(seed),
-            start=plan.start,
-            events=(planned.derived() for planned in plan.events),
+            start=self.plan.start,
+            removed=self.plan.removed,
+            placed=self.plan.placed,
         )
-        self.at = store.at
         self.seed = seed
         if seed is None and base.seed is not None:
             self.seed = branch_seed(base.seed, store.number)
@@ -94,7 +100,43 @@ class Branch(Lab):
             self._keep(_Behind(self.store, projection, self.registry, observers=self._observers))
         for event in filter(None, map(_given_event, self.edits)):
             self.register(type(event))
+        if isinstance(base, Branch):
+            # What is asked here is not asked there.
+            self._middleware.remove(base._remember)  # noqa: SLF001 - another one of this class
         self.use(self._remember)
+
+    def base_position(self, position: int) -> int | None:
+        """Return where an event is in the base, or what it was made of; None if it is not there.
+
+        Raises:
+            InputError: there is no such position.
+        """
+        return self.store.base_position(position)
+
+    def save_as(self, path: str | Path, *, progress: bool = True) -> Path:
+        """Write the branch to a new file, as a store of its own, and return its path.
+
+        Events keep their ids, numbers and times. Read models are made anew when they are asked for.
+
+        Args:
+            path: a file that does not exist yet.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            StoreError: it exists, cannot be written, or what was written is not whole.
+
+        Example:
+            >>> import tempfile
+            >>> from eslab import NewEvent
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> with Lab(seed=7) as lab:
+            ...     _ = lab.store.append("order-1", [NewEvent("OrderPlaced", {"n": 1})])
+            ...     saved = lab.branch().save_as(folder / "what-if.duckdb")
+            >>> with Lab(saved) as what_if:
+            ...     what_if.store.head()
+            1
+        """
+        return self.store.save_as(path, progress=progress)
 
     # Read models.
 
@@ -206,23 +248,19 @@ class Branch(Lab):
 
     def _remember(self, envelope: Envelope, go_on: Callable[[], Any]) -> Any:
         """Remember a command that an aggregate was sent, so that it can be told as a test."""
-        command = envelope.message
-        streams = [
-            f"{category}-{self._commands.target(command, category)}"
-            for category, definition in self.repository.definitions.items()
-            if isinstance(command, Command) and type(command) in getattr(definition, "commands", ())
-        ]
-        head, error = self.store.head(), None
+        command, head, error = envelope.message, self.store.head(), None
         try:
             return go_on()
         except DomainError as refused:
             error = refused
             raise
         finally:
-            if isinstance(command, Command):
-                self._commands_seen.extend(
-                    Asked(stream_id, command, envelope.id, head, error) for stream_id in streams
-                )
+            for category, definition in self.repository.definitions.items():
+                if isinstance(command, Command) and type(command) in _commands_of(definition):
+                    with suppress(EslabError):  # it does not say for which one: it was refused
+                        stream_id = f"{category}-{self._commands.target(command, category)}"
+                        asked = Asked(stream_id, command, envelope.id, head, error)
+                        self._commands_seen.append(asked)
 
     def __repr__(self) -> str:
         of = f"of {self.base.store.path!r} at {self.at:,}"
@@ -234,6 +272,10 @@ class Branch(Lab):
             f"{counted(self.store.streams(), 'stream')}, "
             f"{counted(len(self._projections), 'projection')}, {self.clock.now().isoformat()})"
         )
+
+
+def _commands_of(definition: Definition[Any]) -> Sequence[type[BaseModel]]:
+    return getattr(definition, "commands", ())
 
 
 def _given_event(edit: AnyEdit) -> Event | None:

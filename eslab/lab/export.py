@@ -136,7 +136,13 @@ class LabExport:
         )
         match format:
             case "test":
-                return self._as_test(events, names, until, module)
+                asked = [
+                    one.stream_id
+                    for one in self._asked()
+                    if names is None and category in (None, category_of(one.stream_id))
+                ]
+                found = [*(event.stream_id for event in events), *asked]
+                return self._as_test(list(dict.fromkeys(found)), names, until, module)
             case "json":
                 from eslab.interop.plain_json import events_to_json
 
@@ -170,7 +176,7 @@ class LabExport:
 
     def _as_test(
         self,
-        events: Iterable[RecordedEvent],
+        streams: Sequence[str],
         named: Sequence[str] | None,
         until: int | None,
         module: str | None,
@@ -178,13 +184,14 @@ class LabExport:
         from eslab.replay import examples, source_of_tests
 
         definitions = self.repository.definitions
-        streams = list(dict.fromkeys(event.stream_id for event in events))
         known = [name for name in streams if category_of(name) in definitions]
         unknown = [name for name in streams if name not in known]
+        if not streams:
+            raise InputError("there is nothing here that a test could tell of")
         if (named is not None and unknown) or not known:
             raise InputError(
                 f"a test tells of the streams of aggregates, and no aggregate is registered for "
-                f"{unknown[0] if unknown else 'any stream here'!r}: lab.register(...) it first"
+                f"{unknown[0]!r}: lab.register(...) it first"
             )
         told: list[Any] = []
         as_of = None if until is None else AsOf(position=until)

@@ -83,6 +83,7 @@ from eslab.projections import (
     states,
 )
 from eslab.projections.runner import Observer
+from eslab.replay import AnyEdit
 from eslab.sagas import Orchestrator, ProcessManager, Saga, Timers, is_process_manager
 from eslab.schema import (
     EventRegistry,
@@ -213,7 +214,7 @@ class Lab(LabViews, LabExport):
             mint=self._mint,
             sleep=_no_sleep if isinstance(clock, VirtualClock) else time.sleep,
         )
-        self._queries = QueryBus(self._middleware, self._mint)
+        self._queries = QueryBus(self._middleware, self._mint, lab=self)
         self.superseded = False
         self._relay = Relay(self.store, self.bus)
         self._orchestrator = Orchestrator(self.store, self.registry, self._commands)
@@ -280,7 +281,9 @@ class Lab(LabViews, LabExport):
 
         The class of the command or the query is the annotation of its first parameter. What
         handles a command returns what is to be saved, and does nothing else: it may be run again
-        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer.
+        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer, and
+        takes the lab that is asked as its second argument if it asks that: of a branch it is the
+        branch.
 
         Raises:
             RegistrationError: something else handles one of them.
@@ -1100,13 +1103,15 @@ class Lab(LabViews, LabExport):
 
         Args:
             edits: what is to be otherwise in history up to there: `eslab.Skip`, `eslab.Edit`,
-                `eslab.Insert` and `eslab.Move`. What follows from them is told by
-                ``.consequences``, and what differs in the end by ``.comparison()``.
+                `eslab.Insert` and `eslab.Move`, by positions of this lab. Versions and positions
+                are numbered anew behind them; `base_position`, and ``origins`` in SQL, say which
+                event is which. What follows from them is told by ``.consequences``,
+                and what differs in the end by ``.comparison()``.
             at: the position; by default the last one.
             seed: of its ids and its scheduler; by default it is derived from that of this lab.
 
         Raises:
-            InputError: there is no such position, an edit cannot be, or the seed is no whole
+            InputError: there is no such position, an edit cannot be made, or the seed is no whole
                 number.
 
         Example:

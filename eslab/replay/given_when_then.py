@@ -196,7 +196,7 @@ class _Test:
 
     def _state(self) -> Iterator[str]:
         state = self.example.state
-        if not isinstance(state, dict):
+        if isinstance(self.example.definition, Decider):
             try:
                 yield self._statement("", self._code.call("outcome.then_state", state))
             except InputError:

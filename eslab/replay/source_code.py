@@ -262,10 +262,11 @@ def text_code(text: str | bytes) -> str:
     """
     code = repr(text)
     start = 1 if isinstance(text, bytes) else 0
-    if code[start] == "'" and '"' not in code:
-        inner = code[start + 1 : -1].replace("\\'", "'")
-        return f'{code[:start]}"{inner}"'
-    return code
+    inner = code[start + 1 : -1]
+    if code[start] == '"' or inner.count('"') > inner.count("'"):
+        return code
+    inner = inner.replace("\\'", "'").replace('"', '\\"')
+    return f'{code[:start]}"{inner}"'
 
 
 def _import_order(name: str) -> tuple[int, str]:

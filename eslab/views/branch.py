@@ -41,10 +41,14 @@ __all__ = [
 
 WIDTH: Final = 860
 CELL: Final = 34
+FAINT: Final = 0.18
+"""How much colour is behind a letter, which is to be read on it."""
 SHOWN_STREAMS: Final = 6
 SHOWN_CELLS: Final = 20
 SHOWN_ROWS: Final = 30
 """Rows of a table; the frame has all."""
+LONGEST: Final = 40
+"""Characters of a value in a table."""
 
 _EVENTS_SQL: Final = """
 select stream_id, type, position, version, data from events
@@ -58,13 +62,12 @@ class _Look:
 
     letter: str
     colour: str
-    symbol: str
-    hatch: str = ""
+    symbol: str = ""
 
 
 _LOOKS: Final[dict[Became, _Look]] = {
     "same": _Look("", NEUTRAL, "circle-open"),
-    "renumbered": _Look("", OK, "circle"),
+    "renumbered": _Look("R", OK, "circle"),
     "edited": _Look("E", RETRY, "diamond"),
     "inserted": _Look("I", DONE, "triangle-up"),
     "moved": _Look("M", COMPENSATION, "square"),
@@ -180,9 +183,19 @@ def _lanes(found: Consequences) -> list[tuple[str, list[Consequence]]]:
     return [(stream_id, events) for stream_id, events in lanes if events]
 
 
+def _whole_ticks(span: int) -> dict[str, Any]:
+    """Return ticks at whole numbers, which are many only where the axis is long."""
+    return {"tickformat": ",d", **({"dtick": 1} if span <= SHOWN_CELLS else {})}
+
+
 def _first(events: Sequence[Consequence]) -> int:
     """Return the lowest version of some events, in the base or on the branch."""
     return min(version for one in events for version in (one.base_version, one.version) if version)
+
+
+def _last(events: Sequence[Consequence]) -> int:
+    """Return the highest one."""
+    return max(version for one in events for version in (one.base_version, one.version) if version)
 
 
 def consequences_figure(found: Consequences, *, subtitle: str) -> go.Figure:
@@ -201,7 +214,10 @@ def consequences_figure(found: Consequences, *, subtitle: str) -> go.Figure:
         height=190 + 56 * max(2, len(labels)),
         margin={"t": 112},
         hovermode="closest",
-        xaxis={"title": {"text": "version"}, "tickformat": ",d"},
+        xaxis={
+            "title": {"text": "version"},
+            **_whole_ticks(max([0, *(_last(events) - _first(events) for _, events in lanes)])),
+        },
         yaxis={
             "tickvals": list(range(len(labels))),
             "ticktext": [plain(label) for label in labels],
@@ -297,8 +313,7 @@ def _lane(svg: Svg, top: float, stream_id: str, events: Sequence[Consequence]) -
             _cell(svg, at, rows[1], look, f"{one.version:,}", size=28)
             if look.letter:
                 svg.text(at + 14, rows[1] + 39, look.letter, size=10, anchor="middle", bold=True)
-    last = max(version for one in events for version in (one.base_version, one.version) if version)
-    if last - first >= SHOWN_CELLS:
+    if _last(events) - first >= SHOWN_CELLS:
         end = left + CELL * SHOWN_CELLS
         svg.text(end, rows[0] + 18, "…")
         svg.text(end, rows[1] + 18, "…")
@@ -308,18 +323,18 @@ def _cell(
     svg: Svg, x: float, y: float, look: _Look, text: str, *, size: float, gone: bool = False
 ) -> None:
     dash = "3 3" if gone or look is _LOOKS["skipped"] else ""
-    svg.rect(x, y, size, size, fill=look.colour, opacity=0.18, stroke=look.colour, dash=dash)
+    svg.rect(x, y, size, size, fill=look.colour, opacity=FAINT, stroke=look.colour, dash=dash)
     svg.text(x + size / 2, y + size / 2 + 4, text, size=11, anchor="middle")
     if gone:
         svg.line(x, y + size, x + size, y, stroke=FAILED, width=2)
 
 
 _SIDES: Final = (
-    ("changed", "differ", _Look("~", RETRY, "", "/")),
-    ("only_base", "only in the base", _Look("-", FAILED, "", "x")),
-    ("only_branch", "only on the branch", _Look("+", DONE, "", "+")),
+    ("changed", "differ", _Look("~", RETRY)),
+    ("only_base", "only in the base", _Look("−", FAILED)),
+    ("only_branch", "only on the branch", _Look("+", DONE)),
 )
-_MARKS: Final = {"both": "~", "base": "-", "branch": "+"}
+_MARKS: Final = {"both": "~", "base": "−", "branch": "+"}
 
 
 class ComparisonView(PictureView):
@@ -401,14 +416,15 @@ class ComparisonView(PictureView):
 def _told(one: Difference) -> tuple[str, ...]:
     key = "" if one.key is None else f" {one.key}"
     path = f": {one.path}" if one.path else ""
-    values = [_value(one.base), _value(one.branch)]
+    values = [one.base, one.branch]
     if one.kind == "stream":
-        values = [f"version {value}" if value else value for value in values]
-    return _MARKS[one.found_in], one.kind, f"{one.name}{key}{path}", *values
+        values = [value and f"version {value:,}" for value in values]
+    return _MARKS[one.found_in], one.kind, _value(f"{one.name}{key}{path}"), *map(_value, values)
 
 
 def _value(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value!r:.200}"
+    text = "" if value is None else value if isinstance(value, str) else repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def comparison_figure(tallies: Sequence[Tally], *, title: str, subtitle: str) -> go.Figure:
@@ -426,22 +442,38 @@ def comparison_figure(tallies: Sequence[Tally], *, title: str, subtitle: str) ->
         barmode="stack",
         height=190 + 40 * len(tallies),
         margin={"t": 112},
-        xaxis={"title": {"text": "how many differ"}, "rangemode": "tozero", "tickformat": ",d"},
+        legend={"traceorder": "normal"},
+        xaxis={
+            "title": {"text": "how many differ"},
+            "rangemode": "tozero",
+            **_whole_ticks(max([0, *(each.different for each in tallies)])),
+        },
         yaxis={"autorange": "reversed", "automargin": True},
     )
     names = [plain(f"{each.name} ({each.different:,} of {_total(each):,})") for each in tallies]
     for side, words, look in _SIDES:
-        counts = [getattr(each, side) for each in tallies]
+        counts = [getattr(each, side) or None for each in tallies]
         figure.add_bar(
             name=f"{look.letter} {words}",
             orientation="h",
             y=names,
             x=counts,
-            marker={"color": look.colour, "pattern": {"shape": look.hatch}},
+            marker={
+                "color": _faded(look.colour),
+                "line": {"color": look.colour, "width": 2},
+            },
             text=[f"{look.letter} {count:,}" if count else "" for count in counts],
+            textposition="inside",
+            insidetextanchor="middle",
+            textfont={"color": NEUTRAL, "size": 14},
             hovertemplate=f"%{{y}}: %{{x:,}} {words}<extra></extra>",
         )
     return figure
+
+
+def _faded(colour: str) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{FAINT})"
 
 
 def _total(tally: Tally) -> int:
@@ -469,7 +501,7 @@ def _comparison_picture(tallies: Sequence[Tally], *, title: str, words: str) -> 
             if not count:
                 continue
             width = max(26.0, (WIDTH - left - 150) * count / most * 0.8)
-            svg.rect(x, y, width, 20, fill=svg.hatch(look.colour), stroke=look.colour)
+            svg.rect(x, y, width, 20, fill=look.colour, opacity=FAINT, stroke=look.colour)
             svg.text(x + width / 2, y + 15, f"{look.letter} {count:,}", anchor="middle", bold=True)
             x += width + 3
         svg.text(x + 6, y + 15, f"{each.different:,} of {_total(each):,}")
