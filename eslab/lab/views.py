@@ -13,7 +13,8 @@ from eslab.clock import Clock, as_duration, as_utc
 from eslab.errors import InputError, StreamNotFoundError
 from eslab.events import Event, category_of
 from eslab.projections import AnyProjection, Cost, projection_status
-from eslab.replay import replay
+from eslab.replay import replay, replay_events
+from eslab.replay.query import LIMIT, EventQuery
 from eslab.sagas import Orchestrator, Saga
 from eslab.schema import EventRegistry
 
@@ -117,27 +118,106 @@ class LabViews:
         return EventsView(self.store, wanted, limit=limit, widget=_events_widget)
 
     def replay(
-        self, stream_id: str, *, aggregate: type[Aggregate] | Decider[Any] | None = None
+        self,
+        stream_id: str | None = None,
+        *,
+        aggregate: type[Aggregate] | Decider[Any] | None = None,
+        streams: Iterable[str] | None = None,
+        category: str | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        after: int = 0,
+        until: int | None = None,
+        correlation_id: str | None = None,
+        limit: int = LIMIT,
+        progress: bool = True,
     ) -> StreamPlayer:
-        """Replay a stream, step by step, with the state after each event.
+        """Replay a stream, or what a query gives, step by step, with the state after each event.
+
+        Of several streams the steps are in the order of position, and each shows the state of its
+        own stream. Events that are left out are folded all the same.
 
         Args:
-            stream_id: the stream.
+            stream_id: the stream; without one, what the others ask for.
             aggregate: the class, or the decider, that gives the state; by default the one that is
                 registered for the stream's category.
+            streams: only events of these streams.
+            category: only events of streams of this category.
+            types: only events of these types.
+            after: only positions above this one.
+            until: only positions up to this one.
+            correlation_id: only events of this conversation.
+            limit: how many events a replay may have.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
 
         Raises:
             StreamNotFoundError: there is no such stream.
-        """
-        from eslab.views import StreamPlayer
+            InputError: there are more events than the limit, or both a stream and a query are
+                given.
 
-        if self.store.stream_version(stream_id) == 0:
-            raise StreamNotFoundError(stream_id)
+        Example:
+            >>> from eslab import Lab
+            >>> class Opened(Event):
+            ...     owner: str
+            >>> with Lab(seed=7) as lab:
+            ...     _ = lab.append("account-1", [Opened(owner="Ann")])
+            ...     _ = lab.append("account-2", [Opened(owner="Bob")])
+            ...     lab.replay(category="account")
+            StreamPlayer(category account 1/2 account-1 v1 Opened no state)
+        """
+        from eslab.lab.trying import choices, trying
+        from eslab.views import StreamPlayer
+        from eslab.views.base import with_values
+
+        lab = cast("Lab", self)
         if aggregate is not None:
             self.repository.register(aggregate)
-        definition = aggregate or self.repository.definitions.get(category_of(stream_id))
-        steps = replay(self.store, stream_id, definition=definition, registry=self.registry)
-        return StreamPlayer(steps, widget=_player_widget)
+        names = None if types is None else sorted(map(type_name, types))
+        query = EventQuery(
+            streams=None if streams is None else _texts(streams),
+            category=category,
+            types=names,
+            after=after,
+            until=until,
+            correlation_id=correlation_id,
+        )
+        definitions = self.repository.definitions
+        if stream_id is None:
+            shown, named = query.positions(self.store, limit=limit)
+            steps = replay_events(
+                self.store.read_all(streams=named, until=shown[-1]) if shown else (),
+                shown=shown,
+                title=query.title,
+                definitions=definitions,
+                registry=self.registry,
+                progress=progress,
+            )
+            sql = with_values(*query.sql())
+        else:
+            if query != EventQuery():
+                raise InputError(
+                    f"replay() takes a stream, or a query (streams=, category=, types=, after=, "
+                    f"until=, correlation_id=), and not both: {stream_id!r:.200}, {query.title}"
+                )
+            version = self.store.stream_version(stream_id)
+            if version == 0:
+                raise StreamNotFoundError(stream_id)
+            if version > limit:
+                raise InputError(
+                    f"{stream_id!r} has {version:,} events, and a replay keeps a frame of each, at "
+                    f"most {limit:,}: ask for a part with streams=[{stream_id!r}], after= and "
+                    f"until=, or for more with limit="
+                )
+            steps = replay(
+                self.store,
+                stream_id,
+                definition=aggregate or definitions.get(category_of(stream_id)),
+                registry=self.registry,
+                progress=progress,
+            )
+            sql = None
+        return StreamPlayer(
+            steps, sql=sql, widget=_player_widget, what_if=trying(lab), choices=choices(lab)
+        )
 
     @property
     def projections(self) -> ProjectionsView:
@@ -406,6 +486,12 @@ def _events_widget(view: EventsView) -> Any:
     from eslab.widgets.events import EventsWidget
 
     return EventsWidget(view)
+
+
+def _texts(streams: Iterable[str]) -> list[str]:
+    if isinstance(streams, str):
+        raise InputError(f"streams= takes a list of stream ids: [{streams!r:.200}]")
+    return list(streams)
 
 
 def _player_widget(player: StreamPlayer) -> Any:

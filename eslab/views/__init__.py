@@ -17,6 +17,7 @@ from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
 from eslab.views.saga_comparison import SagaComparison
 from eslab.views.sagas import SagasView, TimersView
+from eslab.views.versions import VersionsView
 from eslab.views.visibility import VisibilityView, Visible, visibility_figure
 from eslab.views.what_if import WhatIfView
 
@@ -40,6 +41,7 @@ __all__ = [
     "SagasView",
     "StreamPlayer",
     "TimersView",
+    "VersionsView",
     "View",
     "VisibilityView",
     "Visible",
