@@ -20,6 +20,7 @@ __all__ = [
     "Applier",
     "BatchFailedError",
     "Cost",
+    "NotReadError",
     "ProjectionStore",
     "Table",
     "beside",
@@ -78,6 +79,10 @@ class BatchFailedError(ProjectionError):
     """A batch cannot be applied, because of one of its events: smaller ones say which it is."""
 
 
+class NotReadError(ProjectionError):
+    """A batch cannot be applied as it was read: read again, it may be."""
+
+
 class Applier(Protocol):
     """Reads the events that a projection wants, and applies them to the tables of a read model."""
 
@@ -100,6 +105,7 @@ class Applier(Protocol):
         Raises:
             EventFailedError: one event of it is the reason why that cannot be done.
             BatchFailedError: one of several events is the reason.
+            NotReadError: it is to be read again.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -23,6 +24,8 @@ from eslab import (
 )
 from eslab.errors import EventFailedError
 from eslab.projections import plan
+from eslab.projections.base import NotReadError
+from eslab.store.port import Recent
 from eslab.subscriptions import Batch
 
 
@@ -507,15 +510,78 @@ def test_beside_appends_and_readers_on_threads_each_event_counts_once() -> None:
         assert lab.sql("select total, entries from everything").fetchall() == [(1_200, 100)]
 
 
-def test_what_was_not_read_is_never_applied_as_if_there_was_nothing(filled: Lab) -> None:
+@pytest.mark.parametrize(
+    ("projection", "reason"),
+    [
+        (Recomputed(), "reach position 2, and the batch 3"),
+        (Everything(), "not all are proven"),
+    ],
+)
+def test_what_was_not_read_is_never_applied_as_if_there_was_nothing(
+    filled: Lab, projection: SqlProjection, reason: str
+) -> None:
+    name = projection.name
+    filled.project(projection)
+    filled.run()
+    applier = projection.applier(filled.store, filled.registry, {name: f"rm.{name}"})
+
+    def apply() -> None:
+        with filled.store.transaction() as transaction:
+            transaction.execute("from eslab.store_info")  # it sees the log of this moment
+            filled.append("order-2", [Paid(customer="Ann", amount=5)])
+            applier.apply(transaction, Batch([], 2, 3, 3, counted=1))
+
+    with pytest.raises(NotReadError, match=reason):
+        apply()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select customer, count(*) as total from paid where customer = 'nobody' group by all",
+        "select customer, count(*) as total from paid where position < 0 group by all",
+        "select customer, count(*) as total from paid where false group by all",
+        "select 'all' as customer, count(*) as total from paid group by all",
+    ],
+)
+def test_it_stops_at_a_recent_event_that_does_not_fit_though_its_query_does_not_look_at_it(
+    filled: Lab, query: str
+) -> None:
+    filled.project(type("Odd", (Everything,), {"query": query, "merge": {"total": "sum"}})())
+    filled.run()
+    before = filled.sql("from odd").fetchall()
+    filled.store.append("order-1", [NewEvent("Paid", {"customer": "Ann", "amount": "many"})])
+    with pytest.raises(EventFailedError, match=r"order-1 v3 @3.*amount"):
+        filled.run()
+    assert filled.sql("from odd").fetchall() == before
+    assert filled.sql("select position from checkpoints").scalar() == 2
+
+
+def test_what_sql_cannot_prove_of_recent_events_comes_from_their_table(filled: Lab) -> None:
+    filled.project(Everything(), Recomputed())
+    filled.run()
+    for price in ("1.5", 3, "2.5"):  # the number is no text, as the class would have written it
+        data = {"customer": "Ann", "amount": 1, "price": price}
+        filled.store.append("order-1", [NewEvent("Paid", data)])
+        filled.run()
+    assert held(filled, "everything") == held(filled, "recomputed")
+    assert filled.sql("select price from everything where customer = 'Ann'").scalar() == 7
+
+
+def test_recent_events_are_counted_before_they_are_believed_to_be_all(
+    filled: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recent, asked = filled.store.recent, []
+
+    def one_too_many(*types: Any, **span: Any) -> Recent | None:
+        found = recent(*types, **span)
+        asked.append(found)
+        return None if found is None else replace(found, events=found.events + 1)
+
     filled.project(Everything())
     filled.run()
-    projection = Everything()
-    applier = projection.applier(filled.store, filled.registry, {"everything": "rm.everything"})
-    filled.append("order-2", [Paid(customer="Ann", amount=5)])
-    unread = Batch([], 2, 3, 3, counted=1)  # and so its event is in no table yet
-    with (
-        pytest.raises(ProjectionError, match="reach position 2, and the batch 3"),
-        filled.store.transaction() as transaction,
-    ):
-        applier.apply(transaction, unread)
+    monkeypatch.setattr(filled.store, "recent", one_too_many)
+    filled.append("order-1", [Paid(customer="Ann", amount=5)])
+    filled.run()
+    assert any(asked)
+    assert filled.sql("select total from everything where customer = 'Ann'").scalar() == 6
