@@ -90,6 +90,13 @@ class Applier(Protocol):
         """Make the rows that there are before the first event, in tables that are empty."""
         ...
 
+    def bring_up(self) -> None:
+        """Make complete, up to the head, what is read of the log in a transaction that begins now.
+
+        For whoever applies several batches in one transaction, and none twice.
+        """
+        ...
+
     def read(self, after: int, *, until: int | None = None) -> Batch | None:
         """Return the batch behind a checkpoint; None when there is nothing behind it.
 

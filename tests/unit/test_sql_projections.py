@@ -568,6 +568,12 @@ def test_what_sql_cannot_prove_of_recent_events_comes_from_their_table(filled: L
     assert filled.sql("select price from everything where customer = 'Ann'").scalar() == 7
 
 
+def test_projections_are_compared_whatever_of_recent_events_sql_cannot_prove(filled: Lab) -> None:
+    data = {"customer": "Ann", "amount": 1, "price": 3}
+    filled.store.append("order-1", [NewEvent("Paid", data)])
+    assert filled.compare(Everything(), Recomputed(), progress=False)
+
+
 def test_recent_events_are_counted_before_they_are_believed_to_be_all(
     filled: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -733,6 +733,7 @@ class DuckDBStore(StoreAdapter):
 
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
+        self._refresh_passed()
         self._typed = TypedTables(registry, self._counts)
 
     @contextmanager

@@ -8,6 +8,9 @@ Each event of the type is either a row of it or, if it does not fit the class or
 fingerprint of the class, code of its validators included: a table with another one is built anew,
 from the log.
 
+Who needs the rows of a few recent events alone need not wait for the tables: `TypedTables.recent`
+has queries that make these rows anew. Meanwhile the tables are behind, but never far.
+
 Rows of the class's own schema version are converted by SQL, if that proves to be what the class
 would do (see `proof`). All others are decoded by the class (see `decoded`), and their values are
 read back from DuckDB and compared before they are believed.
