@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -21,10 +22,12 @@ from eslab import (
     ProjectionError,
     RegistrationError,
     SqlProjection,
+    StoreError,
 )
 from eslab.errors import EventFailedError
 from eslab.projections import plan
 from eslab.projections.base import NotReadError
+from eslab.store.duckdb.database import DuckDBTransaction
 from eslab.store.port import Recent
 from eslab.subscriptions import Batch
 
@@ -566,6 +569,42 @@ def test_what_sql_cannot_prove_of_recent_events_comes_from_their_table(filled: L
         filled.run()
     assert held(filled, "everything") == held(filled, "recomputed")
     assert filled.sql("select price from everything where customer = 'Ann'").scalar() == 7
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("statement", ["merge", "update eslab.checkpoints", "insert into eslab"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StoreError])
+def test_a_step_that_is_cut_off_at_any_write_is_taken_once(
+    filled: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    when: str,
+    error: type[BaseException],
+) -> None:
+    filled.project(Everything())
+    filled.run()
+    filled.append("order-1", [Paid(customer="Ann", amount=5)])
+    execute, cut = DuckDBTransaction.execute, []
+
+    def cut_off(self: DuckDBTransaction, text: str, *values: Any) -> Any:
+        here = text.startswith(statement) and not cut
+        if here and when == "before":
+            cut.append(text)
+            raise error("planted")
+        found = execute(self, text, *values)
+        if here:
+            cut.append(text)
+            raise error("planted")
+        return found
+
+    monkeypatch.setattr(DuckDBTransaction, "execute", cut_off)
+    with suppress(KeyboardInterrupt):
+        filled.run()
+    assert cut
+    filled.run()
+    assert filled.sql(
+        "select total, entries from everything where customer = 'Ann'"
+    ).fetchall() == [(6, 2)]
 
 
 def test_projections_are_compared_whatever_of_recent_events_sql_cannot_prove(filled: Lab) -> None:
