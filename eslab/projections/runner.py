@@ -275,7 +275,7 @@ class ProjectionRunner:
         try:
             self._commit(batch, since)
         except NotReadError:
-            if again:
+            if again:  # reading did not help, and would not for ever
                 raise
             anew = self._read(until=batch.scanned)
             assert anew is not None

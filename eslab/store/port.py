@@ -388,7 +388,8 @@ class Transaction(Protocol):
 class Recent:
     """How SQL sees a few events that are not in the tables of their types yet.
 
-    What a query says is exactly a row of a table is so; the others only their class can decode.
+    A row that a query says is proven is the one that its table will have. What is not proven only
+    the class can decode, and then it may be another row, or none.
 
     Attributes:
         queries: by the name of a table the query over the log that gives the rows of it, and in the

@@ -80,8 +80,8 @@ class Inlet:
     """Through it rows go into a table of the database, again and again.
 
     Many are an Arrow table; DuckDB reads all of these under one name, because to give one to each
-    of them, as `lent` does, takes as long as to insert a few rows. A few are parameters, which take
-    half the time of an Arrow table with one row, and twice that of one with a hundred.
+    of them, as `lent` does, takes as long as to insert a few rows. A few are parameters: one row
+    takes two thirds of the time that way.
 
     Args:
         cursor: inserts them; it has no transaction open.
