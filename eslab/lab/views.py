@@ -11,7 +11,7 @@ from uuid import UUID
 from eslab.aggregates import Aggregate, Decider, Repository
 from eslab.clock import Clock, as_duration, as_utc
 from eslab.errors import InputError, StreamNotFoundError
-from eslab.events import Event, category_of
+from eslab.events import Event, category_of, type_name
 from eslab.projections import AnyProjection, Cost, projection_status
 from eslab.replay import replay, replay_events
 from eslab.replay.query import LIMIT, EventQuery
