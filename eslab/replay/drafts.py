@@ -146,12 +146,11 @@ class Drafts:
             return Draft(id, "command", "command", outcome="refused", detail="it was revoked")
         if metadata.command_id != id:
             return Draft(id, "unknown", "unknown", detail="it is not in this log")
-        name = metadata.extra.get("command")
         own = id == metadata.correlation_id
         return Draft(
             id,
             "command",
-            name if isinstance(name, str) else "command",
+            metadata.command_type or "command",
             actor=metadata.actor,
             detail="" if own else "what caused it is not recorded",
         )

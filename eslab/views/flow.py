@@ -50,9 +50,9 @@ class MessageFlow(PictureView):
     later, by their clocks. See `eslab.replay.Message` for the kinds. The query gives the events;
     the messages are what these tell.
 
-    A cause comes before its effect, whatever the clocks say. Of a command that no saga sent only
-    the id is recorded, and its name where `eslab.messaging.named` saw to that; what caused it is
-    not, and one that was refused left nothing in the log at all.
+    A cause comes before its effect, whatever the clocks say. Of a command that no saga sent its id
+    and its type are recorded; what caused it is not, and one that was refused left nothing in the
+    log at all.
 
     Args:
         store: the log.
@@ -83,7 +83,7 @@ class MessageFlow(PictureView):
         MessageFlow(correlation 2daa5365...: 1 event, 1 command, 0 failures, 2 participants, ...)
         >>> print(flow.df[["kind", "name", "depth"]].to_string(index=False))
            kind          name  depth
-        command       command      0
+        command  ReceiveStock      0
           event StockReceived      1
     """
 

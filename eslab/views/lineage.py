@@ -58,7 +58,7 @@ class LineageView(PictureView):
         >>> lineage
         Lineage(StockReceived stock-anvil v1 @1: 1 cause, 0 effects)
         >>> print(lineage)
-        ▶ command to stock-anvil
+        ▶ ReceiveStock to stock-anvil
         ● StockReceived stock-anvil v1 @1  <--
     """
 

@@ -206,7 +206,7 @@ def test_a_flow_shown_twice_and_run_again_leaves_nothing_behind(
     first.get_by_role("listbox").focus()
     press(first.get_by_role("listbox"), notebook, "End")
     expect(heading(first)).to_contain_text("SagaCompensated")
-    expect(heading(second)).to_have_text("command")
+    expect(heading(second)).to_have_text("PlaceOrder")
     ids = notebook.page.evaluate(
         "() => [...document.querySelectorAll('[data-eslab=flow] [id]')].map(one => one.id)"
     )

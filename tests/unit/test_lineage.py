@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from conversations import event_id, plant, plant_chain
@@ -177,7 +176,7 @@ def test_commands_and_sagas_are_links_of_a_lineage(lab: Lab) -> None:
     lab.run()
     charged = next(iter(lab.store.read("account-Ann")))
     assert str(lab.lineage(charged)).splitlines() == [
-        "▶ command to order-o-1",
+        "▶ PlaceOrder to order-o-1",
         "● OrderPlaced order-o-1 v1 @2",
         "◆ SagaStarted @3",
         "▶ PlaceOrder to order-o-1 @4 (place_order)",
@@ -275,8 +274,8 @@ def test_skew_is_measured_over_a_cause_without_a_time(lab: Lab) -> None:
     [
         (0, EventNotFoundError, "no event at position 0.*last position is 1"),
         (2, EventNotFoundError, "no event at position 2.*last position is 1"),
-        (uuid4(), EventNotFoundError, "no event with the id"),
-        (str(uuid4()), EventNotFoundError, "no event with the id"),
+        (event_id(2), EventNotFoundError, "no event with the id"),
+        (str(event_id(2)), EventNotFoundError, "no event with the id"),
         ("order-1", InputError, "a UUID, not 'order-1'"),
         (True, InputError, "its id or its position"),
         (1.5, InputError, "its id or its position"),
