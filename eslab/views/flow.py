@@ -15,11 +15,13 @@ from eslab.garbage import garbage_kept
 from eslab.replay.conversation import Conversation, conversation_of
 from eslab.replay.lineage import (
     EVENTS_SQL,
+    POSITIONS,
     EventReference,
     Log,
     found_event,
     read_events,
     related,
+    with_causes,
 )
 from eslab.replay.messages import Message, Target
 from eslab.schema import canonical_json
@@ -37,8 +39,6 @@ Form = Literal["sequence", "tree"]
 # To look for the text is quicker than to read the JSON of every event.
 CORRELATION: Final = """contains(metadata::varchar, $text)
   and metadata->>'$.correlation_id' = $correlation_id"""
-CAUSES: Final = "event_id in (select unnest($ids::uuid[]))"
-POSITIONS: Final = "position in (select unnest($positions::bigint[]))"
 
 
 class MessageFlow(PictureView):
@@ -107,19 +107,21 @@ class MessageFlow(PictureView):
             correlation_id = found.metadata.correlation_id
         if correlation_id is None:
             assert found is not None
-            values: dict[str, Any] = {"positions": related(store, found.position)}
-            where, self.about = POSITIONS, f"event @{found.position}"
+            events = related(store, found)
+            where, values = POSITIONS, {"positions": [one.position for one in events]}
+            self.about = f"event @{found.position}"
         else:
             where, values = CORRELATION, _correlated(correlation_id)
             self.about = f"correlation {_short(correlation_id)}"
-        events = read_events(store, where, values)
-        if not events:
-            raise InputError(
-                f"no event of this log has the correlation id {correlation_id!r:.200}; "
-                f"lab.events() shows those that there are, in their metadata"
-            )
+            events = read_events(store, where, values)
+            if not events:
+                raise InputError(
+                    f"no event of this log has the correlation id {correlation_id!r:.200}; "
+                    f"lab.events() shows those that there are, in their metadata"
+                )
+            events = with_causes(store, events)
         with garbage_kept():
-            whole = conversation_of(_with_causes(store, events), target=target)
+            whole = conversation_of(events, target=target)
             self.conversation = whole.without_notes()
         self.notes = len(whole) - len(self.conversation)
         self.lanes = lanes_of(self.conversation)
@@ -221,28 +223,6 @@ def _short(correlation_id: str) -> str:
     except ValueError:
         text = str(correlation_id)
         return text if len(text) <= 40 else f"{text[:40]}..."
-
-
-def _with_causes(store: Log, events: list[RecordedEvent]) -> list[RecordedEvent]:
-    """Add the causes that belong to another conversation, or to none."""
-    known = {str(event.event_id) for event in events}
-    causes = {
-        cause
-        for event in events
-        if (cause := event.metadata.causation_id)
-        and cause not in known
-        and cause != event.metadata.command_id
-    }
-    ids = sorted(filter(_is_uuid, causes))
-    outside = read_events(store, CAUSES, {"ids": ids}) if ids else []
-    return sorted([*events, *outside], key=lambda event: event.position)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def messages_frame(conversation: Conversation) -> pd.DataFrame:

@@ -300,7 +300,7 @@ def test_an_event_is_found_by_itself_its_id_and_its_position(lab: Lab) -> None:
         other.lineage(1)
 
 
-def test_one_look_through_the_log_finds_all_that_may_be_related(lab: Lab) -> None:
+def test_few_looks_through_the_log_find_all_that_may_be_related_however_far_that_is(lab: Lab) -> None:
     plant_chain(lab, 500, correlation_id=None)
     looks = 0
     sql = lab.store.sql
@@ -312,8 +312,9 @@ def test_one_look_through_the_log_finds_all_that_may_be_related(lab: Lab) -> Non
             return sql(*arguments)
 
     watched: Any = Watched()
-    assert related(watched, 250) == list(range(1, 501))
-    assert looks == 1
+    found = related(watched, found_event(lab.store, 250))
+    assert [event.position for event in found] == list(range(1, 501))
+    assert looks == 3  # for links, for what they lead to, and for the first cause, which has none
 
 
 def test_the_text_says_what_branches_off_and_what_goes_on() -> None:
