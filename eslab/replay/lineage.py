@@ -11,7 +11,7 @@ from eslab.errors import EventNotFoundError, InputError
 from eslab.events import RecordedEvent
 from eslab.garbage import garbage_kept
 from eslab.replay.conversation import Conversation
-from eslab.replay.messages import Message
+from eslab.replay.messages import Message, text_of
 from eslab.store.port import EventStore, ReadModels
 from eslab.store.rows import LogRow
 
@@ -174,9 +174,9 @@ def with_causes(store: ReadModels, events: list[RecordedEvent]) -> list[Recorded
     causes = {
         cause
         for event in events
-        if (cause := event.metadata.causation_id)
+        if (cause := text_of(event.metadata.causation_id))
         and cause not in known
-        and cause != event.metadata.command_id
+        and cause != text_of(event.metadata.command_id)
     }
     ids = sorted(filter(_is_uuid, causes))
     outside = read_events(store, _IDS, {"ids": ids}) if ids else []

@@ -30,7 +30,7 @@ from eslab.views.flow_figure import sequence_figure, tree_figure
 from eslab.views.flow_layout import lanes_of
 from eslab.views.flow_picture import sequence_picture, tree_picture
 from eslab.views.scales import duration_text
-from eslab.words import counted
+from eslab.words import counted, one_line
 
 __all__ = ["Form", "MessageFlow", "flow_figure", "messages_frame"]
 
@@ -104,7 +104,8 @@ class MessageFlow(PictureView):
         found = None
         if event is not None:
             found = found_event(store, event)
-            correlation_id = found.metadata.correlation_id
+            known: object = found.metadata.correlation_id
+            correlation_id = known if isinstance(known, str) else None
         if correlation_id is None:
             assert found is not None
             events = related(store, found)
@@ -221,7 +222,7 @@ def _short(correlation_id: str) -> str:
     try:
         return f"{str(UUID(str(correlation_id)))[:8]}..."
     except ValueError:
-        text = str(correlation_id)
+        text = one_line(str(correlation_id))
         return text if len(text) <= 40 else f"{text[:40]}..."
 
 

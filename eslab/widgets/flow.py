@@ -91,8 +91,8 @@ def _drawn(view: MessageFlow) -> dict[str, Any]:
             "cause": [-1 if one.cause is None else place(one.cause) for one in messages],
         },
         "tree": [
-            [place(branch.message.id), branch.column, int(branch.begins), branch.size]
-            for branch in tree_of(conversation)
+            [place(row.message.id), row.column, int(row.begins), row.size]
+            for row in tree_of(conversation)
         ],
     }
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eslab import EventNotFoundError, InputError, Lab, Metadata, NewEvent
-from eslab.replay import Branch, Conversation, Message, tree_lines, tree_of
+from eslab.replay import TreeRow, Conversation, Message, tree_lines, tree_of
 from eslab.replay.lineage import found_event, related
-from eslab.sagas import Saga, Step
+from eslab.sagas import SAGA_EVENTS, CommandFailed, CommandSent, Saga, Step
 from eslab.simulation.scenarios import orders
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -81,20 +81,20 @@ def test_the_tree_has_each_message_once_beside_its_cause_and_stays_narrow(
 ) -> None:
     conversation = Conversation(linked(causes))
     tree = tree_of(conversation)
-    assert sorted(branch.message.id for branch in tree) == sorted(ids(conversation.messages))
-    for number, branch in enumerate(tree):
-        assert 2**branch.column <= len(tree)
-        below = tree[number + 1 : number + branch.size]
+    assert sorted(row.message.id for row in tree) == sorted(ids(conversation.messages))
+    for number, row in enumerate(tree):
+        assert 2**row.column <= len(tree)
+        below = tree[number + 1 : number + row.size]
         assert {one.message.id for one in below} == set(
-            ids(conversation.effects_of(branch.message.id))
+            ids(conversation.effects_of(row.message.id))
         )
-        assert branch.message.cause == _drawn_cause(tree, number)
+        assert row.message.cause == _drawn_cause(tree, number)
 
 
-def _drawn_cause(tree: Sequence[Branch], number: int) -> str | None:
+def _drawn_cause(tree: Sequence[TreeRow], number: int) -> str | None:
     """Return what somebody takes for the cause of a message who looks at its place alone."""
-    branch = tree[number]
-    column = branch.column - branch.begins
+    row = tree[number]
+    column = row.column - row.begins
     for above in reversed(tree[:number]):
         if above.column == column:
             last = tree.index(above) + above.size
@@ -317,8 +317,46 @@ def test_few_looks_through_the_log_find_all_that_may_be_related_however_far_that
     assert looks == 3  # for links, for what they lead to, and for the first cause, which has none
 
 
-def test_the_text_says_what_branches_off_and_what_goes_on() -> None:
+def test_the_text_says_what_hangs_beside_and_what_goes_on() -> None:
     causes = [None, 0, 0, 2, 2, 2, 5]
     lines = tree_lines(tree_of(Conversation(linked(causes))))
     rails = [line.partition("●")[0] for line in lines]
     assert rails == ["", "├─", "", "├─", "├─", "", ""]
+
+
+@pytest.mark.parametrize("odd", [7, True, ["a"], {"a": 1}, "two\nlines\x1b[31m", "x" * 10_000])
+def test_whatever_stands_in_metadata_is_told_as_a_line_of_text(lab: Lab, odd: Any) -> None:
+    known = Metadata(
+        correlation_id=odd, causation_id=odd, command_id=odd, command_type=odd, actor=odd
+    )
+    lab.store.append("order-1", [NewEvent("Placed", {}, metadata=known)])
+    flow = lab.flow(event=1)
+    assert flow.digest.isprintable()
+    assert flow.df["kind"].tolist() == ["command", "event"]
+    command, placed = str(lab.lineage(1)).splitlines()
+    assert command.isprintable()
+    assert placed.endswith("<--")
+    for form in ("sequence", "tree"):
+        assert flow.svg(form)
+        assert flow.figure(form).to_json()
+    assert flow.widget.flow["messages"]["kind"] == ["command", "event"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "type"),
+    [("saga-trip-1", cls.event_type) for cls in SAGA_EVENTS] + [("revoked-1", "CommandRevoked")],
+)
+def test_what_only_looks_like_the_event_of_a_saga_is_an_event(
+    lab: Lab, stream: str, type: str
+) -> None:
+    lab.store.append(stream, [NewEvent(type, {"step": None, "attempt": "many"})])
+    assert lab.flow(event=1).df["kind"].tolist() == ["event"]
+
+
+def test_a_command_that_a_saga_recorded_without_its_type_is_a_command(lab: Lab) -> None:
+    sent = CommandSent(command_id=event_id(5), command={}, number=1)
+    failed = CommandFailed(command_id=event_id(5), attempt=10**9, error="no", final=True)
+    lab.append("saga-trip-1", [sent, failed], metadata=Metadata(correlation_id="talk"))
+    flow = lab.flow(event=1)
+    assert flow.df["name"].tolist() == ["command"] * 3
+    assert flow.df["attempt"].tolist() == [1, 10**9, 10**9]

@@ -3,7 +3,7 @@
 
 const TIMES = 84; // the width of the times at the left
 const NARROWEST = 72; // of a lane
-const COLUMN = 20; // the width of a branch of the tree
+const COLUMN = 20; // of the tree: its width
 const ROWS = { sequence: 34, tree: 24 };
 const DASHES = { solid: "", dash: "7 4", dot: "2 3" };
 const PAGE = 200; // rows of the table at once
@@ -77,10 +77,10 @@ function conversation(flow) {
   const count = messages.id.length;
   const effects = Array.from({ length: count }, () => []);
   messages.cause.forEach((cause, index) => cause >= 0 && effects[cause].push(index));
-  const branch = [];
-  tree.forEach(([index, column, begins, size], row) => {
-    branch[index] = { row, column, begins, size };
-  });
+  const inTree = [];
+  for (const [index, column, begins, size] of tree) inTree[index] = { column, begins, size };
+  const depth = [];
+  messages.cause.forEach((cause, index) => depth.push(cause < 0 ? 0 : depth[cause] + 1));
   const texts = messages.said.map((said, index) =>
     [said, messages.where[index], messages.note[index], messages.id[index], messages.between[index]]
       .join("\n").toLowerCase());
@@ -89,7 +89,7 @@ function conversation(flow) {
     for (let one = index; one >= 0; one = messages.cause[one]) found.add(one);
     return found;
   };
-  return { ...messages, count, effects, branch, texts, path };
+  return { ...messages, count, effects, inTree, depth, texts, path };
 }
 
 function render({ model, el }) {
@@ -281,7 +281,7 @@ function render({ model, el }) {
     });
     if (tree) {
       row.addEventListener("dblclick", () => toggle(index));
-      row.setAttribute("aria-level", told.branch[index].column + 1);
+      row.setAttribute("aria-level", told.depth[index] + 1);
       if (told.effects[index].length) {
         row.setAttribute("aria-expanded", String(!collapsed.has(index)));
       }
@@ -356,7 +356,7 @@ function render({ model, el }) {
   function treePicture(index) {
     const height = ROWS.tree;
     const y = height / 2;
-    const { column, begins } = told.branch[index];
+    const { column, begins } = told.inTree[index];
     const style = flow.styles[told.style[index]];
     const picture = drawn("svg", { width, height, "aria-hidden": "true" });
     const rail = (x1, y1, x2, y2, dash = "") =>
@@ -377,7 +377,7 @@ function render({ model, el }) {
     picture.append(mark(style, at(column), y));
     const x = at(column) + 16;
     const second = Math.min(width * 0.62, Math.max(width * 0.4, at(deepest) + 240));
-    const hidden = many && !open ? `  (${told.branch[index].size - 1} hidden)` : "";
+    const hidden = many && !open ? `  (${told.inTree[index].size - 1} hidden)` : "";
     const strong = ["command", "call", "event"].includes(told.kind[index]);
     const other = told.where[index] && !told.failed[index];
     const room = (other ? second : width - 80) - x - 6;
