@@ -55,6 +55,7 @@ from eslab.events import (
     RecordedEvent,
     TypedEvent,
 )
+from eslab.lab.export import LabExport
 from eslab.lab.views import LabViews
 from eslab.messaging import (
     Command,
@@ -101,6 +102,7 @@ from eslab.words import counted
 
 if TYPE_CHECKING:
     from eslab.lab.branch import Branch
+    from eslab.replay import AnyEdit
     from eslab.simulation.faults import Crash, Fault, Faults
     from eslab.simulation.workload import OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
@@ -117,7 +119,7 @@ _labs: weakref.WeakValueDictionary[int, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
 
 
-class Lab(LabViews):
+class Lab(LabViews, LabExport):
     """An event store with everything around it, ready to use in a notebook.
 
     With a seed it has a virtual clock and seeded ids: the same calls give the same bytes, on
@@ -1104,7 +1106,8 @@ class Lab(LabViews):
             edits: what is to be otherwise in history up to there: `eslab.Skip`, `eslab.Edit`,
                 `eslab.Insert` and `eslab.Move`, by positions of this lab. Versions and positions
                 are numbered anew behind them; `base_position`, and ``origins`` in SQL, say which
-                event is which.
+                event is which. What follows from them is told by ``.consequences``,
+                and what differs in the end by ``.comparison()``.
             at: the position; by default the last one.
             seed: of its ids and its scheduler; by default it is derived from that of this lab.
 

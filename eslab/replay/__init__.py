@@ -12,16 +12,19 @@ from eslab.replay.consequences import (
 )
 from eslab.replay.edits import AnyEdit, Edit, Insert, Move, Plan, PlannedEvent, Skip, edited
 from eslab.replay.folding import FoldedStream, Folding
+from eslab.replay.given_when_then import Asked, Example, examples, source_of_tests
 from eslab.replay.steps import Change, Frame, Replay, replay
 
 __all__ = [
     "AnyEdit",
+    "Asked",
     "Change",
     "Consequence",
     "Consequences",
     "Difference",
     "Differences",
     "Edit",
+    "Example",
     "FoldedStream",
     "Folding",
     "Frame",
@@ -37,5 +40,7 @@ __all__ = [
     "consequences",
     "differences",
     "edited",
+    "examples",
     "replay",
+    "source_of_tests",
 ]

@@ -40,8 +40,8 @@ group by stream_id order by stream_id
 """What each stream holds behind a position: two logs have the same where this is the same."""
 
 _TOTAL_SQL: Final = """
-select count(distinct stream_id), count(distinct stream_id) filter (stream_id like 'saga-%')
-from events where position <= $until
+select count(*), count(*) filter (stream_id like 'saga-%')
+from events where version = 1 and position <= $until
 """
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
-from eslab.events import AsOf, RecordedEvent
-from eslab.replay.edits import Edit, Move, Plan, PlannedEvent, Skip
+from eslab.events import Metadata, RecordedEvent
+from eslab.replay.edits import Edit, Move, Plan, PlannedEvent, Skip, kept
 from eslab.replay.folding import FoldedStream, Folding
 from eslab.replay.steps import Change, changes
+from eslab.store.port import EventStore
 from eslab.words import counted
 
 if TYPE_CHECKING:
@@ -33,6 +35,14 @@ BECAME: Final[tuple[Became, ...]] = (
     "skipped",
     "cannot be applied",
 )
+
+_REFERRING_SQL: Final = """
+select position from events
+where position > $after and position <= $until
+  and (list_contains($ids, metadata->>'$.causation_id')
+       or list_contains($ids, metadata->>'$.correlation_id'))
+order by position
+"""
 
 _NO_ID: Final = UUID(int=0)
 """Of an event whose id is minted when the branch is made; what applies events does not see it."""
@@ -169,27 +179,31 @@ def consequences(plan: Plan, folding: Folding) -> Consequences:
         >>> found.broken[0].error
         "KeyError: 'a'"
     """
-    walk = _Walk(plan)
-    rows = [row for row in walk.rows() if row.stream_id in walk.touched or row.note]
-    streams, errors = [], {}
-    for stream_id in sorted(walk.touched):
-        base, branch = walk.histories(stream_id)
-        before, after = folding.fold(stream_id, base), folding.fold(stream_id, branch)
+    lost = _Lost(plan)
+    rows: list[tuple[tuple[float, int], Consequence]] = []
+    streams = []
+    inserted = {one.stream_id for some in plan.placed.values() for one in some}
+    touched = sorted({*inserted, *(one.stream_id for one in plan.removed.values())})
+    for stream_id, base in _histories(plan, touched).items():
+        stream = _Stream(plan, stream_id, base)
+        before, after = folding.fold(stream_id, base), folding.fold(stream_id, stream.branch)
         found = () if before is None or after is None else changes(before.state, after.state)
+        versions = len(base), len(stream.branch)
         streams.append(
-            StreamConsequence(
-                stream_id, len(base), len(branch), tuple(found), folded=before is not None
-            )
+            StreamConsequence(stream_id, *versions, tuple(found), folded=before is not None)
         )
-        if before is not None and after is not None:
-            errors[stream_id] = _errors(base, before), _errors(branch, after)
-    judged = (
-        _judged(row, *errors[row.stream_id]) if row.stream_id in errors else row for row in rows
-    )
-    return Consequences(plan, tuple(judged), tuple(streams))
+        errors = _errors(base, before), _errors(stream.branch, after)
+        rows += [(place, _judged(row, *errors)) for place, row in stream.rows(lost)]
+    rows += [((row.position or 0, 0), row) for row in _elsewhere(plan, touched, lost)]
+    rows.sort(key=itemgetter(0))
+    return Consequences(plan, tuple(row for _, row in rows), tuple(streams))
 
 
-def _errors(events: list[RecordedEvent], folded: FoldedStream) -> dict[int | None, str | None]:
+def _errors(
+    events: list[RecordedEvent], folded: FoldedStream | None
+) -> dict[int | None, str | None]:
+    if folded is None:
+        return {}
     return {
         event.version: error for event, error in zip(events, folded.errors, strict=True) if error
     }
@@ -205,52 +219,50 @@ def _judged(
     return replace(row, error=error, became=became)
 
 
-class _Walk:
-    """Goes through a plan once, and numbers its events as the branch will."""
+def _histories(plan: Plan, streams: Sequence[str]) -> dict[str, list[RecordedEvent]]:
+    """Return all events that the base has of some streams."""
+    found: dict[str, list[RecordedEvent]] = {stream_id: [] for stream_id in streams}
+    for event in plan.store.read_all(streams=streams, until=plan.at):
+        found[event.stream_id].append(event)
+    return found
 
-    def __init__(self, plan: Plan) -> None:
+
+class _Stream:
+    """A stream as it is in the base, and as it is on the branch.
+
+    Attributes:
+        branch: its events there.
+    """
+
+    def __init__(self, plan: Plan, stream_id: str, base: Sequence[RecordedEvent]) -> None:
         self._plan = plan
-        inserted = (one.stream_id for some in plan.placed.values() for one in some)
-        self.touched = {*inserted, *(one.stream_id for one in plan.removed.values())}
-        self._behind: defaultdict[str, list[RecordedEvent]] = defaultdict(list)
-        self._versions: dict[str, int] = {}
+        self._skipped = [
+            event
+            for event in base
+            if event.position in plan.removed and plan.position_of(event.position) is None
+        ]
+        here = [
+            (plan.upto(event.position), kept(event))
+            for event in base
+            if event.position not in plan.removed
+        ]
+        for place, some in plan.placed.items():
+            first = plan.upto(place) + 1
+            mine = (pair for pair in enumerate(some, first) if pair[1].stream_id == stream_id)
+            here += mine
+        self._planned = [planned for _, planned in sorted(here, key=itemgetter(0))]
+        self.branch = [
+            self._recorded(version, position, planned)
+            for version, (position, planned) in enumerate(sorted(here, key=itemgetter(0)), start=1)
+        ]
 
-    def histories(self, stream_id: str) -> tuple[list[RecordedEvent], list[RecordedEvent]]:
-        """Return the events of a stream, in the base and on the branch."""
-        plan = self._plan
-        base = list(plan.store.read(stream_id, as_of=AsOf(position=plan.at)))
-        same = [event for event in base if event.position <= plan.start]
-        return base, same + self._behind[stream_id]
-
-    def rows(self) -> Iterator[Consequence]:
-        """Yield what becomes of each event, before anything is applied."""
-        lost = _Lost(self._plan)
-        position = self._plan.start
-        for base, planned in self._plan.steps():
-            if planned is None:
-                assert base is not None
-                yield _row(base, None, "skipped", None)
-                continue
-            position += 1
-            branch = self._numbered(planned, position)
-            became: Became = planned.edit or (
-                "same" if _numbers(base) == _numbers(branch) else "renumbered"
-            )
-            yield _row(base, branch, became, lost.note(planned))
-
-    def _numbered(self, planned: PlannedEvent, position: int) -> RecordedEvent:
-        stream_id, event = planned.stream_id, planned.event
-        if stream_id not in self.touched:
-            assert planned.base is not None
-            return replace(planned.base, position=position)
-        if stream_id not in self._versions:
-            self._versions[stream_id] = self._version_at_start(stream_id)
-        self._versions[stream_id] += 1
+    def _recorded(self, version: int, position: int, planned: PlannedEvent) -> RecordedEvent:
+        event = planned.event
         at = planned.recorded_at or event.occurred_at or self._plan.store.clock.now()
-        branch = RecordedEvent(
+        return RecordedEvent(
             position,
-            stream_id,
-            self._versions[stream_id],
+            planned.stream_id,
+            version,
             event.type,
             event.data,
             event.event_id or _NO_ID,
@@ -260,15 +272,31 @@ class _Walk:
             event.occurred_at or at,
             at,
         )
-        self._behind[stream_id].append(branch)
-        return branch
 
-    def _version_at_start(self, stream_id: str) -> int:
-        plan = self._plan
-        newest = plan.store.read(
-            stream_id, as_of=AsOf(position=plan.start), direction="backwards", limit=1
-        )
-        return next((event.version for event in newest), 0)
+    def rows(self, lost: _Lost) -> Iterator[tuple[tuple[float, int], Consequence]]:
+        """Yield what becomes of each event, before anything is applied, and where it stands."""
+        for event in self._skipped:
+            place = self._plan.upto(event.position) + 0.5, event.position
+            yield place, _row(event, None, "skipped", None)
+        for branch, planned in zip(self.branch, self._planned, strict=True):
+            if branch.position <= self._plan.start:
+                continue
+            same = _numbers(planned.base) == _numbers(branch)
+            became: Became = planned.edit or ("same" if same else "renumbered")
+            note = lost.note(planned.event.metadata, branch.position)
+            yield (branch.position, 0), _row(planned.base, branch, became, note)
+
+
+def _elsewhere(plan: Plan, touched: Sequence[str], lost: _Lost) -> Iterator[Consequence]:
+    """Yield what becomes of events of other streams that refer to one that is gone."""
+    for base in lost.referring():
+        if base.stream_id in touched or base.position in plan.removed:
+            continue
+        branch = replace(base, position=plan.upto(base.position))
+        note = lost.note(base.metadata, branch.position)
+        if note is not None:
+            became: Became = "same" if base.position == branch.position else "renumbered"
+            yield _row(base, branch, became, note)
 
 
 def _numbers(event: RecordedEvent | None) -> tuple[int | None, int | None]:
@@ -297,44 +325,54 @@ class _Lost:
         self._plan = plan
         self._words: dict[str, str] = {}
         self._moved: dict[str, int] = {}
-        self._passed: set[str] = set()
         for edit in plan.edits:
             if isinstance(edit, Skip | Edit):
                 word = "was skipped" if isinstance(edit, Skip) else "was edited, and has a new id"
                 self._words[str(plan.removed[edit.position].event_id)] = word
             elif isinstance(edit, Move):
-                self._moved[str(plan.removed[edit.position].event_id)] = edit.after
+                self._moved[str(plan.removed[edit.position].event_id)] = edit.position
 
-    def note(self, planned: PlannedEvent) -> str | None:
+    def referring(self) -> Iterator[RecordedEvent]:
+        """Yield the events of the base behind the first edit that refer to one of these."""
+        plan, ids = self._plan, sorted({*self._words, *self._moved})
+        if not ids:
+            return
+        sql = getattr(plan.store, "sql", None)
+        if sql is None:  # one in memory has no SQL, and is not large
+            yield from plan.store.read_all(after=plan.start, until=plan.at)
+            return
+        values = {"ids": ids, "after": plan.start, "until": plan.at}
+        for (position,) in sql(_REFERRING_SQL, values).fetchall():
+            yield from plan.store.read_all(after=position - 1, until=position)
+
+    def note(self, metadata: Metadata, position: int) -> str | None:
         """Return what an event refers to that is gone, or comes after it now.
 
-        It is asked for each event, in the order of the branch.
+        Args:
+            metadata: of the event.
+            position: its own, on the branch.
         """
-        own = str(planned.event.event_id)
-        if own in self._moved:
-            self._passed.add(own)
         told = []
-        cause = planned.event.metadata.causation_id
+        cause = metadata.causation_id
         if cause is not None and (word := self._words.get(cause)):
             told.append(f"its cause {word}")
-        elif cause is not None and self._is_later(cause, own):
+        elif cause is not None and self._position(cause) > position:
             told.append("its cause comes after it")
-        if word := self._words.get(planned.event.metadata.correlation_id or ""):
+        if word := self._words.get(metadata.correlation_id or ""):
             told.append(f"what it correlates with {word}")
         return "; ".join(told) or None
 
-    def _is_later(self, cause: str, own: str) -> bool:
-        """Say whether what caused an event stands behind it now."""
-        if cause in self._moved:
-            return cause not in self._passed
-        if own not in self._moved:
-            return False
-        found = _found(self._plan, cause)
-        return found is not None and found.position > self._moved[own]
+    def _position(self, cause: str) -> int:
+        """Return where an event is on the branch that is a cause; 0 if it is no event there."""
+        place = self._moved.get(cause)
+        if place is None and self._moved:
+            found = _found(self._plan.store, cause)
+            place = None if found is None else found.position
+        return 0 if place is None else self._plan.position_of(place) or 0
 
 
-def _found(plan: Plan, event_id: str) -> RecordedEvent | None:
+def _found(store: EventStore, event_id: str) -> RecordedEvent | None:
     try:
-        return plan.store.find(UUID(event_id))
+        return store.find(UUID(event_id))
     except ValueError:  # the id of something else
         return None

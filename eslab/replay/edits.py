@@ -196,26 +196,26 @@ class Plan:
     @property
     def events(self) -> Iterator[PlannedEvent]:
         """The events behind `start`, in order, read from the base as they are asked for."""
-        return (planned for _, planned in self.steps() if planned is not None)
-
-    def steps(self) -> Iterator[tuple[RecordedEvent | None, PlannedEvent | None]]:
-        """Yield what becomes of each event behind `start`, in the order of the branch.
-
-        Each with the event of the base, if it has one, and with the one of the branch, if it is
-        not skipped. One that is moved is told where it stands now.
-        """
-        yield from self._placed(self.start)
-        skipped = {edit.position for edit in self.edits if isinstance(edit, Skip)}
+        yield from self.placed.get(self.start, ())
         for recorded in self.store.read_all(after=self.start, until=self.at):
-            if recorded.position in skipped:
-                yield recorded, None
-            elif recorded.position not in self.removed:
-                yield recorded, _kept(recorded)
-            yield from self._placed(recorded.position)
+            if recorded.position not in self.removed:
+                yield kept(recorded)
+            yield from self.placed.get(recorded.position, ())
 
-    def _placed(self, after: int) -> Iterator[tuple[RecordedEvent | None, PlannedEvent]]:
-        for planned in self.placed.get(after, ()):
-            yield planned.base, planned
+    def upto(self, place: int) -> int:
+        """Return how many events the branch has up to a place, without those put behind it."""
+        gone = sum(position <= place for position in self.removed)
+        return place - gone + sum(len(some) for at, some in self.placed.items() if at < place)
+
+    def position_of(self, position: int) -> int | None:
+        """Return where an event of the base is on the branch; None if it is skipped."""
+        if position not in self.removed:
+            return self.upto(position)
+        for place, some in self.placed.items():
+            for number, planned in enumerate(some, start=1):
+                if planned.base_position == position:
+                    return self.upto(place) + number
+        return None
 
     def __repr__(self) -> str:
         return (
@@ -286,9 +286,10 @@ def _before(edit: AnyEdit) -> int:
 
 
 def _check_edits(edits: Sequence[AnyEdit], last: int, head: int) -> None:
-    _check_position(last, "edited()", "at", lowest=0)
-    if last > head:
-        raise InputError(f"at={last:,} is behind the head of the base, which is {head:,}")
+    if type(last) is not int or not 0 <= last <= head:
+        raise InputError(
+            f"a branch begins at a position from 0 to {head:,}, the last one here, not {last!r}"
+        )
     there = f"the base has the positions 1 to {last:,}" if last else "the base has no event"
     for edit in edits:
         if not isinstance(edit, AnyEdit):
@@ -328,7 +329,7 @@ def _as_new(recorded: RecordedEvent) -> NewEvent:
     )
 
 
-def _kept(recorded: RecordedEvent) -> PlannedEvent:
+def kept(recorded: RecordedEvent) -> PlannedEvent:
     return PlannedEvent(recorded.stream_id, _as_new(recorded), recorded, recorded.recorded_at)
 
 

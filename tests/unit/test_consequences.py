@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from eslab import (
     Skip,
     Step,
     applies,
+    open_store,
 )
 from eslab.messaging import Command
 from eslab.replay import AnyEdit, Consequences, Folding, consequences, edited, replay
@@ -194,8 +196,9 @@ def test_a_saga_is_folded_by_what_runs_it() -> None:
     ]
 
 
-def test_what_refers_to_an_event_that_is_gone_says_so() -> None:
-    with MemoryStore() as store:
+@pytest.mark.parametrize("make", [MemoryStore, partial(open_store, ":memory:")])
+def test_what_refers_to_an_event_that_is_gone_says_so(make: Callable[[], EventStore]) -> None:
+    with make() as store:
         store.append("a-1", [NewEvent("A", {}), NewEvent("A", {}), NewEvent("A", {})])
         first, second, third = (str(event.event_id) for event in store.read_all())
         for cause, correlation in ((first, first), (second, None), (third, "other"), ("b", None)):

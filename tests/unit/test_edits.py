@@ -213,6 +213,12 @@ def test_fields_are_those_of_the_class_of_today(store: MemoryStore) -> None:
     assert renamed.event.tags == ("item:milk",)
 
 
+def test_tags_that_its_class_does_not_declare_are_kept(store: MemoryStore) -> None:
+    store.append("old-1", [NewEvent("Changed", {"twice": 4}, tags=("own",), schema_version=2)])
+    (one,) = edited(store, [Edit(6, {"twice": 3})], registry=EventRegistry(Changed)).events
+    assert one.event.tags == ("own",)
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
@@ -242,7 +248,7 @@ def test_an_edit_that_cannot_be_is_refused_when_it_is_made(edit: Any, said: str)
         ([Insert(6, "a-1", NewEvent("A", {}))], None, "no after 6"),
         ([Move(1, after=6)], None, "no after 6"),
         ([Skip(1)], 0, "the base has no event"),
-        ([], 6, "at=6 is behind the head of the base, which is 5"),
+        ([], 6, "a position from 0 to 5, the last one here, not 6"),
         ([], True, "not True"),
         (["Skip(1)"], None, "an edit is Skip"),
         ([Skip(2), Edit(2, {"n": 1})], None, r"position 2 is named by 2 edits.*Skip.*Edit"),
