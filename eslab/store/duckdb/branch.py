@@ -354,19 +354,17 @@ class BranchDatabase(Database):
         """Give a connection that writes to a file, beside the tables of the branch."""
         name = quoted(f"file {id}")
         with self.cursor() as kept:
-            cursor = kept.cursor()
             place = str(path).replace("'", "''")
+            kept.execute(f"attach '{place}' as {name}")
             try:
-                cursor.execute(f"attach '{place}' as {name}")
+                cursor = kept.cursor()
                 try:
                     cursor.execute(f"use {name}")
                     yield cursor
                 finally:
-                    with suppress(duckdb.Error):
-                        cursor.execute("use memory")
-                    kept.execute(f"detach {name}")
+                    cursor.close()
             finally:
-                cursor.close()
+                kept.execute(f"detach {name}")
 
     def _let_go(self) -> None:
         pa.default_memory_pool().release_unused()
