@@ -133,13 +133,9 @@ class BranchStore(DuckDBStore):
             raise StoreClosedError(f"{self!r}: it is gone with its events; make another branch")
         super()._require_open()
 
-    def use_registry(self, registry: EventRegistry) -> None:
-        """Make each event type of a registry a table of `sql`; see `DuckDBStore.use_registry`.
-
-        Rows that the base has in its table are taken from there.
-        """
+    def _typed_tables(self, registry: EventRegistry) -> TypedTables:
         base = TypedBase(quoted(self._under.catalog), self.start)
-        self._typed = TypedTables(registry, self._counts, base=base)
+        return TypedTables(registry, self._counts, base=base)
 
     def base_position(self, position: int) -> int | None:
         """Return where an event is in the base, or what it was made of; None if it is not there.
