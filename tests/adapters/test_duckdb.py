@@ -20,6 +20,7 @@ from processes import python, ready
 
 from eslab import (
     EventStore,
+    Lab,
     NewEvent,
     Query,
     QueryError,
