@@ -297,7 +297,7 @@ def _grouped(df: pd.DataFrame) -> Any:
 
 
 def _kinds_of(groups: Any) -> list[_Kind]:
-    return [_Kind(*kind, int(number)) for kind, number in groups.size().items()]
+    return [_Kind._make((*kind, int(number))) for kind, number in groups.size().items()]
 
 
 @cache
