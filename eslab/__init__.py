@@ -61,6 +61,7 @@ from eslab.events import (
 from eslab.lab import Branch, Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
+from eslab.replay import Edit, Insert, Move, Skip
 from eslab.sagas import (
     Parallel,
     ProcessManager,
@@ -106,6 +107,7 @@ __all__ = [
     "Cost",
     "Decider",
     "DomainError",
+    "Edit",
     "Entity",
     "ErrorPolicy",
     "EslabError",
@@ -116,12 +118,14 @@ __all__ = [
     "HandlerNotFoundError",
     "IdempotencyError",
     "InputError",
+    "Insert",
     "Lab",
     "LimitError",
     "MemoryStore",
     "MessagingError",
     "Metadata",
     "MissingDependencyError",
+    "Move",
     "NewEvent",
     "NotAuthorisedError",
     "Parallel",
@@ -144,6 +148,7 @@ __all__ = [
     "SagaNotFoundError",
     "SchemaError",
     "Send",
+    "Skip",
     "SqlProjection",
     "StaleReadError",
     "Step",

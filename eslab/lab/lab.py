@@ -55,6 +55,7 @@ from eslab.events import (
     RecordedEvent,
     TypedEvent,
 )
+from eslab.lab.export import LabExport
 from eslab.lab.views import LabViews
 from eslab.messaging import (
     Command,
@@ -82,6 +83,7 @@ from eslab.projections import (
     states,
 )
 from eslab.projections.runner import Observer
+from eslab.replay import AnyEdit
 from eslab.sagas import Orchestrator, ProcessManager, Saga, Timers, is_process_manager
 from eslab.schema import (
     EventRegistry,
@@ -100,6 +102,7 @@ from eslab.words import counted
 
 if TYPE_CHECKING:
     from eslab.lab.branch import Branch
+    from eslab.replay import AnyEdit
     from eslab.simulation.faults import Crash, Fault, Faults
     from eslab.simulation.workload import OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
@@ -116,7 +119,7 @@ _labs: weakref.WeakValueDictionary[int, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
 
 
-class Lab(LabViews):
+class Lab(LabViews, LabExport):
     """An event store with everything around it, ready to use in a notebook.
 
     With a seed it has a virtual clock and seeded ids: the same calls give the same bytes, on
@@ -211,7 +214,7 @@ class Lab(LabViews):
             mint=self._mint,
             sleep=_no_sleep if isinstance(clock, VirtualClock) else time.sleep,
         )
-        self._queries = QueryBus(self._middleware, self._mint)
+        self._queries = QueryBus(self._middleware, self._mint, lab=self)
         self.superseded = False
         self._relay = Relay(self.store, self.bus)
         self._orchestrator = Orchestrator(self.store, self.registry, self._commands)
@@ -278,7 +281,9 @@ class Lab(LabViews):
 
         The class of the command or the query is the annotation of its first parameter. What
         handles a command returns what is to be saved, and does nothing else: it may be run again
-        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer.
+        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer, and
+        takes the lab that is asked as its second argument if it asks that: of a branch it is the
+        branch.
 
         Raises:
             RegistrationError: something else handles one of them.
@@ -1085,7 +1090,7 @@ class Lab(LabViews):
 
     # Branches.
 
-    def branch(self, *edits: Any, at: int | None = None, seed: int | None = None) -> Branch:
+    def branch(self, *edits: AnyEdit, at: int | None = None, seed: int | None = None) -> Branch:
         """Return a laboratory that begins with the events of this one, and goes its own way.
 
         Whatever is done there, this one does not change; and what is appended here from now on is
@@ -1093,16 +1098,22 @@ class Lab(LabViews):
         deciders, handlers, middleware, sagas, process managers and projections. Read models, sagas
         and timers are those of the position: they are made of the events.
 
-        It has a virtual clock, which begins where the last of its events was recorded, and nobody
-        is subscribed to its bus: what happens there is not told to anybody.
+        It has a virtual clock, which begins where the last of its events was recorded. Nobody is
+        subscribed to its bus: what happens there is not told to anybody. Faults that were injected
+        here, and observers, stay here.
 
         Args:
-            edits: what is to be otherwise in history up to there.
+            edits: what is to be otherwise in history up to there: `eslab.Skip`, `eslab.Edit`,
+                `eslab.Insert` and `eslab.Move`, by positions of this lab. Versions and positions
+                are numbered anew behind them; `base_position`, and ``origins`` in SQL, say which
+                event is which. What follows from them is told by ``.consequences``,
+                and what differs in the end by ``.comparison()``.
             at: the position; by default the last one.
             seed: of its ids and its scheduler; by default it is derived from that of this lab.
 
         Raises:
-            InputError: there is no such position, or the seed is no whole number.
+            InputError: there is no such position, an edit cannot be made, or the seed is no whole
+                number.
 
         Example:
             >>> class OrderPlaced(Event):

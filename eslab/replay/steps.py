@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic_core import to_jsonable_python
-
-from eslab.aggregates import Definition, Sourced
+from eslab.aggregates import Definition
 from eslab.errors import EslabError
 from eslab.events import RecordedEvent
-from eslab.schema import EventRegistry, canonical_json, sorted_sets
+from eslab.replay.folding import state_of
+from eslab.schema import EventRegistry, canonical_json
 from eslab.store.port import EventStore
 
 __all__ = ["Change", "Frame", "Replay", "replay"]
@@ -113,7 +112,7 @@ def replay(
     subject = None
     if definition is not None:
         subject = definition(stream_id.removeprefix(f"{definition.category}-"))
-    initial = _state(subject)
+    initial = state_of(subject)
     state, failed = initial, None
     frames: list[Frame] = []
     for event in store.read(stream_id):
@@ -121,7 +120,7 @@ def replay(
         if subject is not None and failed is None:
             try:
                 subject.rebuild([registry.decode(event)])
-                state = _state(subject)
+                state = state_of(subject)
             except EslabError as problem:
                 error = failed = str(problem)
             except Exception as problem:
@@ -134,14 +133,6 @@ def replay(
 
 def _first_error(frames: list[Frame]) -> int:
     return next(frame.event.version for frame in frames if frame.error)
-
-
-def _state(subject: Sourced | None) -> dict[str, Any]:
-    if subject is None:
-        return {}
-    held = subject.state
-    state = sorted_sets(to_jsonable_python(held, inf_nan_mode="strings"), held)
-    return state if isinstance(state, dict) else {"state": state}
 
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:

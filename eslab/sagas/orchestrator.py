@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -252,14 +252,21 @@ class Orchestrator:
             SagaNotFoundError: there is no such saga.
         """
         stream_id = saga_stream(name, saga_id)
-        machine = self._machines.get(name)
-        state: Any = SagaState() if machine is None else machine.initial()
         if self._store.stream_version(stream_id) == 0:
             raise SagaNotFoundError(name, saga_id)
+        state, evolve = self.folding(name)
         for recorded in self._store.read(stream_id):
-            event = self._registry.decode(recorded)
-            state = evolve(state, event) if machine is None else machine.evolve(state, event)
+            state = evolve(state, self._registry.decode(recorded))
         return state
+
+    def folding(self, name: str) -> tuple[Any, Callable[[Any, Event], Any]]:
+        """Return the state of a saga before its first event, and what folds its events.
+
+        Args:
+            name: of the saga; one that nobody here knows is taken for one of steps.
+        """
+        machine = self._machines.get(name)
+        return (SagaState(), evolve) if machine is None else (machine.initial(), machine.evolve)
 
     def resume(self, name: str, saga_id: str, *, resolved: bool = False, reason: str = "") -> None:
         """Let a saga that is stuck go on.

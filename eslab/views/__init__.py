@@ -1,6 +1,7 @@
 """Views of a store: data, a plotly figure and a static picture or table of each."""
 
 from eslab.views.base import PictureView, View, render_mode
+from eslab.views.branch import ComparisonView, ConsequencesView
 from eslab.views.events import EventsView, events_figure
 from eslab.views.exploration import ExplorationView, exploration_figure
 from eslab.views.fleet import FleetView
@@ -15,6 +16,8 @@ from eslab.views.visibility import VisibilityView, Visible, visibility_figure
 from eslab.views.what_if import WhatIfView
 
 __all__ = [
+    "ComparisonView",
+    "ConsequencesView",
     "EventsView",
     "ExplorationView",
     "FleetView",

@@ -11,12 +11,13 @@ A branch takes locks of its base, never the other way round.
 
 from __future__ import annotations
 
+import os
 import uuid
-from array import array
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
-from itertools import accumulate, count, islice
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -25,27 +26,37 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from eslab.clock import VIRTUAL_START, Clock, IdSource, VirtualClock
-from eslab.errors import StoreClosedError, StoreError
+from eslab.errors import InputError, StoreClosedError, StoreError
+from eslab.progress import progress_bar
+from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted
-from eslab.store.branch import DerivedEvent
-from eslab.store.columns import Head, LogColumns, StreamColumn
-from eslab.store.duckdb.cursors import commit, lent
+from eslab.store.columns import Head
+from eslab.store.decision import Decision
+from eslab.store.duckdb.branched import BranchGivenIds, BranchHeads
+from eslab.store.duckdb.cursors import commit
 from eslab.store.duckdb.database import (
     LOG_COLUMNS,
+    LOG_SCHEMA,
     MEMORY,
     STREAM_COLUMNS,
     Database,
     driver_errors,
+    make_tables,
 )
-from eslab.store.duckdb.hot import Cover, GivenIds, Heads
-from eslab.store.duckdb.store import DuckDBStore
-from eslab.store.rows import LogRow
+from eslab.store.duckdb.edited import History, write_history
+from eslab.store.duckdb.hot import GivenIds, Heads
+from eslab.store.duckdb.journal import segments_of
+from eslab.store.duckdb.sequencer import Ticket
+from eslab.store.duckdb.store import DuckDBStore, resolve
+from eslab.store.duckdb.typed import TypedBase, TypedTables
+from eslab.store.importing import ImportRequest
+from eslab.store.verification import Verification
 from eslab.words import counted
 
 __all__ = ["BranchStore"]
 
-CHUNK: Final = 245_760  # rows: two row groups of DuckDB
-_UNKNOWN: Final = np.iinfo(np.int32).max
+COPIED: Final = 245_760
+"""Rows that are written to a file at once: two row groups of DuckDB."""
 
 
 class BranchStore(DuckDBStore):
@@ -53,9 +64,8 @@ class BranchStore(DuckDBStore):
 
     Args:
         base: the other one.
-        database: its tables.
-        at: the position; all up to it is in the database.
-        start: up to where it is as the base.
+        database: its tables, which hold all up to the position where it branches off.
+        history: where that is, and what is otherwise before it.
         number: of this branch among those of its base.
         clock: where recorded_at comes from; by default a virtual one, which begins where the last
             of those events was recorded.
@@ -76,238 +86,114 @@ class BranchStore(DuckDBStore):
         self,
         base: DuckDBStore,
         database: Database,
+        history: History,
         *,
-        at: int,
-        start: int | None,
         number: int,
         clock: Clock | None,
         ids: IdSource | None,
     ) -> None:
         self.base = base
-        self.at = at
-        self.start = at if start is None else start
+        self.at = history.at
+        self.start = history.start
         self.number = number
         self._under = database
-        self._base_positions = array("q")  # of what was derived; 0 for what has none
-        began = database.recorded_at(self.start) or VIRTUAL_START
-        super().__init__(
-            MEMORY, clock=clock or VirtualClock(began), ids=ids or base.ids.in_branch(number)
-        )
-        self.path = f"a branch at {at:,} of {base.path}"
+        self._history = history
+        began = VirtualClock(database.recorded_at(self.start) or VIRTUAL_START)
+        super().__init__(MEMORY, clock=clock or began, ids=ids or base.ids.in_branch(number))
+        self.path = f"a branch at {self.at:,} of {base.path}"
+        last = self.last_recorded_at()
+        if clock is None and last is not None:
+            began.advance_to(last)
 
-    def _open_database(self, new_id: uuid.UUID) -> BranchDatabase:  # noqa: ARG002 - derived from the base's
+    def _open_database(self, new_id: uuid.UUID) -> BranchDatabase:  # noqa: ARG002 - it is derived
         heads = BranchHeads(self.base, self.start, self.base.streams_at(self.start))
         store_id = uuid.uuid5(self.base.store_id, f"branch {self.number} at {self.at}")
-        return BranchDatabase(self._under, heads, new_id=store_id)
+        database = BranchDatabase(self._under, heads, new_id=store_id)
+        with ExitStack() as on_failure:
+            on_failure.callback(database.close)
+            if self._history.edited:
+                database.edit(self._history, now=self.clock.now(), mint=self.ids.in_epoch(1).mint)
+            self._origins = database.origins(self._history)
+            on_failure.pop_all()
+        return database
+
+    def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
+        self._heads.look_up(request.streams.names)  # one by one they would be a query each
+        return super()._decide_import(request, ticket)
 
     def __repr__(self) -> str:
+        of = f"of {self.base.path!r} at {self.at:,}"
         if self._closed:
-            return f"BranchStore(of {self.base.path!r} at {self.at:,}, closed)"
+            return f"BranchStore({of}, closed)"
         head = self._head()
-        return (
-            f"BranchStore(of {self.base.path!r} at {self.at:,}: {counted(head, 'event')}, "
-            f"{head - self.start:,} of its own)"
-        )
+        return f"BranchStore({of}: {counted(head, 'event')}, {head - self.start:,} of its own)"
 
     def _require_open(self) -> None:
         if self._closed:
-            raise StoreClosedError(f"{self!r}: make another one")
+            raise StoreClosedError(f"{self!r}: it is gone with its events; make another branch")
         super()._require_open()
 
-    # What takes the place of events of the base.
+    def use_registry(self, registry: EventRegistry) -> None:
+        """Make each event type of a registry a table of `sql`; see `DuckDBStore.use_registry`.
 
-    def fill(self, events: Iterable[DerivedEvent]) -> None:
-        """Put events behind those of the base, in their order, before anybody appends."""
-        left = iter(events)
-        while some := list(islice(left, CHUNK)):
-            positions = [event.base_position or 0 for event in some]
-            first = self._hot.head + 1
-
-            def write(some: Sequence[DerivedEvent] = some) -> None:
-                self._write(self._derived(some))
-
-            self._alone(write)
-            self._database.add_origins(first, positions)
-            self._base_positions.extend(positions)
-        last = self._hot.recorded_at
-        if last is not None and isinstance(self.clock, VirtualClock) and last > self.clock.now():
-            self.clock.advance_to(last)
-
-    def _derived(self, events: Sequence[DerivedEvent]) -> LogColumns:
-        """Return events as the rows that follow."""
-        stream_ids, types, schema_versions, ids, tags, data, metadata, occurred, recorded, _ = zip(
-            *events, strict=True
-        )
-        streams = StreamColumn(stream_ids)
-        self._heads.look_up(streams.names)
-        before = np.array([self._heads.version(name) for name in streams.names], np.int32)
-        first, last = self._hot.head + 1, self._hot.recorded_at or self.clock.now()
-        times = list(accumulate((last, *recorded), lambda then, time: max(then, time or then)))[1:]
-        minted = self._committed.ids
-        return LogColumns(
-            first,
-            streams,
-            before[streams.codes] + streams.places() + 1,
-            types,
-            schema_versions,
-            b"".join(
-                [(id or minted.mint(place)).bytes for place, id in enumerate(ids, start=first)]
-            ),
-            tags,
-            data,
-            metadata,
-            [moment or time for moment, time in zip(occurred, times, strict=True)],
-            times,
-        )
+        Rows that the base has in its table are taken from there.
+        """
+        base = TypedBase(quoted(self._under.catalog), self.start)
+        self._typed = TypedTables(registry, self._counts, base=base)
 
     def base_position(self, position: int) -> int | None:
-        """Return where an event is in the base; None if it is not there."""
+        """Return where an event is in the base, or what it was made of; None if it is not there.
+
+        Raises:
+            InputError: there is no such position.
+        """
+        head = self.head()
+        if type(position) is not int or not 1 <= position <= head:
+            raise InputError(f"there is no position {position!r}: the branch has 1 to {head:,}")
         if position <= self.start:
             return position
         place = position - self.start - 1
-        return (place < len(self._base_positions) and self._base_positions[place]) or None
+        return (int(self._origins[place]) or None) if place < len(self._origins) else None
 
+    def save_as(self, path: str | Path, *, progress: bool = True) -> Path:
+        """Write the branch to a new file, as a store of its own, and return its path.
 
-class BranchHeads(Heads):
-    """The heads of a branch: those that it has changed or was asked for, over those of its base.
+        Events keep their ids, numbers and times. Read models are made anew when they are asked for.
 
-    What `Heads` itself holds are the streams that began in the branch. Their numbers follow those
-    of the base.
+        Args:
+            path: a file that does not exist yet.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
 
-    Args:
-        base: knows the others.
-        at: the last position that is taken from there.
-        streams: how many there were then.
-    """
-
-    def __init__(self, base: DuckDBStore, at: int, streams: int) -> None:
-        super().__init__()
-        self.base = base
-        self.at = at
-        self.streams = streams
-        self._held: dict[str, tuple[int, int, int]] = {}
-
-    def again(self) -> BranchHeads:
-        """Return those with which the branch began."""
-        return BranchHeads(self.base, self.at, self.streams)
-
-    def __len__(self) -> int:
-        return self.streams + super().__len__()
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, BranchHeads)
-            and super().__eq__(other)
-            and self._changed() == other._changed()
-        )
-
-    __hash__ = None
-
-    def _changed(self) -> dict[str, tuple[int, int, int]]:
-        return {id: held for id, held in list(self._held.items()) if held[2] > self.at}
-
-    def look_up(self, stream_ids: Iterable[str]) -> None:
-        """Ask the base for many streams at once."""
-        asked = [id for id in stream_ids if id not in self._held and self._of_base(id)]
-        if asked:
-            found = self.base.heads_at(asked, self.at, self.streams)
-            for stream_id, head in zip(asked, found, strict=True):
-                self._held.setdefault(stream_id, head)
-
-    def _of_base(self, stream_id: str) -> int:
-        """Return the number of a stream that began in the base; 0 if it did not."""
-        held = self._held.get(stream_id)
-        number = self.base.stream_number(stream_id) if held is None else held[0]
-        return number if number <= self.streams else 0
-
-    def find(self, stream_id: str) -> tuple[int, int, int]:
-        """Return the number, the version and the last position of a stream, or zeros."""
-        held = self._held.get(stream_id)
-        if held is not None:
-            return held
-        if not self._of_base(stream_id):
-            number, version, position = super().find(stream_id)
-            return (self.streams + number if number else 0), version, position
-        (found,) = self.base.heads_at([stream_id], self.at, self.streams)
-        return self._held.setdefault(stream_id, found)  # it may have changed meanwhile
-
-    def number(self, stream_id: str) -> int:
-        """Return the number of a stream; 0 when there is none."""
-        if number := self._of_base(stream_id):
-            return number
-        own = super().number(stream_id)
-        return own and self.streams + own
-
-    def numbers(self, stream_ids: Sequence[str]) -> NDArray[np.int32]:
-        """Return the numbers of different streams; those that begin here get the next ones."""
-        following = count(self.streams + len(self._versions))
-        return np.array([self.number(id) or next(following) for id in stream_ids], np.int32)
-
-    def names(self, numbers: Iterable[int]) -> list[str]:
-        """Return the streams that have these numbers."""
-        numbers = list(numbers)
-        named = iter(self.base.stream_names([each for each in numbers if each <= self.streams]))
-        return [
-            next(named) if each <= self.streams else self._names[each - self.streams]
-            for each in numbers
-        ]
-
-    def version(self, stream_id: str) -> int:
-        """Return the version of a stream; 0 when there is none. Any thread may ask for it."""
-        return self.find(stream_id)[1]
-
-    def get(self, stream_id: str) -> tuple[int, int]:
-        """Return the version of a stream and the position of its last event, or zeros."""
-        return self.find(stream_id)[1:]
-
-    def versions(self) -> NDArray[np.int32]:
-        """Return the versions of all streams, by their numbers; of some, the largest there is."""
-        base = np.full(self.streams, _UNKNOWN, np.int32)
-        for number, version, _ in list(self._held.values()):
-            base[number - 1] = version
-        own = super().versions()
-        return np.concatenate([own[:1], base, own[1:]])
-
-    def cover(self, stream_ids: Iterable[str]) -> Cover:
-        """Return where the events of some streams are; streams that do not exist have none.
-
-        Of streams that nobody asked for, what the base has of them now is taken for how many
-        events there are: it is only to guess how far to read at once.
+        Raises:
+            StoreError: it exists, cannot be written, or what was written is not whole.
         """
-        asked = list(stream_ids)
-        others = [id for id in asked if id not in self._held and self._of_base(id)]
-        below = self.base.cover(others)
-        known = [self.find(id) for id in set(asked).difference(others)]
-        known = [head for head in known if head[0]]
-        numbers = [*below.numbers, *(number for number, _, _ in known)]
-        return Cover(
-            numbers,
-            below.events + sum(version for _, version, _ in known),
-            min((number - 1 for number in numbers), default=0),
-            max([min(below.until, self.at), *(position for _, _, position in known)]),
-        )
+        new_id = uuid.uuid5(self.store_id, str(self.ids.mint(self.head() + 1)))
+        return self._write_file(path, new_id, copy=False, progress=progress)
 
-    def advance(self, rows: Iterable[LogRow | Head]) -> None:
-        """Take note of rows that were appended."""
-        own = []
-        for row in rows:
-            if number := self._of_base(row.stream_id):
-                self._held[row.stream_id] = number, row.version, row.position
-            else:
-                own.append(row)
-        super().advance(own)
+    def copy_to(self, path: str | Path) -> Path:
+        """Write a copy to a new file, for `Lab.open_copy`; see `DuckDBStore.copy_to`."""
+        return self._write_file(path, self.store_id, copy=True, progress=False)
 
-
-class BranchGivenIds(GivenIds):
-    """Which ids may be in the database of a branch: its own, and those of its base."""
-
-    def __init__(self, base: DuckDBStore, lows: NDArray[np.uint64] | None) -> None:
-        super().__init__(lows)
-        self._base = base
-
-    def maybe(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-        """Return those of `ids` that may be in the database."""
-        return list({*super().maybe(ids), *self._base.maybe_given(ids)})
+    def _write_file(self, path: str | Path, id: uuid.UUID, *, copy: bool, progress: bool) -> Path:
+        target = resolve(path)
+        if target.exists() or segments_of(target):
+            raise StoreError(f"{target} exists already: choose another file, or remove it first")
+        partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+        self.flush()
+        try:
+            self._database.write_file(
+                partial, id, until=self._hot.flushed, copy=copy, progress=progress
+            )
+            with closing(Database(str(partial), new_id=None)) as written:
+                Verification(tuple(written.checks())).require()
+            partial.replace(target)
+        except OSError as error:
+            raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+        finally:
+            for side in ("", ".wal"):
+                with suppress(OSError):
+                    partial.with_name(partial.name + side).unlink()
+        return target
 
 
 class BranchDatabase(Database):
@@ -329,6 +215,7 @@ class BranchDatabase(Database):
         names = [f"{quoted(self._catalog)}.{schema}" for schema in ("main", "eslab", "rm", "ev")]
         self._search_path = ",".join(names)
         super().__init__(MEMORY, new_id=new_id)
+        self._lock, self.dropped = base.lock, base.dropped  # those of the place
         self.path = f"a branch of {base.path}"
 
     @property
@@ -336,15 +223,21 @@ class BranchDatabase(Database):
         """What DuckDB calls it, among all that are open in one place."""
         return self._catalog
 
+    @property
+    def _base_tables(self) -> str:
+        return f"{quoted(self._base.catalog)}.eslab"
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection, self._lock = self._base.beside(self)
+        connection = self._base.beside(self)
         connection.execute(f"attach ':memory:' as {quoted(self._catalog)}")
+        # Nobody runs SQL while the garbage collector works: whoever makes the next branch does.
+        self._forgotten = weakref.finalize(self, self._base.dropped.append, self._catalog)
         connection.execute(f"use {quoted(self._catalog)}")
         return connection
 
     def _prepare(self, new_id: uuid.UUID | None) -> None:
         assert new_id is not None
-        base, begins = f"{quoted(self._base.catalog)}.eslab", self._begins
+        base, begins = self._base_tables, self._begins
         with commit(self._connection):
             self._make(
                 f"""
@@ -366,41 +259,114 @@ class BranchDatabase(Database):
                 new_id,
             )
 
+    def edit(self, history: History, *, now: datetime, mint: Callable[[int], uuid.UUID]) -> None:
+        """Write the events behind the last one that is as in the base.
+
+        Args:
+            history: what is otherwise.
+            now: when what does not say it is recorded.
+            mint: gives the id of a position.
+        """
+        heads = self._begins.again()
+        heads.look_up({one.stream_id for some in history.placed.values() for one in some})
+
+        def head(stream_id: str) -> tuple[int, int]:
+            return heads.base.stream_number(stream_id), heads.version(stream_id)
+
+        with driver_errors("history cannot be edited"), self._own() as own, commit(own):
+            write_history(
+                own,
+                history,
+                base=self._base_tables,
+                streams=heads.streams,
+                since=self._base.recorded_at(heads.at),
+                now=now,
+                head=head,
+                mint=mint,
+            )
+
+    def origins(self, history: History) -> NDArray[np.int64]:
+        """Return where each event behind the start is in the base; 0 for one that is not there."""
+        found = np.zeros(history.end - history.start, np.int64)
+        if len(found):
+            query = "select position - ? - 1, base_position from eslab.branch_origins"
+            with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
+                places, positions = cursor.execute(query, [history.start]).fetchnumpy().values()
+            found[places] = positions
+        return found
+
     def heads(self) -> tuple[Heads, int, datetime | None]:
         """Return the heads of all streams, the last position, and when it was recorded."""
         heads, at = self._begins.again(), self._begins.at
-        recorded_at = self._base.recorded_at(at)
-        if self.untouched:
-            return heads, at, recorded_at
-        rows = self.fetch(
-            "select s.name, max(l.version), max(l.position) "
-            f"from {self._log_table} l join eslab.streams s using (stream_id) "
-            "group by l.stream_id, s.name order by l.stream_id",
-            [],
-        )
-        if rows:
+        if not self.untouched:
+            rows = self.fetch(
+                "select s.name, max(l.version), max(l.position) "
+                f"from {self._log_table} l join eslab.streams s using (stream_id) "
+                "group by l.stream_id, s.name order by l.stream_id",
+                [],
+            )
             heads.advance(Head(*row) for row in rows)
-            at = max(position for _, _, position in rows)
-            recorded_at = self.recorded_at(at)
-        return heads, at, recorded_at
+            at = max((position for _, _, position in rows), default=at)
+        return heads, at, self.recorded_at(at)
+
+    def recorded_at(self, position: int) -> datetime | None:
+        """Return when the event at a position was recorded; None if there is none."""
+        if position <= self._begins.at:
+            return self._base.recorded_at(position)
+        return super().recorded_at(position)
 
     def given_ids(self) -> GivenIds:
         """Return which ids events were given."""
         return BranchGivenIds(self._begins.base, self._given_ids())
 
-    def add_origins(self, first: int, positions: Sequence[int]) -> None:
-        """Note where events are in the base; 0 for those that are not there.
+    def write_file(
+        self, path: Path, id: uuid.UUID, *, until: int, copy: bool, progress: bool
+    ) -> None:
+        """Write the log and the streams to a new file.
 
         Args:
-            first: the position of the first one.
-            positions: where each is.
+            path: the file.
+            id: the identity of the store there.
+            until: the last position.
+            copy: whether it is a copy to look at, no store.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
+
+        Raises:
+            StoreError: it cannot be written.
         """
-        here = np.arange(first, first + len(positions))
-        there = np.array(positions, np.int64)
-        table = pa.table({"position": here[there > 0], "base_position": there[there > 0]})
-        failure = "the origins of events cannot be written"
-        with self.writing(failure) as cursor, lent(cursor, "new_origins", table):
-            cursor.execute("insert into eslab.branch_origins from new_origins")
+        here = f"{quoted(self._catalog)}.eslab"
+        with driver_errors(f"{path} cannot be written"), self._attached(path, id) as cursor:
+            make_tables(cursor, LOG_SCHEMA, id, copy=copy)
+            cursor.execute(f"insert into eslab.streams from {here}.streams order by stream_id")
+            with progress_bar(total=until, description="saving", progress=progress) as bar:
+                for after in range(0, until, COPIED):
+                    some = [after, min(after + COPIED, until)]
+                    cursor.execute(
+                        f"insert into eslab.event_log select * from {here}.event_log "
+                        f"where position > ? and position <= ? order by position",
+                        some,
+                    )
+                    bar.update(some[1] - some[0])
+            cursor.execute("checkpoint")
+
+    @contextmanager
+    def _attached(self, path: Path, id: uuid.UUID) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a connection that writes to a file, beside the tables of the branch."""
+        name = quoted(f"file {id}")
+        with self.cursor() as kept:
+            cursor = kept.cursor()
+            place = str(path).replace("'", "''")
+            try:
+                cursor.execute(f"attach '{place}' as {name}")
+                try:
+                    cursor.execute(f"use {name}")
+                    yield cursor
+                finally:
+                    with suppress(duckdb.Error):
+                        cursor.execute("use memory")
+                    kept.execute(f"detach {name}")
+            finally:
+                cursor.close()
 
     def _let_go(self) -> None:
         pa.default_memory_pool().release_unused()
@@ -413,5 +379,5 @@ class BranchDatabase(Database):
         opened = not (self.untouched or self._closed)
         super().close()
         if opened:
-            with suppress(StoreError), self._base.cursor() as cursor, driver_errors("not detached"):
-                cursor.execute(f"detach {quoted(self._catalog)}")
+            self._forgotten()
+            self._base.tidy()

@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 from eslab.errors import InputError, QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
+from eslab.schema.naming import quoted
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import Inlet, commit, lent, parsed
 from eslab.store.duckdb.hot import Cover, GivenIds, Heads
@@ -48,12 +50,13 @@ from eslab.words import counted
 
 __all__ = [
     "LOG_COLUMNS",
+    "LOG_SCHEMA",
     "MEMORY",
     "STREAM_COLUMNS",
-    "TABLES",
     "Database",
     "DuckDBTransaction",
     "driver_errors",
+    "make_tables",
     "sniff",
 ]
 
@@ -98,7 +101,7 @@ LOG_COLUMNS: Final = """
     type varchar not null, schema_version integer not null, event_id uuid not null,
     tags varchar[] not null, data json not null, metadata json not null,
     occurred_at timestamptz not null, recorded_at timestamptz not null"""
-_LOG_SCHEMA: Final = f"""
+LOG_SCHEMA: Final = f"""
 create table eslab.streams({STREAM_COLUMNS});
 create table eslab.event_log({LOG_COLUMNS});
 """
@@ -119,8 +122,7 @@ create table eslab.inbox(
     primary key (consumer, message_id));
 """
 
-TABLES: Final = _SCHEMA + _EVENTS_SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
-"""All that a store has behind its log and its streams."""
+_TABLES: Final = _SCHEMA + _EVENTS_SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
 
 _HELD: Final = """
 select concat_ws('.', schema_name, table_name) from duckdb_tables() union
@@ -231,6 +233,7 @@ class Database:
         self._uncompacted = 0
         self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
         self._branches: weakref.WeakSet[Database] = weakref.WeakSet()
+        self.dropped: deque[str] = deque()
         self._closed = False
         self.journal: int | None = None
         self.copy = False
@@ -278,7 +281,7 @@ class Database:
                     f"choose another file"
                 )
             with commit(self._connection):
-                self._make(_LOG_SCHEMA, new_id)
+                self._make(LOG_SCHEMA, new_id)
         try:
             found = self._connection.execute("select format from eslab.store_info").fetchall()
         except duckdb.BinderException:
@@ -302,10 +305,7 @@ class Database:
 
     def _make(self, log: str, new_id: uuid.UUID) -> None:
         """Make the tables of a store, whose log and streams some statements make."""
-        self._connection.execute(f"create schema eslab; {log} {TABLES}")
-        self._connection.execute(
-            "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
-        )
+        make_tables(self._connection, log, new_id, copy=False)
 
     def _read_facts(self) -> None:
         facts = self._connection.execute(
@@ -323,18 +323,28 @@ class Database:
         return str(name)
 
     @property
-    def read(self) -> bool:
+    def in_use(self) -> bool:
         """Whether somebody has a cursor of it, or of a branch."""
-        return bool(self._lent) or any(branch.read for branch in self._branches)
+        return bool(self._lent) or any(branch.in_use for branch in list(self._branches))
 
-    def beside(self, branch: Database) -> tuple[duckdb.DuckDBPyConnection, threading.RLock]:
-        """Let the tables of a branch be in the same place; return a connection there, and the lock.
+    @property
+    def lock(self) -> threading.RLock:
+        """What whoever lends cursors holds: one for all tables that are in one place."""
+        return self._lock
 
-        The lock is for whoever lends cursors: there is one for all that share a place.
-        """
+    def beside(self, branch: Database) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the same place, where a branch may have its tables."""
+        self.tidy()
         with self._lock, self._own() as own:
             self._branches.add(branch)
-            return own.cursor(), self._lock
+            return own.cursor()
+
+    def tidy(self) -> None:
+        """Give back the memory of branches that are gone."""
+        with suppress(StoreError), self._lock, self.cursor() as cursor:
+            while self.dropped:
+                with suppress(duckdb.Error):
+                    cursor.execute(f"detach {quoted(self.dropped.popleft())}")
 
     def _open_inlets(self) -> None:
         self._log = Inlet(self._connection, self._log_table, _LOG)
@@ -607,7 +617,7 @@ class Database:
         """
         pa.default_memory_pool().release_unused()
         with self._lock, suppress(duckdb.Error):
-            if self.read:
+            if self.in_use:
                 return
             with self._own() as own:
                 ((used, of_file),) = own.execute(_MEMORY).fetchall()
@@ -786,6 +796,21 @@ class Database:
         self._lent.clear()
         if self._opened is not None:
             self._opened.close()
+
+
+def make_tables(
+    cursor: duckdb.DuckDBPyConnection, log: str, new_id: uuid.UUID, *, copy: bool
+) -> None:
+    """Make the tables of a store.
+
+    Args:
+        cursor: makes them.
+        log: the statements that make the log and the streams.
+        new_id: the identity of the store.
+        copy: whether it is a copy, to look at.
+    """
+    cursor.execute(f"create schema eslab; {log} {_TABLES}")
+    cursor.execute("insert into eslab.store_info values (?, 1, ?, null, ?)", [new_id, FORMAT, copy])
 
 
 class DuckDBTransaction:

@@ -66,8 +66,8 @@ from eslab.store.verification import Check, Verification
 from eslab.words import counted
 
 if TYPE_CHECKING:
-    from eslab.store.branch import DerivedEvent
     from eslab.store.duckdb.branch import BranchStore
+    from eslab.store.duckdb.edited import Placed
 
 __all__ = ["DuckDBStore"]
 
@@ -736,7 +736,8 @@ class DuckDBStore(StoreAdapter):
         clock: Clock | None = None,
         ids: IdSource | None = None,
         start: int | None = None,
-        events: Iterable[DerivedEvent] = (),
+        removed: Collection[int] = (),
+        placed: Mapping[int, Sequence[Placed]] | None = None,
     ) -> BranchStore:
         """Return a store that has the events of this one up to a position, and goes its own way.
 
@@ -749,32 +750,40 @@ class DuckDBStore(StoreAdapter):
                 the last of its events was recorded.
             ids: where the ids of its events come from; by default derived from those of this store.
             start: up to where it is as this one; by default up to `at`.
-            events: what takes the place of the events between `start` and `at`.
+            removed: the positions behind `start` whose events do not stand there any more.
+            placed: the events that stand behind the place of a position instead, in their order.
+                `eslab.replay.edits.edited` makes these of edits.
 
         Raises:
             InputError: there is no such position.
         """
         from eslab.store.duckdb.branch import BranchStore
+        from eslab.store.duckdb.edited import History
 
+        at = self.branch_position(at)
         branch = BranchStore(
             self,
             self._database,
-            at=self._branch_position(at),
-            start=start,
+            History(at if start is None else start, at, removed, placed or {}),
             number=next(self._branch_numbers),
             clock=clock,
             ids=ids,
         )
         self._branches.add(branch)
-        try:
-            branch.fill(events)
-        except BaseException:
+        if self._closed:  # meanwhile, perhaps before the branch was among those that it closes
             branch.close()
-            raise
+            self._require_open()
         return branch
 
-    def _branch_position(self, at: int | None) -> int:
-        """Return the position at which a branch begins, and have all up to it in the database."""
+    def branch_position(self, at: int | None) -> int:
+        """Return the position at which a branch begins, and have all up to it in the database.
+
+        Args:
+            at: the position that is asked for; None: the last one.
+
+        Raises:
+            InputError: there is no such position.
+        """
         head = self.head()
         if at is None:
             at = head
@@ -927,16 +936,20 @@ class DuckDBStore(StoreAdapter):
     def _close(self) -> None:
         if self._closed or self._forked:
             return
-        for branch in list(self._branches):
-            branch.close()
+        self._close_branches()
         self._flusher.stop()
         with _open_stores_lock, self._flushing:
             failure = self._sequencer.alone(self._end)
+        self._close_branches()  # one may have been made meanwhile
         if failure is not None:
             raise StoreError(
                 f"{self.path} was closed, but not all events could be moved to the database: "
                 f"{failure}; they are safe in its journal, and it is read when it is opened again"
             ) from failure
+
+    def _close_branches(self) -> None:
+        for branch in list(self._branches):
+            branch.close()
 
     def _end(self) -> EslabError | None:
         """Tidy up and let go of everything; return what could not be tidied."""

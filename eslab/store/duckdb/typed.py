@@ -39,7 +39,7 @@ from eslab.store.duckdb.cursors import commit, lent, parsed
 from eslab.store.duckdb.decoded import Misfit, StoredRow, decoded
 from eslab.store.duckdb.proof import proof, structure, value
 
-__all__ = ["TYPED_SCHEMA", "TypedTables"]
+__all__ = ["TYPED_SCHEMA", "TypedBase", "TypedTables"]
 
 TYPED_SCHEMA: Final = """
 create schema ev;
@@ -128,17 +128,33 @@ class Counts(Protocol):
         ...
 
 
+class TypedBase(NamedTuple):
+    """Other tables of event types, of which some rows are the same.
+
+    Attributes:
+        catalog: where they are, as SQL has it.
+        until: the last position up to which the log is the same.
+    """
+
+    catalog: str
+    until: int
+
+
 class TypedTables:
     """The tables of the event types of one registry.
 
     Args:
         registry: its classes are the tables; one that is registered later is one too.
         counts: says how many events of each type there are; see `eslab.store.port.ReadModels`.
+        base: what is there already in other tables, of a branch.
     """
 
-    def __init__(self, registry: EventRegistry, counts: Counts) -> None:
+    def __init__(
+        self, registry: EventRegistry, counts: Counts, *, base: TypedBase | None = None
+    ) -> None:
         self._registry = registry
         self._counts = counts
+        self._base = base
         self._made: dict[str, _Table] = {}
         self._held: Mapping[str, _Held] | None = None  # None when nobody knows
         # DuckDB lets one transaction fail when two change one table.
@@ -241,11 +257,33 @@ class TypedTables:
             cursor.execute("delete from eslab.typing_errors where type = ?", [type])
             cursor.execute("delete from eslab.typed_tables where name = ?", [table.name])
             cursor.execute(table.definition)
-            self._fill(cursor, [table], 0, until)
+            self._fill(cursor, [table], self._taken(cursor, table, until), until)
             cursor.execute(
                 "insert into eslab.typed_tables values (?, ?, ?, ?)",
                 [table.name, table.cls.event_type, until, table.fingerprint],
             )
+
+    def _taken(self, cursor: duckdb.DuckDBPyConnection, table: _Table, until: int) -> int:
+        """Copy the rows that other tables have, and return up to which position."""
+        if self._base is None:
+            return 0
+        catalog, last = self._base
+        found = cursor.execute(
+            f"select position from {catalog}.eslab.typed_tables where name = ? and fingerprint = ?",
+            [table.name, table.fingerprint],
+        ).fetchall()
+        if not found:
+            return 0
+        after = min(found[0][0], last, until)
+        cursor.execute(
+            f"insert into {table.sql} from {catalog}.{table.sql} where position <= ?", [after]
+        )
+        cursor.execute(
+            f"insert into eslab.typing_errors from {catalog}.eslab.typing_errors "
+            "where type = ? and position <= ?",
+            [table.cls.event_type, after],
+        )
+        return int(after)
 
     def _catch_up(
         self,
