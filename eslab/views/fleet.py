@@ -272,7 +272,7 @@ class FleetView(PictureView):
                 width=0.86,
                 marker={
                     "color": STATUSES[status],
-                    "opacity": 0.35,
+                    "opacity": 0.2,
                     "line": {"color": STATUSES[status], "width": 2},
                 },
                 customdata=[
