@@ -1,8 +1,10 @@
 """eslab: an event-sourcing lab that lives in notebooks.
 
 Start with `Lab`; below it are `open_store`, `Event`, `Aggregate`, `Command`,
-`Projection` and `Saga`.
+`Projection` and `Saga`. In a notebook, ``%load_ext eslab`` brings `eslab.magics`.
 """
+
+from typing import Any
 
 from eslab.aggregates import Aggregate, Decider, Entity, applies, handles
 from eslab.clock import SystemClock, VirtualClock
@@ -15,6 +17,7 @@ from eslab.errors import (
     DomainError,
     EslabError,
     EventFailedError,
+    EventNotFoundError,
     HandlerError,
     HandlerNotFoundError,
     IdempotencyError,
@@ -111,6 +114,7 @@ __all__ = [
     "EslabError",
     "Event",
     "EventFailedError",
+    "EventNotFoundError",
     "EventStore",
     "HandlerError",
     "HandlerNotFoundError",
@@ -178,3 +182,10 @@ __all__ = [
     "stop",
     "upcasts",
 ]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Bring the magics: IPython calls it for ``%load_ext eslab``."""
+    from eslab.magics import load
+
+    load(shell)

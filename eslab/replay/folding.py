@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic_core import to_jsonable_python
-
 from eslab.aggregates import Definition, Sourced
 from eslab.errors import EslabError, error_message
 from eslab.events import Event, RecordedEvent, category_of
+from eslab.replay.watching import plain_state
 from eslab.sagas import Orchestrator
 from eslab.sagas.instances import CATEGORY
-from eslab.schema import EventRegistry, sorted_sets
+from eslab.schema import EventRegistry
 
 __all__ = ["OUTCOME", "FoldedStream", "Folding", "is_saga", "state_of"]
 
@@ -32,7 +31,7 @@ def state_of(subject: Sourced | None) -> dict[str, Any]:
 
 
 def _as_json(held: Any) -> dict[str, Any]:
-    state = sorted_sets(to_jsonable_python(held, inf_nan_mode="strings"), held)
+    state = plain_state(held)
     return state if isinstance(state, dict) else {"state": state}
 
 

@@ -174,26 +174,31 @@ class Outcome:
             )
         return self
 
-    def then_raises(self, kind: type[Exception], *, match: str = "") -> Self:
+    def then_raises(self, kind: type[Exception] | Exception, *, match: str = "") -> Self:
         """Expect that the command is refused.
 
         Args:
-            kind: what is raised, such as `DomainError`.
+            kind: what is raised, such as `DomainError`; or such an error itself, whose text, as it
+                is, is found in the message.
             match: a regular expression that is found in its message.
 
         Raises:
             AssertionError: nothing was raised, or something else.
         """
         __tracebackhide__ = True
+        text, pattern = match, match
+        if isinstance(kind, Exception) and not match:
+            text = str(kind)
+            kind, pattern = type(kind), re.escape(text)
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise InputError(f"then_raises() takes a class of errors, not {kind!r:.200}")
-        expected = f"{kind.__name__}{f' with {match!r} in its message' if match else ''}"
+        expected = f"{kind.__name__}{f' with {text!r} in its message' if text else ''}"
         if self._error is None:
             raise AssertionError(
                 f"{self._told()}\n{expected} was expected, and nothing was raised; recorded was "
                 f"{_shown(self.events)}"
             )
-        if not isinstance(self._error, kind) or not re.search(match, str(self._error)):
+        if not isinstance(self._error, kind) or not re.search(pattern, str(self._error)):
             raise AssertionError(
                 f"{self._told()}\n{expected} was expected, and raised was {_named(self._error)}"
             ) from self._error

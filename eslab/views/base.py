@@ -23,6 +23,14 @@ __all__ = ["PictureView", "View", "html_table", "plain", "records", "render_mode
 RenderMode = Literal["widget", "static"]
 
 WIDGET_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+STATIC: Final = "eslab-static"
+"""The class of a static display that a live widget hides: see ``widgets/static/common.js``."""
+
+# What JupyterLab says in place of a widget that it knows no more has no element in it.
+_NO_ERROR: Final = (
+    f"<style>.jp-OutputArea-child:has(.{STATIC}) + .jp-OutputArea-child "
+    ".jupyter-widgets:not(:has(*)) { display: none; }</style>"
+)
 
 
 def render_mode() -> RenderMode:
@@ -100,23 +108,43 @@ class View(ABC):
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> dict[str, Any]:
-        bundle: dict[str, Any] = {"text/plain": self.digest, "text/html": self.html()}
-        if self._make_widget is not None and render_mode() == "widget":
-            bundle |= self._live()
+        bundle = {**self._static(), **self._live()}
         return {
             kind: data
             for kind, data in bundle.items()
             if (not include or kind in include) and not (exclude and kind in exclude)
         }
 
+    def _ipython_display_(self) -> None:
+        """Show the static display, and the live widget, which hides it, as a second output.
+
+        In one they would not do: when a notebook is opened again, JupyterLab shows an error in
+        place of a widget that it knows no more, whatever else there is in that output.
+        """
+        live = self._live()
+        if not live:
+            raise NotImplementedError  # IPython takes the bundle then
+        import IPython.display
+
+        show: Any = IPython.display.display  # it has no types
+        static = self._static()
+        static["text/html"] = f'<div class="{STATIC}">{_NO_ERROR}{static["text/html"]}</div>'
+        show(static, raw=True)
+        show({**live, "text/html": "", "text/plain": ""}, raw=True)
+
+    def _static(self) -> dict[str, Any]:
+        return {"text/plain": self.digest, "text/html": self.html()}
+
     def _live(self) -> dict[str, Any]:
+        """Return what shows the widget; nothing, where none is to be shown or can be made."""
+        if self._make_widget is None or render_mode() != "widget":
+            return {}
         try:
-            widget = self.widget
+            model_id = self.widget.model_id
         except MissingDependencyError:
             # The widget libraries are an extra, and the static display is there without them.
             return {}
-        bundle = widget._repr_mimebundle_()
-        return {kind: bundle[kind] for kind in (WIDGET_VIEW,) if kind in bundle}
+        return {WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": model_id}}
 
 
 class PictureView(View):
@@ -180,7 +208,7 @@ def plain(value: object) -> str:
     return html.escape(str(value), quote=False)
 
 
-_PARAMETER: Final = re.compile(r"\$([a-z_]+)")
+_PARAMETER: Final = re.compile(r"\$([a-z_][a-z_0-9]*)")
 
 
 def with_values(sql: str, values: Mapping[str, Any]) -> str:
