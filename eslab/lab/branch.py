@@ -95,7 +95,15 @@ class Branch(Lab):
         if seed is None and base.seed is not None:
             self.seed = branch_seed(base.seed, store.number)
         self._commands_seen: deque[Asked] = deque(maxlen=KEPT)
-        self._wire(store, store.clock)
+        try:
+            self._wire(store, store.clock)
+            self._take_over(base)
+        except BaseException:
+            store.close()
+            raise
+
+    def _take_over(self, base: Lab) -> None:
+        """Register what is registered in the base, and the classes of what is inserted."""
         for projection in self._adopt(base):
             self._keep(_Behind(self.store, projection, self.registry, observers=self._observers))
         for event in filter(None, map(_given_event, self.edits)):

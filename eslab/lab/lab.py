@@ -1098,8 +1098,9 @@ class Lab(LabViews, LabExport):
         deciders, handlers, middleware, sagas, process managers and projections. Read models, sagas
         and timers are those of the position: they are made of the events.
 
-        It has a virtual clock, which begins where the last of its events was recorded, and nobody
-        is subscribed to its bus: what happens there is not told to anybody.
+        It has a virtual clock, which begins where the last of its events was recorded. Nobody is
+        subscribed to its bus: what happens there is not told to anybody. Faults that were injected
+        here, and observers, stay here.
 
         Args:
             edits: what is to be otherwise in history up to there: `eslab.Skip`, `eslab.Edit`,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from eslab.aggregates import Aggregate, Decider, Repository
 from eslab.clock import Clock, as_duration, as_utc
@@ -19,14 +21,19 @@ from eslab.schema import EventRegistry
 
 if TYPE_CHECKING:
     from eslab.lab.lab import Lab
+    from eslab.messaging import CommandBus
     from eslab.projections import ProjectionRunner
+    from eslab.replay.lineage import EventReference
     from eslab.simulation.workload import Arrival
     from eslab.store.duckdb import DuckDBStore
     from eslab.views import (
         EventsView,
         ExplorationView,
+        FleetView,
         LagView,
         LatencyView,
+        LineageView,
+        MessageFlow,
         ProjectionsView,
         SagasView,
         SagaTimeline,
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
         VisibilityView,
         WhatIfView,
     )
+    from eslab.views.flow import Form
 
 __all__ = ["LabViews"]
 
@@ -47,31 +55,68 @@ class LabViews:
     registry: EventRegistry
     repository: Repository
     seed: int | None
+    _commands: CommandBus
     _orchestrator: Orchestrator
     _projections: dict[str, ProjectionRunner]
 
     def events(
         self,
         *,
-        stream_id: str | None = None,
+        stream: str | None = None,
         category: str | None = None,
         types: Iterable[str | type[Event]] | None = None,
+        correlation_id: str | UUID | None = None,
+        tags: Iterable[str] | None = None,
+        occurred: tuple[datetime | str | None, datetime | str | None] | None = None,
+        recorded: tuple[datetime | str | None, datetime | str | None] | None = None,
+        versions: tuple[int | None, int | None] | None = None,
+        positions: tuple[int | None, int | None] | None = None,
+        payload: Sequence[tuple[str, str, Any]] | None = None,
+        where: str | None = None,
         limit: int = 1_000,
     ) -> EventsView:
-        """Show recorded events: all of them, or those of a stream, a category, some types.
+        """Show recorded events: all of them, or those for which all that is given holds.
 
         Args:
-            stream_id: only events of this stream.
-            category: only events of streams of this category.
-            types: only events of these types.
-            limit: how many at most, the newest ones.
+            stream: the id of a stream, in which each ``*`` stands for any text: ``"order-*"``.
+            category: the category of the stream.
+            types: the names of types, or their classes; the event has one of them.
+            correlation_id: of the conversation that the event belongs to.
+            tags: all of which the event has.
+            occurred: when it happened, ``(from, before)``: from the first moment on and before
+                the second; either may be None. A moment is an aware datetime, or text such as
+                ``"2013-01-01 05:00"``, in UTC if it does not say its zone.
+            recorded: when it was recorded, in the same way.
+            versions: the first and the last version; either may be None.
+            positions: the first and the last position; either may be None.
+            payload: comparisons of values in its data, each a path, an operator (``=``, ``!=``,
+                ``<``, ``<=``, ``>``, ``>=`` or ``contains``) and a value:
+                ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``. Where there is no
+                value, only ``= None`` holds.
+            where: a boolean expression in SQL over the columns of ``events``, such as
+                ``"len(tags) > 1"``.
+            limit: how many are in the frame at most, the newest ones.
+
+        Raises:
+            InputError: one of them cannot be; the message says which, and why.
         """
         from eslab.views import EventsView
+        from eslab.views.events_filter import EventsFilter
 
-        names = None if types is None else sorted(map(type_name, types))
-        return EventsView(
-            self.store, stream_id=stream_id, category=category, types=names, limit=limit
+        wanted = EventsFilter().having(
+            stream=stream,
+            category=category,
+            types=types,
+            correlation_id=correlation_id,
+            tags=tags,
+            occurred=occurred,
+            recorded=recorded,
+            versions=versions,
+            positions=positions,
+            payload=payload,
+            where=where,
         )
+        return EventsView(self.store, wanted, limit=limit, widget=_events_widget)
 
     def replay(
         self,
@@ -289,6 +334,62 @@ class LabViews:
         names = list(projections) or list(self._projections)
         return [self._projection(name).projection for name in names]
 
+    def lineage(self, event: EventReference) -> LineageView:
+        """Show what led to an event, and what followed from it, over all streams.
+
+        Args:
+            event: the event, its id, or its position.
+
+        Raises:
+            EventNotFoundError: there is no such event.
+        """
+        from eslab.views import LineageView
+
+        return LineageView(self.store, event, target=self._commands.stream)
+
+    def flow(
+        self,
+        *,
+        correlation_id: str | None = None,
+        event: EventReference | None = None,
+        saga: str | None = None,
+        form: Form = "sequence",
+    ) -> MessageFlow:
+        """Show who sent what to whom in a conversation, and which message caused which.
+
+        Exactly one of the first three says which conversation.
+
+        Args:
+            correlation_id: its correlation id.
+            event: one of its events, by itself, its id, or its position.
+            saga: a saga that takes part in it: its name and id, ``"<name>-<id>"``.
+            form: as what it is drawn first: a ``"sequence"`` diagram, or the causation ``"tree"``.
+
+        Raises:
+            InputError: not exactly one of them is given, or no event has that correlation id.
+            EventNotFoundError: there is no such event.
+            StreamNotFoundError: there is no such saga.
+        """
+        from eslab.views import MessageFlow
+
+        given = [one for one in (correlation_id, event, saga) if one is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"lab.flow() takes one of correlation_id=, event= and saga=; {len(given)} are given"
+            )
+        if saga is not None:
+            event = next(self.store.read(f"saga-{saga}", limit=1), None)
+            if event is None:
+                raise StreamNotFoundError(f"saga-{saga}")
+        return MessageFlow(
+            self.store,
+            correlation_id=correlation_id,
+            event=event,
+            form=form,
+            target=self._commands.stream,
+            widget=_flow_widget,
+        )
+
     @property
     def sagas(self) -> SagasView:
         """Where each saga stands, now: status, steps, what failed, the next timer."""
@@ -304,7 +405,7 @@ class LabViews:
         return TimersView(self.store, at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
-        """Show what a saga did, and what it undid.
+        """Show what a saga did, and what it undid; ``.fail(step)`` lets it fail there instead.
 
         Args:
             saga_id: its name and id, ``"<name>-<id>"``: its stream without ``saga-``.
@@ -312,14 +413,51 @@ class LabViews:
         Raises:
             StreamNotFoundError: there is no such saga.
         """
+        from eslab.lab.rerun import rerun_saga
         from eslab.views import SagaTimeline
 
+        if not isinstance(saga_id, str):
+            raise InputError(f"a saga is found by a text such as 'trip-1', not {saga_id!r:.200}")
         stream_id = f"saga-{saga_id}"
         if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
         saga = self._orchestrator.saga(saga_id.partition("-")[0])
         undoable = None if saga is None else [step.name for step in saga if step.compensate]
-        return SagaTimeline(self.store, stream_id, undoable=undoable)
+        return SagaTimeline(
+            self.store,
+            stream_id,
+            undoable=undoable,
+            rerun=partial(rerun_saga, cast("Lab", self)),
+            widget=_saga_widget,
+        )
+
+    def fleet(
+        self,
+        saga: str | None = None,
+        *,
+        status: str | None = None,
+        failed_step: str | None = None,
+    ) -> FleetView:
+        """Show very many sagas at once: what became of each step of each, and where they failed.
+
+        Args:
+            saga: only sagas of this name.
+            status: only those that stand there, such as ``"STUCK"``.
+            failed_step: only those of which this step failed; ``""``: only those of which none did.
+
+        Raises:
+            InputError: there is no such status.
+        """
+        from eslab.views import FleetView
+
+        return FleetView(
+            self.store,
+            saga=saga,
+            status=status,
+            failed_step=failed_step,
+            timeline=self.saga,
+            widget=_fleet_widget,
+        )
 
     def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> ExplorationView:
         """Try every combination of step and fault, and show where each leads.
@@ -334,6 +472,24 @@ class LabViews:
         return ExplorationView(explore(saga, make_lab, **options))
 
 
+def _fleet_widget(fleet: FleetView) -> Any:
+    from eslab.widgets.fleet import FleetWidget
+
+    return FleetWidget(fleet)
+
+
+def _saga_widget(timeline: SagaTimeline) -> Any:
+    from eslab.widgets.saga import SagaWidget
+
+    return SagaWidget(timeline)
+
+
+def _events_widget(view: EventsView) -> Any:
+    from eslab.widgets.events import EventsWidget
+
+    return EventsWidget(view)
+
+
 def _texts(streams: Iterable[str]) -> list[str]:
     if isinstance(streams, str):
         raise InputError(f"streams= takes a list of stream ids: [{streams!r:.200}]")
@@ -344,3 +500,9 @@ def _player_widget(player: StreamPlayer) -> Any:
     from eslab.widgets.player import player_widget
 
     return player_widget(player)
+
+
+def _flow_widget(flow: MessageFlow) -> Any:
+    from eslab.widgets.flow import flow_widget
+
+    return flow_widget(flow)

@@ -280,6 +280,19 @@ class CommandBus:
         assert isinstance(command, Command)
         return command
 
+    def stream(self, recorded: Mapping[str, Any]) -> str | None:
+        """Return the stream of the aggregate that a command is for which was recorded.
+
+        Returns:
+            None: nothing handles it here, or a function does, which says so only when it has.
+        """
+        try:
+            command = self.command(recorded)
+            handler = self._handlers.handler(command)
+            return None if handler.stream is None else handler.stream(command)
+        except (HandlerNotFoundError, InputError):
+            return None
+
     def revoke(self, command_id: UUID, reason: str = "") -> bool:
         """Let a command never be carried out from now on, and say whether it was not yet.
 

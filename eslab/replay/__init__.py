@@ -1,6 +1,6 @@
 """Replay: streams step by step, with the state that the real handlers give after each event.
 
-And what follows when history is edited.
+And what follows when history is edited; and what led to what, over all streams.
 """
 
 from eslab.replay.changes import Change, changes, path_keys, path_text
@@ -11,17 +11,22 @@ from eslab.replay.consequences import (
     StreamConsequence,
     consequences,
 )
+from eslab.replay.conversation import Conversation, conversation_of
 from eslab.replay.edits import AnyEdit, Edit, Insert, Move, Plan, PlannedEvent, Skip, edited
 from eslab.replay.folding import FoldedStream, Folding
 from eslab.replay.given_when_then import Asked, Example, examples, source_of_tests
+from eslab.replay.messages import Message
 from eslab.replay.steps import Frame, Replay, replay, replay_events
+from eslab.replay.tree import Branch, tree_lines, tree_of
 
 __all__ = [
     "AnyEdit",
     "Asked",
+    "Branch",
     "Change",
     "Consequence",
     "Consequences",
+    "Conversation",
     "Difference",
     "Differences",
     "Edit",
@@ -30,6 +35,7 @@ __all__ = [
     "Folding",
     "Frame",
     "Insert",
+    "Message",
     "Move",
     "Plan",
     "PlannedEvent",
@@ -40,6 +46,7 @@ __all__ = [
     "Tally",
     "changes",
     "consequences",
+    "conversation_of",
     "differences",
     "edited",
     "examples",
@@ -48,4 +55,6 @@ __all__ = [
     "replay",
     "replay_events",
     "source_of_tests",
+    "tree_lines",
+    "tree_of",
 ]

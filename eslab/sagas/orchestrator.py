@@ -232,6 +232,19 @@ class Orchestrator:
         machine = self._machines.get(name)
         return machine.saga if isinstance(machine, SagaMachine) else None
 
+    def confine(self, correlation_id: str) -> None:
+        """Let only those sagas go on, from now on, that belong to this, and pass over all others.
+
+        Args:
+            correlation_id: of their events; of a saga that was started by hand, its stream.
+        """
+        with self._lock:
+            self._dispatch.confine(correlation_id)
+
+    def knows(self, name: str) -> bool:
+        """Say whether a saga, or a process manager, of this name is known here."""
+        return name in self._machines
+
     def state(self, name: str, saga_id: str) -> Any:
         """Return what a saga's stream says about it.
 

@@ -3,12 +3,19 @@
 from eslab.views.base import PictureView, View, render_mode
 from eslab.views.branch import ComparisonView, ConsequencesView
 from eslab.views.events import EventsView, events_figure
+from eslab.views.events_filter import EventsFilter
+from eslab.views.events_pages import EventPages
 from eslab.views.exploration import ExplorationView, exploration_figure
+from eslab.views.fleet import FleetView
+from eslab.views.flow import MessageFlow, flow_figure
 from eslab.views.lag import LagView, lag_figure
 from eslab.views.latency import LatencyView, latency_figure
+from eslab.views.lineage import LineageView
+from eslab.views.opened_event import OpenedEvent
 from eslab.views.player import StreamPlayer, player_figure
 from eslab.views.projections import ProjectionsView, projections_figure
 from eslab.views.saga import SagaTimeline, saga_figure
+from eslab.views.saga_comparison import SagaComparison
 from eslab.views.sagas import SagasView, TimersView
 from eslab.views.versions import VersionsView
 from eslab.views.visibility import VisibilityView, Visible, visibility_figure
@@ -17,12 +24,19 @@ from eslab.views.what_if import WhatIfView
 __all__ = [
     "ComparisonView",
     "ConsequencesView",
+    "EventPages",
+    "EventsFilter",
     "EventsView",
     "ExplorationView",
+    "FleetView",
     "LagView",
     "LatencyView",
+    "LineageView",
+    "MessageFlow",
+    "OpenedEvent",
     "PictureView",
     "ProjectionsView",
+    "SagaComparison",
     "SagaTimeline",
     "SagasView",
     "StreamPlayer",
@@ -34,6 +48,7 @@ __all__ = [
     "WhatIfView",
     "events_figure",
     "exploration_figure",
+    "flow_figure",
     "lag_figure",
     "latency_figure",
     "player_figure",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -46,7 +47,9 @@ from eslab import (
 )
 from eslab.clock import VIRTUAL_START, SeededIds
 from eslab.messaging import Envelope
+from eslab.projections import ProjectionRunner
 from eslab.replay import AnyEdit, edited
+from eslab.schema import EventRegistry
 from eslab.simulation.scenarios import accounts
 from eslab.store.duckdb import DuckDBStore
 
@@ -455,8 +458,12 @@ def test_rows_of_the_base_are_taken_and_those_behind_made(lab: Lab) -> None:
         assert branch.sql(query).fetchall() == lab.sql(f"from ({query}) limit 14").fetchall()
         errors = "select position from typing_errors"
         assert branch.sql(errors).fetchall() == lab.sql(errors).fetchall() == [(13,)]
+    lab.sql("from counted").fetchall()
     with lab.branch(at=12) as branch:
-        assert branch.sql("select count(*) from counted").fetchall() == [(12,)]
+        for number in range(3):
+            branch.append("count-z", [Counted(key="z", amount=number)])
+        assert branch.sql("select count(*), max(position) from counted").fetchall() == [(15, 15)]
+        assert branch.sql("select sum(amount) from counted where key = 'z'").fetchall() == [(3,)]
         assert branch.sql("from typing_errors").fetchall() == []
 
 
@@ -476,8 +483,10 @@ def test_branches_go_their_ways_while_the_base_goes_on(lab: Lab) -> None:
                         lab.store.append(f"noise-{number}", [NewEvent("Noise", {"n": turn})])
                     if number % 2:
                         lab.store.flush()
-                    found = branch.sql("select count(*), max(position) from events").fetchall()
-                    assert found == [(17 - number, 17 - number)]
+                    for table in ("events", "counted"):
+                        found = branch.sql(f"select count(*), max(position) from {table}")
+                        assert found.fetchall() == [(17 - number, 17 - number)]
+                    assert lab.sql("select count(*) from counted").fetchall() == [(12,)]
                     assert list(branch.store.read_all())[: 12 - number] == events[: 12 - number]
                     branch.store.verify().require()
         except BaseException as error:
@@ -491,6 +500,34 @@ def test_branches_go_their_ways_while_the_base_goes_on(lab: Lab) -> None:
     assert failures == []
     assert lab.store.head() == 12 + 4 * 4 * 5
     lab.store.verify().require()
+
+
+def test_a_branch_is_used_by_many_threads_at_once(lab: Lab) -> None:
+    for _ in range(5):
+        branch = lab.branch()
+        ready = threading.Barrier(4)
+        found: list[Any] = []
+
+        def work(
+            branch: Branch = branch,
+            ready: threading.Barrier = ready,
+            found: list[Any] = found,
+        ) -> None:
+            ready.wait()
+            try:
+                found.append(branch.sql("select count(*) from counted").scalar())
+                branch.store.append("count-a", [NewEvent("Noise", {})])
+            except BaseException as error:
+                found.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [12] * 4
+        assert branch.store.head() == 16
+        branch.store.verify().require()
 
 
 def test_a_base_closes_its_branches_first(lab: Lab) -> None:
@@ -534,9 +571,67 @@ def attached(lab: Lab) -> int:
 
 
 def test_a_branch_of_what_is_closed_is_refused(lab: Lab) -> None:
-    lab.close()
+    made: list[DuckDBStore] = []
+
+    class ClosedBefore(weakref.WeakSet[DuckDBStore]):
+        def add(self, item: DuckDBStore) -> None:
+            lab.store.close()
+            made.append(item)
+            super().add(item)
+
+    lab.store._branches = ClosedBefore()  # it was closed while the branch was made
+    with pytest.raises(StoreClosedError):
+        lab.store.branch()
+    assert made[0].closed
     with pytest.raises(StoreClosedError):
         lab.branch()
+
+
+def test_tables_of_the_base_are_not_taken_for_those_of_the_branch(lab: Lab) -> None:
+    class Shared(Total):
+        pass
+
+    class Other(Total):
+        pass
+
+    def define(called: str, row_class: type[Row]) -> Projection:
+        class Some(Projection):
+            name = called
+            tables = (row_class,)
+
+            @on
+            def counted(self, event: Counted, rows: Rows[Total]) -> None:
+                rows.ensure(key=event.key).total += 1
+
+        return Some()
+
+    lab.project(define("first", Shared))
+    with lab.branch() as branch:
+        for one in (define("second", Shared), define("first", Other)):
+            # As in another lab, which does not know what that one had.
+            assert ProjectionRunner(branch.store, one, EventRegistry()).step()
+        for table in ("shared", "other"):
+            assert branch.sql(f"select sum(total) from {table}").fetchall() == [(12,)]
+
+
+def test_whoever_reads_a_branch_uses_its_base(lab: Lab) -> None:
+    branch = lab.branch().branch()
+    branch.sql("from events").fetchall()
+    assert not lab.store._database.in_use
+    with branch.store._database.cursor():
+        assert lab.store._database.in_use
+
+
+def test_a_branch_ends_when_what_it_is_in_gives_up(tmp_path: Path) -> None:
+    with Lab(tmp_path / "shop.duckdb") as lab:
+        lab.append("count-a", [Counted(key="a", amount=1)])
+        branch = lab.branch()
+        branch.sql("from events").fetchall()
+        lab.store._database._reconnect()
+        with pytest.raises(StoreClosedError):
+            branch.sql("from events")
+        assert lab.store.head() == 1
+        assert lab.branch().sql("select count(*) from events").fetchall() == [(1,)]
 
 
 def test_nothing_is_left_of_a_branch_whose_history_cannot_be_written(

@@ -240,6 +240,17 @@ def test_what_both_are_known_to_share_is_not_looked_at(labs: tuple[Lab, Lab]) ->
     assert not compared(labs, common=1, projections=[])
 
 
+@pytest.mark.parametrize(
+    "counts", [((1, 2), (2, 1)), ((0, 0, 0, 1), (0, 1, 1, 1)), ((1, 1, 2), (2, 1, 1))]
+)
+def test_events_that_change_places_or_come_in_pairs_differ(
+    labs: tuple[Lab, Lab], counts: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    for lab, some in zip(labs, counts, strict=True):
+        lab.append("shelf-1", [Put(key="a", count=count) for count in some])
+    assert [one.name for one in compared(labs, projections=[]).of("stream")] == ["shelf-1"]
+
+
 def test_a_read_model_that_cannot_be_made_is_told(labs: tuple[Lab, Lab]) -> None:
     base, branch = labs
     base.append("shelf-1", [Put(key="a", count=1)])

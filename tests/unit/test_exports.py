@@ -549,6 +549,17 @@ def test_cloudevents_are_what_the_specification_says() -> None:
         assert other["source"] == "https://shop.example"
 
 
+def test_no_attribute_of_a_cloudevent_holds_a_control_character() -> None:
+    with Lab(seed=7) as lab:
+        known = Metadata(actor="Ann\n", extra={"own": "\x00"})
+        lab.append("ear-1", [Heard(what="\n")], metadata=known)
+        (event,) = json.loads(lab.export("cloudevents"))
+        attributes = [value for name, value in event.items() if name != "data"]
+        assert all(str(value).isprintable() for value in attributes)
+        ((_, again),) = events_from_cloudevents(lab.export("cloudevents"))
+        assert again.metadata == known
+
+
 FOREIGN = {
     "specversion": "1.0",
     "id": "7",

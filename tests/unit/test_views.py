@@ -181,12 +181,12 @@ def test_events_are_the_newest_in_the_order_of_position(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("options", "positions"),
     [
-        ({"stream_id": "order-1"}, [2]),
+        ({"stream": "order-1"}, [2]),
         ({"category": "note"}, [4]),
         ({"types": [Noted, "Unheard"]}, [4]),
         ({"types": []}, []),
         ({"category": "order", "types": [Noted]}, []),
-        ({"stream_id": "it's $limit"}, []),
+        ({"stream": "it's $limit"}, []),
     ],
 )
 def test_events_are_chosen(lab: Lab, options: dict[str, Any], positions: list[int]) -> None:

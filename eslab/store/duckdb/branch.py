@@ -31,6 +31,7 @@ from eslab.progress import progress_bar
 from eslab.schema import EventRegistry
 from eslab.schema.naming import quoted
 from eslab.store.columns import Head
+from eslab.store.decision import Decision
 from eslab.store.duckdb.branched import BranchGivenIds, BranchHeads
 from eslab.store.duckdb.cursors import commit
 from eslab.store.duckdb.database import (
@@ -45,8 +46,10 @@ from eslab.store.duckdb.database import (
 from eslab.store.duckdb.edited import History, write_history
 from eslab.store.duckdb.hot import GivenIds, Heads
 from eslab.store.duckdb.journal import segments_of
+from eslab.store.duckdb.sequencer import Ticket
 from eslab.store.duckdb.store import DuckDBStore, resolve
 from eslab.store.duckdb.typed import TypedBase, TypedTables
+from eslab.store.importing import ImportRequest
 from eslab.store.verification import Verification
 from eslab.words import counted
 
@@ -77,6 +80,7 @@ class BranchStore(DuckDBStore):
     """
 
     _database: BranchDatabase
+    _heads: BranchHeads
 
     def __init__(
         self,
@@ -113,6 +117,10 @@ class BranchStore(DuckDBStore):
             on_failure.pop_all()
         return database
 
+    def _decide_import(self, request: ImportRequest, ticket: Ticket) -> Decision:
+        self._heads.look_up(request.streams.names)  # one by one they would be a query each
+        return super()._decide_import(request, ticket)
+
     def __repr__(self) -> str:
         of = f"of {self.base.path!r} at {self.at:,}"
         if self._closed:
@@ -125,13 +133,9 @@ class BranchStore(DuckDBStore):
             raise StoreClosedError(f"{self!r}: it is gone with its events; make another branch")
         super()._require_open()
 
-    def use_registry(self, registry: EventRegistry) -> None:
-        """Make each event type of a registry a table of `sql`; see `DuckDBStore.use_registry`.
-
-        Rows that the base has in its table are taken from there.
-        """
+    def _typed_tables(self, registry: EventRegistry) -> TypedTables:
         base = TypedBase(quoted(self._under.catalog), self.start)
-        self._typed = TypedTables(registry, self._counts, base=base)
+        return TypedTables(registry, self._counts, base=base)
 
     def base_position(self, position: int) -> int | None:
         """Return where an event is in the base, or what it was made of; None if it is not there.
@@ -207,7 +211,7 @@ class BranchDatabase(Database):
         names = [f"{quoted(self._catalog)}.{schema}" for schema in ("main", "eslab", "rm", "ev")]
         self._search_path = ",".join(names)
         super().__init__(MEMORY, new_id=new_id)
-        self.dropped = base.dropped  # of all that are in one place
+        self._lock, self.dropped = base.lock, base.dropped  # those of the place
         self.path = f"a branch of {base.path}"
 
     @property
@@ -220,7 +224,7 @@ class BranchDatabase(Database):
         return f"{quoted(self._base.catalog)}.eslab"
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection, self._lock = self._base.beside(self)
+        connection = self._base.beside(self)
         connection.execute(f"attach ':memory:' as {quoted(self._catalog)}")
         # Nobody runs SQL while the garbage collector works: whoever makes the next branch does.
         self._forgotten = weakref.finalize(self, self._base.dropped.append, self._catalog)
@@ -346,19 +350,17 @@ class BranchDatabase(Database):
         """Give a connection that writes to a file, beside the tables of the branch."""
         name = quoted(f"file {id}")
         with self.cursor() as kept:
-            cursor = kept.cursor()
             place = str(path).replace("'", "''")
+            kept.execute(f"attach '{place}' as {name}")
             try:
-                cursor.execute(f"attach '{place}' as {name}")
+                cursor = kept.cursor()
                 try:
                     cursor.execute(f"use {name}")
                     yield cursor
                 finally:
-                    with suppress(duckdb.Error):
-                        cursor.execute("use memory")
-                    kept.execute(f"detach {name}")
+                    cursor.close()
             finally:
-                cursor.close()
+                kept.execute(f"detach {name}")
 
     def _let_go(self) -> None:
         pa.default_memory_pool().release_unused()

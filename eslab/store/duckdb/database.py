@@ -64,6 +64,7 @@ W = TypeVar("W", bound=Sized)
 
 FORMAT: Final = 4
 PAGE: Final = 20_000
+FEW_ROWS: Final = 64  # as quick as parameters as they are as an Arrow table
 COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
 HELD_BYTES: Final = 8 << 20
@@ -323,23 +324,25 @@ class Database:
         return str(name)
 
     @property
-    def read(self) -> bool:
+    def in_use(self) -> bool:
         """Whether somebody has a cursor of it, or of a branch."""
-        return bool(self._lent) or any(branch.read for branch in self._branches)
+        return bool(self._lent) or any(branch.in_use for branch in list(self._branches))
 
-    def beside(self, branch: Database) -> tuple[duckdb.DuckDBPyConnection, threading.RLock]:
-        """Let the tables of a branch be in the same place; return a connection there, and the lock.
+    @property
+    def lock(self) -> threading.RLock:
+        """What whoever lends cursors holds: one for all tables that are in one place."""
+        return self._lock
 
-        The lock is for whoever lends cursors: there is one for all that share a place.
-        """
+    def beside(self, branch: Database) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the same place, where a branch may have its tables."""
         self.tidy()
         with self._lock, self._own() as own:
             self._branches.add(branch)
-            return own.cursor(), self._lock
+            return own.cursor()
 
     def tidy(self) -> None:
         """Give back the memory of branches that are gone."""
-        with suppress(StoreError), self.cursor() as cursor:
+        with suppress(StoreError), self._lock, self.cursor() as cursor:
             while self.dropped:
                 with suppress(duckdb.Error):
                     cursor.execute(f"detach {quoted(self.dropped.popleft())}")
@@ -530,15 +533,17 @@ class Database:
         """
         begun = rows.streams.codes[rows.versions == 1]
         created = [rows.streams.names[code] for code in begun.tolist()]
-        streams = pa.table(
-            [numbers[begun], created, list(map(category_of, created))], schema=_STREAMS
-        )
-        log = _log_table(rows, numbers)
+        streams = [numbers[begun].tolist(), created, list(map(category_of, created))]
         failed = driver_errors("the events cannot be moved to the database")
         with failed, self._own() as own, commit(own):
-            if created:
-                self._streams.insert(own, streams)
-            self._log.insert(own, log)
+            if len(rows) <= FEW_ROWS:
+                if created:
+                    self._streams.insert_few(own, streams)
+                self._log.insert_few(own, _log_columns(rows, numbers))
+            else:
+                if created:
+                    self._streams.insert(own, pa.table(streams, schema=_STREAMS))
+                self._log.insert(own, _log_table(rows, numbers))
             if journal != self.journal:
                 own.execute("update eslab.store_info set journal = ?", [journal])
         self.journal = journal
@@ -546,7 +551,6 @@ class Database:
         if self._uncompacted >= COMPACT_ROWS:
             self.compact()
         if len(rows) >= BULK_ROWS:
-            del log, streams
             self._let_go()
 
     def ends_at(self, position: int) -> bool:
@@ -615,7 +619,7 @@ class Database:
         """
         pa.default_memory_pool().release_unused()
         with self._lock, suppress(duckdb.Error):
-            if self.read:
+            if self.in_use:
                 return
             with self._own() as own:
                 ((used, of_file),) = own.execute(_MEMORY).fetchall()
@@ -922,6 +926,24 @@ def _interrupts() -> Iterator[None]:
         if not str(error).rstrip(": ").endswith(("Query interrupted", "KeyboardInterrupt")):
             raise
         raise KeyboardInterrupt from error
+
+
+def _log_columns(rows: LogColumns, numbers: NDArray[np.int32]) -> list[list[Any]]:
+    """Return the columns of a few rows, as `Inlet.insert_few` takes them."""
+    ids = [rows.event_ids[start : start + 16] for start in range(0, len(rows.event_ids), 16)]
+    return [
+        list(range(rows.first, rows.first + len(rows))),
+        numbers[rows.streams.codes].tolist(),
+        rows.versions.tolist(),
+        list(rows.types),
+        list(rows.schema_versions),
+        [uuid.UUID(bytes=id) for id in ids],
+        list(map(list, rows.tags)),
+        list(rows.data),
+        list(rows.metadata),
+        list(rows.occurred_at),
+        list(rows.recorded_at),
+    ]
 
 
 def _log_table(rows: LogColumns, numbers: NDArray[np.int32]) -> pa.Table:

@@ -59,6 +59,7 @@ from eslab.store.duckdb.sequencer import Sequencer, Ticket
 from eslab.store.duckdb.snapshots import DuckDBSnapshots
 from eslab.store.duckdb.typed import TypedTables
 from eslab.store.importing import ImportRequest, decide_import
+from eslab.store.port import Recent
 from eslab.store.requests import AppendRequest
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, batches_of, selected
@@ -75,6 +76,7 @@ T = TypeVar("T")
 
 FLUSH_EVENTS: Final = 10_000
 FLUSH_SIZE: Final = 16 << 20
+RECENT_EVENTS: Final = 1_000  # still quicker for a projection than the tables of their types
 FULL_EVENTS: Final = 50_000
 FULL_SIZE: Final = 64 << 20
 TRIES: Final = 3
@@ -672,12 +674,29 @@ class DuckDBStore(StoreAdapter):
     def refresh(self, types: Iterable[str]) -> int:
         """Bring the tables of event types up to the head; see `eslab.store.port.ReadModels`."""
         self._require_open()
+        return self._refresh(map(table_name, types))
+
+    def _refresh(self, tables: Iterable[str]) -> int:
         failure = "the tables of the event types cannot be brought up to date"
         self._flush_to_read()
         until = self._hot.flushed
         with self._database.cursor() as cursor, driver_errors(failure):
-            self._typed.refresh(cursor, map(table_name, types), until=until)
+            self._typed.refresh(cursor, tables, until=until)
         return until
+
+    def recent(self, types: Collection[str], *, after: int, until: int) -> Recent | None:
+        """Return how SQL sees a few recent events; see `eslab.store.port.ReadModels`."""
+        self._require_open()
+        head, _, tail, _ = self._hot
+        if until > head or after < tail.base or until - after > RECENT_EVENTS:
+            return None
+        rows = tail.between(after, until)
+        found = Counter(row.type for row in rows if row.type in types)
+        queries = self._typed.recent(types, until=until) if found else None
+        if queries is None:
+            return None
+        wanted = {name: queries[name] for name in map(table_name, found)}
+        return Recent(wanted, [row.stream_id for row in rows], found.total())
 
     def counts(
         self,
@@ -713,9 +732,22 @@ class DuckDBStore(StoreAdapter):
             found.update(self._database.counts(replace(wanted, until=min(until, tail.base))))
         return {type: number for type, number in found.items() if type in known}
 
+    def _refresh_passed(self) -> None:
+        """Bring up the tables that `recent` left behind: who opens the file next may lack a class.
+
+        What fails here fails again when somebody asks for the tables, who is told why.
+        """
+        if self._typed.passed:
+            with suppress(EslabError):
+                self._refresh(self._typed.passed)
+
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
-        self._typed = TypedTables(registry, self._counts)
+        self._refresh_passed()
+        self._typed = self._typed_tables(registry)
+
+    def _typed_tables(self, registry: EventRegistry) -> TypedTables:
+        return TypedTables(registry, self._counts)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
@@ -770,6 +802,9 @@ class DuckDBStore(StoreAdapter):
             ids=ids,
         )
         self._branches.add(branch)
+        if self._closed:  # meanwhile, perhaps before the branch was among those that it closes
+            branch.close()
+            self._require_open()
         return branch
 
     def branch_position(self, at: int | None) -> int:
@@ -863,6 +898,7 @@ class DuckDBStore(StoreAdapter):
             raise StoreError(f"{target} exists already: choose another file, or remove it first")
         partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
         with self._flushing:
+            self._refresh_passed()
             self.flush()
             try:
                 self._database.copy_to(partial)
@@ -933,16 +969,22 @@ class DuckDBStore(StoreAdapter):
     def _close(self) -> None:
         if self._closed or self._forked:
             return
-        for branch in list(self._branches):
-            branch.close()
+        self._close_branches()
         self._flusher.stop()
+        if self._lock is not None and not self._unsure:
+            self._refresh_passed()
         with _open_stores_lock, self._flushing:
             failure = self._sequencer.alone(self._end)
+        self._close_branches()  # one may have been made meanwhile
         if failure is not None:
             raise StoreError(
                 f"{self.path} was closed, but not all events could be moved to the database: "
                 f"{failure}; they are safe in its journal, and it is read when it is opened again"
             ) from failure
+
+    def _close_branches(self) -> None:
+        for branch in list(self._branches):
+            branch.close()
 
     def _end(self) -> EslabError | None:
         """Tidy up and let go of everything; return what could not be tidied."""
