@@ -179,9 +179,14 @@ def _sequence_row(
     width = text_width(text, SIZE) + (text_width(note, BOLD) + 10 if note else 0)
     # Its name stands above the arrow; without one beside the mark, at the side that has room.
     left, dy = (min(source, far) + 10, -7.0) if far != source else (source + 12, 4.0)
-    if left + width > WIDTH:
-        left = max(TIMES, WIDTH - width if far != source else source - 10 - width)
-    text = fitted(text, WIDTH - left, SIZE)
+    room = WIDTH - left
+    if width > room and far != source:
+        left = max(TIMES, WIDTH - width)
+        room = WIDTH - left
+    elif width > room and source - 10 - TIMES > room:
+        left = max(TIMES, source - 10 - width)
+        room = source - 10 - left
+    text = fitted(text, room, SIZE)
     svg.text(left, y + dy, text, size=SIZE, fill=FAILED if message.failed else NEUTRAL)
     if note:
         after = left + text_width(text, SIZE) + 10

@@ -208,8 +208,6 @@ class BranchDatabase(Database):
         self._base = base
         self._begins = heads
         self._catalog = f"branch {new_id}"
-        names = [f"{quoted(self._catalog)}.{schema}" for schema in ("main", "eslab", "rm", "ev")]
-        self._search_path = ",".join(names)
         super().__init__(MEMORY, new_id=new_id)
         self._lock, self.dropped = base.lock, base.dropped  # those of the place
         self.path = f"a branch of {base.path}"

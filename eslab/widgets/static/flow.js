@@ -2,7 +2,7 @@
 // are in sight are on the page.
 
 const TIMES = 84; // the width of the times at the left
-const NARROWEST = 76; // of a lane
+const NARROWEST = 72; // of a lane
 const COLUMN = 20; // the width of a branch of the tree
 const ROWS = { sequence: 34, tree: 24 };
 const DASHES = { solid: "", dash: "7 4", dot: "2 3" };
@@ -315,11 +315,15 @@ function render({ model, el }) {
     const note = told.note[index] ? wide(told.note[index], true) + 12 : 0;
     const length = wide(told.said[index]) + note + 4;
     let left = Math.min(from, far) + (far === from ? 12 : 10);
-    if (left + length > width) {
-      left = far === from ? from - 10 - length : width - length;
-      left = Math.max(TIMES, left);
+    let room = width - left;
+    if (length > room && far !== from) {
+      left = Math.max(TIMES, width - length);
+      room = width - left;
+    } else if (length > room && from - 10 - TIMES > room) {
+      left = Math.max(TIMES, from - 10 - length);
+      room = from - 10 - left;
     }
-    return { from, ends, far, left, length };
+    return { from, ends, far, left, length, room };
   }
 
   function sequencePicture(index) {
@@ -331,10 +335,10 @@ function render({ model, el }) {
       picture.append(drawn("line", {
         class: "life", x1: lane(one), x2: lane(one), y1: 0, y2: height,
       })));
-    const { from, ends, far, left } = placed(index);
+    const { from, ends, far, left, room } = placed(index);
     for (const end of ends) picture.append(...arrow(style, from, end, y, path.has(index)));
     picture.append(mark(style, from, y, far < from ? -1 : 1));
-    words(picture, index, left, far === from ? y + 4 : y - 7, width - left);
+    words(picture, index, left, far === from ? y + 4 : y - 7, room);
     return picture;
   }
 
