@@ -265,6 +265,7 @@ def passes(position: int, event: tuple[str, str, Any, int], wanted: dict[str, An
     )  # fmt: skip
 
 
+@pytest.mark.soak
 @settings(max_examples=scaled(40, 400), deadline=None)
 @given(events=EVENTS, wanted=WANTED, limit=st.integers(1, 6))
 def test_pages_in_both_directions_are_what_matches_and_so_are_the_counts(

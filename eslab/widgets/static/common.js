@@ -99,6 +99,7 @@ function keys(root, actions) {
 
 // An intent: its name and its arguments; the promise is of what the kernel answers.
 const waiting = new WeakMap();
+const SILENT = "the kernel does not answer: is it running?";
 
 function ask(model, intent, args = {}, { patience = 30_000 } = {}) {
   if (!waiting.has(model)) {
@@ -116,14 +117,21 @@ function ask(model, intent, args = {}, { patience = 30_000 } = {}) {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => {
       state.open.delete(id);
-      reject(new Error("the kernel does not answer: is it running?"));
+      reject(new Error(SILENT));
     }, patience);
     state.open.set(id, (message) => {
       clearTimeout(late);
       if (message.error !== undefined) reject(new Error(message.error));
       else resolve(message.result);
     });
-    model.send({ intent, id, arguments: args });
+    try {
+      model.send({ intent, id, arguments: args });
+    } catch {
+      // The kernel is gone, and its connection too.
+      clearTimeout(late);
+      state.open.delete(id);
+      reject(new Error(SILENT));
+    }
   });
 }
 

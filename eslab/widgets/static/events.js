@@ -91,6 +91,12 @@ function entry(name, verb, kinds, submit) {
     }));
     complain("");
   };
+  // JupyterLab keeps a form from being submitted by Enter.
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
@@ -420,6 +426,7 @@ function render({ model, el }) {
   };
   const order = button("", "change the order of the rows", () => {
     state.newestFirst = !state.newestFirst;
+    show(0);
     go(state.newestFirst ? "newest" : "oldest");
   });
   const asTable = button("Table", "show the events over time as a table, or as a picture", () => {
