@@ -238,7 +238,10 @@ def test_it_is_accessible_in_light_and_dark_and_tells_of_newer_events(
     count(browser, "1–15 of 200")
 
     # Shown twice, filtered in one: both follow. What is appended is told, and shown when asked.
-    append = "lab.store.append('order-1', [NewEvent('Placed', {'amount': 1})] * 3); view"
+    append = (
+        "assert len(lab.store._listeners) == 1\n"
+        "lab.store.append('order-1', [NewEvent('Placed', {'amount': 1})] * 3); view"
+    )
     page.evaluate(
         "source => window.jupyterapp.shell.currentWidget.content.widgets[2].model.sharedModel"
         ".setSource(source)",
