@@ -83,7 +83,7 @@ class EventsWidget(LiveWidget):
         super().__init__()
         self._store = view.pages.store
         self._limit = view.limit
-        self._known: dict[EventsFilter, tuple[EventPages, list[dict[str, Any]]]] = {}
+        self._known: dict[object, tuple[EventPages, list[dict[str, Any]]]] = {}
         self._types: list[str] = []
         self._revision = 0
         self._watching: Callable[[], None] | None = None
@@ -221,17 +221,18 @@ class EventsWidget(LiveWidget):
     # What it does about it.
 
     def _browse(self, wanted: EventsFilter) -> None:
-        pages, _ = self._known.get(wanted, (None, None))
+        pages, _ = self._known.get(_key(wanted), (None, None))
         self._show(pages or EventPages(self._store, wanted, head=self._pages.head))
 
     def _show(self, pages: EventPages) -> None:
         """Show the newest page; what is not counted yet, the browser asks for."""
-        if pages.wanted not in self._known:
+        key = _key(pages.wanted)
+        if key not in self._known:
             page = self._page(pages)["rows"]
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[pages.wanted] = pages, page
-        _, page = self._known[pages.wanted]
+            self._known[key] = pages, page
+        _, page = self._known[key]
         self._pages = pages
         self._revision += 1
         counted = pages.is_counted
@@ -297,6 +298,11 @@ class EventsWidget(LiveWidget):
         stop, self._watching = self._watching, None
         if stop is not None:
             stop()
+
+
+def _key(wanted: EventsFilter) -> object:
+    # To Python 1 and True are equal; in words they are not.
+    return wanted, tuple(condition.words for condition in wanted)
 
 
 def _number(field: str, text: str) -> int | None:
