@@ -97,18 +97,21 @@ class Branch(Lab):
         self._commands_seen: deque[Asked] = deque(maxlen=KEPT)
         try:
             self._wire(store, store.clock)
-            for projection in self._adopt(base):
-                runner = _Behind(store, projection, self.registry, observers=self._observers)
-                self._keep(runner)
-            for event in filter(None, map(_given_event, self.edits)):
-                self.register(type(event))
-            if isinstance(base, Branch):
-                # What is asked here is not asked there.
-                self._middleware.remove(base._remember)  # noqa: SLF001 - another one of this class
-            self.use(self._remember)
+            self._take_over(base)
         except BaseException:
             store.close()
             raise
+
+    def _take_over(self, base: Lab) -> None:
+        """Register what is registered in the base, and the classes of what is inserted."""
+        for projection in self._adopt(base):
+            self._keep(_Behind(self.store, projection, self.registry, observers=self._observers))
+        for event in filter(None, map(_given_event, self.edits)):
+            self.register(type(event))
+        if isinstance(base, Branch):
+            # What is asked here is not asked there.
+            self._middleware.remove(base._remember)  # noqa: SLF001 - another one of this class
+        self.use(self._remember)
 
     def base_position(self, position: int) -> int | None:
         """Return where an event is in the base, or what it was made of; None if it is not there.

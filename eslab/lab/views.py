@@ -15,6 +15,7 @@ from eslab.events import Event, category_of, type_name
 from eslab.projections import AnyProjection, Cost, projection_status
 from eslab.replay import replay, replay_events
 from eslab.replay.query import LIMIT, EventQuery
+from eslab.replay.sagas import SagaStreams
 from eslab.sagas import Orchestrator, Saga
 from eslab.schema import EventRegistry
 
@@ -180,7 +181,8 @@ class LabViews:
             until=until,
             correlation_id=correlation_id,
         )
-        definitions = self.repository.definitions
+        sagas: Any = SagaStreams(self._orchestrator)
+        definitions = {sagas.category: sagas, **self.repository.definitions}
         if stream_id is None:
             shown, named = query.positions(self.store, limit=limit)
             steps = replay_events(

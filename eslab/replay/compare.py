@@ -33,11 +33,15 @@ AT_ONCE: Final = 500
 """Streams that are read together."""
 
 STREAMS_SQL: Final = """
-select stream_id, count(*) as events, bit_xor(hash(version, type, schema_version, data)) as content
+select stream_id, count(*) as events,
+       bit_xor(hash(concat_ws(chr(10), version, schema_version, type, data))) as content
 from events where position > $after and position <= $until
 group by stream_id order by stream_id
 """
-"""What each stream holds behind a position: two logs have the same where this is the same."""
+"""What each stream holds behind a position: two logs have the same where this is the same.
+
+Of one text for each event: the hash of several columns is the exclusive or of their hashes, and
+where two events change places that is the same."""
 
 _TOTAL_SQL: Final = """
 select count(*), count(*) filter (stream_id like 'saga-%')

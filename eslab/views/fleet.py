@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -24,6 +24,23 @@ __all__ = ["FleetView"]
 NOTHING: Final = "nothing failed"
 ON_PAGE: Final = 50_000
 """Sagas that a page is given, at most; the matrix counts all."""
+
+
+class _Kind(NamedTuple):
+    """What many sagas have in common, and how many they are."""
+
+    saga: str
+    status: str
+    failed_step: str
+    cells: str
+    steps: str
+    number: int
+
+    def failing(self, several: bool) -> str:
+        """Return where they failed, as the columns of the matrix say it."""
+        if not self.failed_step:
+            return NOTHING
+        return f"{self.saga}: {self.failed_step}" if several else self.failed_step
 
 
 class FleetView(PictureView):
@@ -78,6 +95,8 @@ class FleetView(PictureView):
         wanted = {"saga": saga, "status": status, "failed_step": failed_step}
         self._wanted = {name: value for name, value in wanted.items() if value is not None}
         self.timeline = timeline
+        self._of: pd.DataFrame | None = None
+        self._found: list[_Kind] = []
         super().__init__(self._read(), sql=self._query(), widget=widget)
 
     def _query(self) -> str:
@@ -97,9 +116,19 @@ class FleetView(PictureView):
         self.df = self._read()
 
     @property
+    def _kinds(self) -> list[_Kind]:
+        """What many sagas have in common, in the order in which it is first found."""
+        if self._of is not self.df:
+            self._found = _kinds_of(_grouped(self.df))
+            self._of = self.df
+        return self._found
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many sagas there are of each status, the most urgent first."""
-        found = Counter(self.df["status"])
+        found: Counter[str] = Counter()
+        for kind in self._kinds:
+            found[kind.status] += kind.number
         return {status: found[status] for status in STATUSES if found[status]}
 
     @property
@@ -108,30 +137,26 @@ class FleetView(PictureView):
 
         If there are several kinds of sagas, a step has the name of its own before it.
         """
-        found = Counter(zip(self.df["status"], self._failing(), strict=True))
+        found: Counter[tuple[str, str]] = Counter()
+        several = self._several
+        for kind in self._kinds:
+            found[kind.status, kind.failing(several)] += kind.number
         used = {failing for _, failing in found}
         columns = [name for name in (*self._places(), NOTHING) if name in used]
         rows = [[found[status, name] for name in columns] for status in self.counts]
         return pd.DataFrame(rows, index=list(self.counts), columns=columns)
 
-    def _failing(self) -> pd.Series[str]:
-        """Return where each saga failed, as the columns of the matrix say it."""
-        df = self.df
-        named = df["saga"] + ": " + df["failed_step"] if self._several else df["failed_step"]
-        return named.where(df["failed_step"] != "", NOTHING)
-
     @property
     def _several(self) -> bool:
-        return len(set(self.df["saga"])) > 1
+        return len({kind.saga for kind in self._kinds}) > 1
 
     def _places(self) -> list[str]:
         """Return all steps, saga by saga, in their order, as the columns of the matrix say them."""
-        kinds: Any = self.df[["saga", "steps"]].drop_duplicates().itertuples(index=False, name=None)
         several = self._several
         names = (
-            f"{saga}: {step}" if several else step
-            for saga, steps in kinds
-            for step in _names(steps)
+            f"{kind.saga}: {step}" if several else step
+            for kind in self._kinds
+            for step in _names(kind.steps)
         )
         return list(dict.fromkeys(names))
 
@@ -142,7 +167,11 @@ class FleetView(PictureView):
 
     def _words(self) -> str:
         stand = ", ".join(f"{count:,} {status}" for status, count in self.counts.items())
-        failed = Counter(name for name in self._failing() if name != NOTHING)
+        failed: Counter[str] = Counter()
+        several = self._several
+        for kind in self._kinds:
+            failed[kind.failing(several)] += kind.number
+        del failed[NOTHING]
         most = ", ".join(f"{count:,} {name}" for name, count in failed.most_common(3))
         more = ", …" if len(failed) > 3 else ""
         return (
@@ -182,9 +211,8 @@ class FleetView(PictureView):
     def page(self) -> dict[str, Any]:
         """All that the widget draws, as JSON values; what many have in common is said once."""
         df = self.urgent.head(ON_PAGE)
-        kinds: dict[tuple[str, ...], int] = {}
-        columns = [df[name] for name in ("saga", "status", "failed_step", "cells", "steps")]
-        of = [kinds.setdefault(kind, len(kinds)) for kind in zip(*columns, strict=True)]
+        # The same kinds as of the frame, numbered in the order in which they are drawn.
+        groups = _grouped(df)
         matrix = self.matrix
         several = self._several
         return {
@@ -192,17 +220,17 @@ class FleetView(PictureView):
             "several": several,
             "kinds": [
                 {
-                    "saga": saga,
-                    "status": status,
-                    "failed": f"{saga}: {step}" if several and step else step or NOTHING,
-                    "cells": cells,
-                    "steps": list(_names(steps)),
-                    "place": _place(steps, step),
+                    "saga": kind.saga,
+                    "status": kind.status,
+                    "failed": kind.failing(several),
+                    "cells": kind.cells,
+                    "steps": list(_names(kind.steps)),
+                    "place": _place(kind.steps, kind.failed_step),
                 }
-                for saga, status, step, cells, steps in kinds
+                for kind in _kinds_of(groups)
             ],
             "ids": list(df["saga_id"]),
-            "of": of,
+            "of": groups.ngroup().tolist(),
             "statuses": [[status, STATUSES[status]] for status in matrix.index],
             "columns": list(matrix.columns),
             "matrix": matrix.to_numpy().tolist(),
@@ -244,7 +272,7 @@ class FleetView(PictureView):
                 width=0.86,
                 marker={
                     "color": STATUSES[status],
-                    "opacity": 0.35,
+                    "opacity": 0.2,
                     "line": {"color": STATUSES[status], "width": 2},
                 },
                 customdata=[
@@ -262,6 +290,14 @@ class FleetView(PictureView):
                     font={"size": 13, "color": NEUTRAL},
                 )
         return figure
+
+
+def _grouped(df: pd.DataFrame) -> Any:
+    return df.groupby(list(_Kind._fields[:-1]), sort=False)
+
+
+def _kinds_of(groups: Any) -> list[_Kind]:
+    return [_Kind._make((*kind, int(number))) for kind, number in groups.size().items()]
 
 
 @cache

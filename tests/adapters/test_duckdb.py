@@ -20,6 +20,7 @@ from processes import python, ready
 
 from eslab import (
     EventStore,
+    Lab,
     NewEvent,
     Query,
     QueryError,
@@ -688,3 +689,18 @@ def test_an_interrupt_leaves_the_limit_of_memory_as_it_was(
             store.import_events(pairs(10), progress=False)
         assert store.head() == 10
         assert memory_limit(store) == limit
+
+
+@pytest.mark.parametrize("name", ["eslab", "rm", "temp", "memory", "it's", 'q"x', "select"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.duckdb"
+    with open_store(path) as store:
+        store.append("a-1", [NewEvent("T", {"n": 1})])
+        assert store.sql("select count(*) from events").scalar() == 1
+    with Lab(path) as lab:
+        assert lab.store.head() == 1
+        lab.store.copy_to(tmp_path / f"copy of {name}")
+        with lab.branch() as branch:
+            assert branch.sql("select count(*) from events").scalar() == 1
+    with Lab.open_copy(tmp_path / f"copy of {name}") as copy:
+        assert copy.sql("select count(*) from events").scalar() == 1

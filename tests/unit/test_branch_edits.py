@@ -209,6 +209,9 @@ def test_a_branch_is_compared_with_what_it_began_with(lab: Lab) -> None:
         ("COMPLETED", "COMPENSATED", "both")
     ]
     assert not branch.comparison(branch, progress=False).found
+    # What it was before the branch began.
+    earlier = lab.branch(at=4).comparison(at=2, projections=[], progress=False)
+    assert [one.name for one in earlier.found.of("stream")] == ["shelf-1", "shelf-2"]
     with Lab(seed=7) as other:
         found = branch.comparison(other, progress=False)
         assert {one.found_in for one in found.found} == {"branch"}

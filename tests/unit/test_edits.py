@@ -213,6 +213,12 @@ def test_fields_are_those_of_the_class_of_today(store: MemoryStore) -> None:
     assert renamed.event.tags == ("item:milk",)
 
 
+def test_tags_that_its_class_does_not_declare_are_kept(store: MemoryStore) -> None:
+    store.append("old-1", [NewEvent("Changed", {"twice": 4}, tags=("own",), schema_version=2)])
+    (one,) = edited(store, [Edit(6, {"twice": 3})], registry=EventRegistry(Changed)).events
+    assert one.event.tags == ("own",)
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [

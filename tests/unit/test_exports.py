@@ -116,6 +116,7 @@ def evaluated(code: SourceCode, text: str) -> Any:
     return eval(text, names)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_source_evaluates_to_the_value(value: Any) -> None:
     code = SourceCode()
@@ -508,7 +509,7 @@ def by_cloudevents(store: MemoryStore) -> Iterator[tuple[str, NewEvent]]:
 
 
 @pytest.mark.parametrize("way", [by_json, by_cloudevents])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(EVENTS)
 def test_what_is_read_again_are_the_same_events(
     way: Callable[[MemoryStore], Iterator[tuple[str, NewEvent]]], events: list[tuple[str, NewEvent]]
@@ -547,6 +548,17 @@ def test_cloudevents_are_what_the_specification_says() -> None:
         }
         (other,) = json.loads(lab.export("cloudevents", source="https://shop.example"))
         assert other["source"] == "https://shop.example"
+
+
+def test_no_attribute_of_a_cloudevent_holds_a_control_character() -> None:
+    with Lab(seed=7) as lab:
+        known = Metadata(actor="Ann\n", extra={"own": "\x00"})
+        lab.append("ear-1", [Heard(what="\n")], metadata=known)
+        (event,) = json.loads(lab.export("cloudevents"))
+        attributes = [value for name, value in event.items() if name != "data"]
+        assert all(str(value).isprintable() for value in attributes)
+        ((_, again),) = events_from_cloudevents(lab.export("cloudevents"))
+        assert again.metadata == known
 
 
 FOREIGN = {

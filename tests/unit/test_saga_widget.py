@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import eslab
 from eslab import Lab, Saga, Step, VirtualClock
 from eslab.errors import InputError, SagaError, StreamNotFoundError
-from eslab.sagas import NO_RETRY
+from eslab.sagas import NO_RETRY, SagaStarted
 from eslab.sagas.process_state import evolve_process
 from eslab.sagas.state import evolve
 from eslab.simulation.faults import STEP_FAULTS, Fault
@@ -465,3 +465,19 @@ def test_a_timeline_is_looked_at_again(lab: Lab) -> None:
     assert len(timeline.df) > before
     assert lab.sql(timeline.sql).df().equals(timeline.df)
     assert timeline.summary.seconds >= timedelta(milliseconds=1).total_seconds()
+
+
+def test_a_saga_of_which_nothing_has_begun_is_shown_and_cannot_fail(lab: Lab) -> None:
+    lab.append("saga-empty-1", [SagaStarted(saga="empty", saga_id="1", steps=[], input={})])
+    lab.start_saga(Saga("trip", [Step("hotel", print)]), "1")
+    for name, what in (
+        ("empty-1", "has no command 'hotel'; it has: none"),
+        ("trip-1", "'hotel' did not begin"),
+    ):
+        timeline = lab.saga(name)
+        widget = SagaWidget(timeline)
+        assert widget.page["bars"] == []
+        assert [moment["words"] for moment in widget.page["moments"]] == ["it begins"]
+        assert widget.live == FOLLOWS
+        with pytest.raises(InputError, match=what):
+            timeline.fail("hotel")

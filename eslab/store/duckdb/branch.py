@@ -133,13 +133,9 @@ class BranchStore(DuckDBStore):
             raise StoreClosedError(f"{self!r}: it is gone with its events; make another branch")
         super()._require_open()
 
-    def use_registry(self, registry: EventRegistry) -> None:
-        """Make each event type of a registry a table of `sql`; see `DuckDBStore.use_registry`.
-
-        Rows that the base has in its table are taken from there.
-        """
+    def _typed_tables(self, registry: EventRegistry) -> TypedTables:
         base = TypedBase(quoted(self._under.catalog), self.start)
-        self._typed = TypedTables(registry, self._counts, base=base)
+        return TypedTables(registry, self._counts, base=base)
 
     def base_position(self, position: int) -> int | None:
         """Return where an event is in the base, or what it was made of; None if it is not there.
@@ -212,8 +208,6 @@ class BranchDatabase(Database):
         self._base = base
         self._begins = heads
         self._catalog = f"branch {new_id}"
-        names = [f"{quoted(self._catalog)}.{schema}" for schema in ("main", "eslab", "rm", "ev")]
-        self._search_path = ",".join(names)
         super().__init__(MEMORY, new_id=new_id)
         self._lock, self.dropped = base.lock, base.dropped  # those of the place
         self.path = f"a branch of {base.path}"
@@ -354,19 +348,17 @@ class BranchDatabase(Database):
         """Give a connection that writes to a file, beside the tables of the branch."""
         name = quoted(f"file {id}")
         with self.cursor() as kept:
-            cursor = kept.cursor()
             place = str(path).replace("'", "''")
+            kept.execute(f"attach '{place}' as {name}")
             try:
-                cursor.execute(f"attach '{place}' as {name}")
+                cursor = kept.cursor()
                 try:
                     cursor.execute(f"use {name}")
                     yield cursor
                 finally:
-                    with suppress(duckdb.Error):
-                        cursor.execute("use memory")
-                    kept.execute(f"detach {name}")
+                    cursor.close()
             finally:
-                cursor.close()
+                kept.execute(f"detach {name}")
 
     def _let_go(self) -> None:
         pa.default_memory_pool().release_unused()

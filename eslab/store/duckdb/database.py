@@ -69,6 +69,8 @@ COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
 HELD_BYTES: Final = 8 << 20
 MEMORY: Final = ":memory:"
+FILE_CATALOG: Final = "store"
+SCHEMAS: Final = ("main", "eslab", "rm", "ev")
 # The limit does not change; but when it is set DuckDB gives back what it holds free.
 _SAME_LIMIT: Final = "reset memory_limit"
 _MEMORY: Final = """
@@ -223,7 +225,6 @@ class Database:
 
     _log_table = "eslab.event_log"
     _streams_table = "eslab.streams"
-    _search_path = "main,eslab,rm,ev"
 
     def __init__(self, path: str, *, new_id: uuid.UUID | None) -> None:
         self.path = path
@@ -320,8 +321,7 @@ class Database:
     @property
     def catalog(self) -> str:
         """What DuckDB calls it, among all that are open in one place."""
-        ((name,),) = self.fetch("select current_database()", [])
-        return str(name)
+        return "memory" if self.path == MEMORY else FILE_CATALOG
 
     @property
     def in_use(self) -> bool:
@@ -380,7 +380,8 @@ class Database:
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
         with _interrupts():
             cursor = self._connection.cursor()
-            cursor.execute(f"set search_path = '{self._search_path}'")
+            places = (f"{quoted(self.catalog)}.{schema}" for schema in SCHEMAS)
+            cursor.execute(f"set search_path = '{','.join(places)}'")
             cursor.execute("set timezone = 'UTC'")
         return cursor
 
@@ -634,11 +635,10 @@ class Database:
             StoreError: it cannot be written.
         """
         with driver_errors(f"{path} cannot be written"), self._own() as own:
-            ((name,),) = own.execute("select current_database()").fetchall()
             target = str(path).replace("'", "''")
             own.execute(f"attach '{target}' as the_copy")
             try:
-                own.execute(f'copy from database "{name}" to the_copy')
+                own.execute(f"copy from database {quoted(self.catalog)} to the_copy")
                 own.execute("update the_copy.eslab.store_info set journal = null, copy = true")
                 own.execute("checkpoint the_copy")
             finally:
@@ -878,10 +878,18 @@ def sniff(path: Path) -> None:
 
 
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
+    # A name in a query is a table; not a variable of whoever asks.
+    connection = duckdb.connect(MEMORY, config={"python_enable_replacements": False})
+    if path == MEMORY:
+        return connection
+    place = path.replace("'", "''")
     try:
-        # A name in a query is a table; not a variable of whoever asks.
-        return duckdb.connect(path, config={"python_enable_replacements": False})
+        # Under a name of ours: by that of its file, eslab.duckdb could not be told from the schema.
+        connection.execute(f"attach '{place}' as {quoted(FILE_CATALOG)}")
+        connection.execute(f"use {quoted(FILE_CATALOG)}")
+        connection.execute(f"set temp_directory = '{place}.tmp'")
     except duckdb.Error as error:
+        connection.close()
         if "Could not set lock" in str(error):
             holder = re.search(r"PID (\d+)", str(error))
             who = f"process {holder[1]}" if holder else "another process"
@@ -891,6 +899,7 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
         raise StoreOpenError(
             f"{path} cannot be opened ({_first_line(error)}): is it, and its folder, writable?"
         ) from error
+    return connection
 
 
 def _end(cursor: duckdb.DuckDBPyConnection) -> None:

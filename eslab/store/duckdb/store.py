@@ -744,7 +744,10 @@ class DuckDBStore(StoreAdapter):
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
         self._refresh_passed()
-        self._typed = TypedTables(registry, self._counts)
+        self._typed = self._typed_tables(registry)
+
+    def _typed_tables(self, registry: EventRegistry) -> TypedTables:
+        return TypedTables(registry, self._counts)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
