@@ -55,8 +55,8 @@ class Envelope:
         if own.command_id or own.command_type or own.causation_id:
             raise InputError(
                 f"what a message records names that message as its command and its cause: leave "
-                f"command_id, command_type and causation_id out of {own!r:.200}; to send it because "
-                f"of an event: with eslab.messaging.handling(event.metadata): ..."
+                f"command_id, command_type and causation_id out of {own!r:.200}; to send it "
+                f"because of an event: with eslab.messaging.handling(event.metadata): ..."
             )
         name = str(id)
         filled = Metadata(

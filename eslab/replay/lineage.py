@@ -111,33 +111,23 @@ def read_events(store: ReadModels, where: str, values: Mapping[str, Any]) -> lis
     rows = store.sql(EVENTS_SQL.format(where=where), values).fetchall()
     with garbage_kept():
         return [
-            LogRow(
-                position,
-                stream_id,
-                version,
-                type,
-                schema_version,
-                UUID(str(event_id)),
-                tuple(tags),
-                data,
-                metadata,
-                _EPOCH + timedelta(microseconds=occurred),
-                _EPOCH + timedelta(microseconds=recorded),
+            LogRow._make(
+                (
+                    *place,
+                    UUID(str(event_id)),
+                    tuple(tags),
+                    data,
+                    metadata,
+                    _moment(occurred),
+                    _moment(recorded),
+                )
             ).recorded()
-            for (
-                position,
-                stream_id,
-                version,
-                type,
-                schema_version,
-                event_id,
-                tags,
-                data,
-                metadata,
-                occurred,
-                recorded,
-            ) in rows
+            for *place, event_id, tags, data, metadata, occurred, recorded in rows
         ]
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def related(store: ReadModels, event: RecordedEvent) -> list[RecordedEvent]:

@@ -131,7 +131,8 @@ class SagaReader:
             "timeout" if timed_out else "reply",
             step,
             # An event answered it; else whoever carried it out.
-            because=text_of(event.metadata.causation_id) or (self._came if asked is None else asked.id),
+            because=text_of(event.metadata.causation_id)
+            or (self._came if asked is None else asked.id),
             targets=[self._stream_id],
             attempt=attempt,
             compensates=way == "compensate",

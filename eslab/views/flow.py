@@ -10,7 +10,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.errors import InputError
-from eslab.events import RecordedEvent
 from eslab.garbage import garbage_kept
 from eslab.replay.conversation import Conversation, conversation_of
 from eslab.replay.lineage import (
@@ -37,7 +36,7 @@ __all__ = ["Form", "MessageFlow", "flow_figure", "messages_frame"]
 Form = Literal["sequence", "tree"]
 
 # To look for the text is quicker than to read the JSON of every event.
-CORRELATION: Final = """contains(metadata::varchar, $text)
+_CORRELATION: Final = """contains(metadata::varchar, $text)
   and metadata->>'$.correlation_id' = $correlation_id"""
 
 
@@ -66,7 +65,8 @@ class MessageFlow(PictureView):
     Attributes:
         conversation: the messages.
         lanes: who takes part.
-        notes: how many notes of sagas, such as of timers, are left out.
+        notes: how many notes of sagas, such as of timers, are left out; if there is nothing else,
+            none is.
 
     Raises:
         InputError: not exactly one of the two is given, or no event has that correlation id.
@@ -112,7 +112,7 @@ class MessageFlow(PictureView):
             where, values = POSITIONS, {"positions": [one.position for one in events]}
             self.about = f"event @{found.position}"
         else:
-            where, values = CORRELATION, _correlated(correlation_id)
+            where, values = _CORRELATION, _correlated(correlation_id)
             self.about = f"correlation {_short(correlation_id)}"
             events = read_events(store, where, values)
             if not events:
@@ -123,7 +123,8 @@ class MessageFlow(PictureView):
             events = with_causes(store, events)
         with garbage_kept():
             whole = conversation_of(events, target=target)
-            self.conversation = whole.without_notes()
+            told = whole.without_notes()
+            self.conversation = told if len(told) else whole
         self.notes = len(whole) - len(self.conversation)
         self.lanes = lanes_of(self.conversation)
         self.form: Form = form

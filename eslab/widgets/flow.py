@@ -16,7 +16,7 @@ from eslab.views.flow_marks import STYLES, note_of, said, style_of
 from eslab.views.scales import moment_text
 from eslab.widgets.base import LiveWidget, intent
 
-__all__ = ["FlowWidget", "flow_widget"]
+__all__ = ["FlowWidget"]
 
 
 class FlowWidget(LiveWidget):
@@ -55,11 +55,6 @@ class FlowWidget(LiveWidget):
             "data": dict(event.data),
             "metadata": event.metadata.to_dict(),
         }
-
-
-def flow_widget(view: MessageFlow) -> FlowWidget:
-    """Return the widget of a flow."""
-    return FlowWidget(view)
 
 
 def _drawn(view: MessageFlow) -> dict[str, Any]:

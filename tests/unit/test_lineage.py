@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eslab import EventNotFoundError, InputError, Lab, Metadata, NewEvent
-from eslab.replay import TreeRow, Conversation, Message, tree_lines, tree_of
+from eslab.replay import Conversation, Message, TreeRow, tree_lines, tree_of
 from eslab.replay.lineage import found_event, related
-from eslab.sagas import SAGA_EVENTS, CommandFailed, CommandSent, Saga, Step
+from eslab.sagas import (
+    SAGA_EVENTS,
+    CommandFailed,
+    CommandSent,
+    Saga,
+    Step,
+    TimerCancelled,
+)
 from eslab.simulation.scenarios import orders
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -300,7 +307,9 @@ def test_an_event_is_found_by_itself_its_id_and_its_position(lab: Lab) -> None:
         other.lineage(1)
 
 
-def test_few_looks_through_the_log_find_all_that_may_be_related_however_far_that_is(lab: Lab) -> None:
+def test_few_looks_through_the_log_find_all_that_may_be_related(
+    lab: Lab,
+) -> None:
     plant_chain(lab, 500, correlation_id=None)
     looks = 0
     sql = lab.store.sql
@@ -351,6 +360,13 @@ def test_what_only_looks_like_the_event_of_a_saga_is_an_event(
 ) -> None:
     lab.store.append(stream, [NewEvent(type, {"step": None, "attempt": "many"})])
     assert lab.flow(event=1).df["kind"].tolist() == ["event"]
+
+
+def test_of_nothing_but_notes_these_are_the_flow(lab: Lab) -> None:
+    lab.append("saga-trip-1", [TimerCancelled(timer="overdue")])
+    flow = lab.flow(event=1)
+    assert flow.df["name"].tolist() == ["TimerCancelled"]
+    assert flow.notes == 0
 
 
 def test_a_command_that_a_saga_recorded_without_its_type_is_a_command(lab: Lab) -> None:
