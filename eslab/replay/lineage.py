@@ -150,12 +150,12 @@ def related(store: ReadModels, event: RecordedEvent) -> list[RecordedEvent]:
         links[name].to_numpy().astype(np.uint64, copy=False)
         for name in ("id", "cause", "correlation")
     )
-    start = np.flatnonzero(positions == event.position)
+    start = positions == event.position
     together = _Look(correlations, correlations)
     down = _closure(start, _Look(ids, causes), together)
     up = _closure(start, _Look(causes, ids), together)
-    found = np.sort(positions[np.union1d(down, up)])
-    return with_causes(store, read_events(store, POSITIONS, {"positions": found.tolist()}))
+    found = positions[down | up].tolist()
+    return with_causes(store, read_events(store, POSITIONS, {"positions": found}))
 
 
 def with_causes(store: ReadModels, events: list[RecordedEvent]) -> list[RecordedEvent]:
@@ -201,15 +201,16 @@ class _Look:
         return np.concatenate(pieces) if pieces else np.array([], np.intp)
 
 
-def _closure(start: npt.NDArray[np.intp], *looks: _Look) -> npt.NDArray[np.intp]:
-    """Return the rows that are reached from others by looking, again and again."""
+def _closure(start: npt.NDArray[np.bool_], *looks: _Look) -> npt.NDArray[np.bool_]:
+    """Return the rows that are reached from others by looking, again and again; as marks."""
     import numpy as np
 
-    found = new = start
+    found = start.copy()
+    new = np.flatnonzero(found)
     while len(new):
-        reached = np.concatenate([look(new) for look in looks])
-        new = np.setdiff1d(reached, found)
-        found = np.union1d(found, new)
+        reached = np.unique(np.concatenate([look(new) for look in looks]))
+        new = reached[~found[reached]]
+        found[new] = True
     return found
 
 
