@@ -237,13 +237,5 @@ def _sql(
     since: datetime | None,
     until: datetime | None,
 ) -> str:
-    queries = [
-        with_values(
-            history_sql(projection),
-            history_parameters(projection, at=at, since=since, until=until),
-        )
-        for projection in projections
-    ]
-    if len(queries) <= 1:
-        return "".join(queries)
-    return "\nunion all\n".join(f"({query})" for query in queries)
+    parameters = history_parameters(projections, at=at, since=since, until=until)
+    return with_values(history_sql(projections), parameters)

@@ -55,6 +55,12 @@ COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
 HELD_BYTES: Final = 8 << 20
 MEMORY: Final = ":memory:"
+# DuckDB tries each row with each event where it takes the rows of an asof join for few, and of a
+# query that looks at what it found itself it cannot know how many there are: a second becomes hours.
+_CONFIG: Final[dict[str, Any]] = {
+    "python_enable_replacements": False,
+    "asof_loop_join_threshold": 0,
+}
 # The limit does not change; but when it is set DuckDB gives back what it holds free.
 _SAME_LIMIT: Final = "reset memory_limit"
 _MEMORY: Final = """
@@ -757,7 +763,7 @@ def sniff(path: Path) -> None:
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
     try:
         # A name in a query is a table; not a variable of whoever asks.
-        return duckdb.connect(path, config={"python_enable_replacements": False})
+        return duckdb.connect(path, config=_CONFIG)
     except duckdb.Error as error:
         if "Could not set lock" in str(error):
             holder = re.search(r"PID (\d+)", str(error))
