@@ -11,6 +11,7 @@ from eslab.clock import Clock, as_duration, as_utc
 from eslab.errors import InputError, StreamNotFoundError
 from eslab.events import Event, category_of, type_name
 from eslab.projections import AnyProjection, Cost, projection_status
+from eslab.projections.status import standing
 from eslab.replay import replay
 from eslab.sagas import Orchestrator, Saga
 from eslab.schema import EventRegistry
@@ -120,13 +121,16 @@ class LabViews:
         """
         from eslab.views import LagView
 
+        runners = [self._projection(name) for name in projections or self._projections]
         return LagView(
             self.store,
-            self._chosen(projections),
+            [runner.projection for runner in runners],
             at=self.clock.now(),
             since=None if since is None else as_utc(since, what="since"),
             until=None if until is None else as_utc(until, what="until"),
             window=as_duration(window),
+            standing={runner.name: standing(runner) for runner in runners},
+            pauses={runner.name: runner.pauses for runner in runners},
         )
 
     def visibility(self, projection: str) -> VisibilityView:

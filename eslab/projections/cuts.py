@@ -19,20 +19,22 @@ from typing import Any, Final
 from eslab.projections.base import AnyProjection
 from eslab.projections.checkpoints import REBUILD
 
-__all__ = ["cuts_sql", "rebuilds_sql", "watched_parameters"]
+__all__ = ["cuts_sql", "log_sql", "name_parameters", "rebuilds_sql", "watched_parameters"]
 
 BITS: Final = 60
 """Positions in a block; all of its bits are set in a number that is not negative."""
 
-# Events of one moment are a run of positions, so its head is the last of them; the join gives any.
-# What comes before the lowest checkpoint is no lag of any place, and is not looked at.
-_CUTS_SQL: Final = """
+_LOG_SQL: Final = """
 with watched(projection, wants) as (values {watched}),
 log as materialized (
     select l.* exclude (projection), watched.projection,
            row_number() over (partition by watched.projection order by committed_at, l.rowid)
                as number
-    from eslab.checkpoint_log l join watched using (projection)),
+    from eslab.checkpoint_log l join watched using (projection))"""
+
+# Events of one moment are a run of positions, so its head is the last of them; the join gives any.
+# What comes before the lowest checkpoint is no lag of any place, and is not looked at.
+_CUTS_SQL: Final = """
 {places},
 looked as materialized (select places.*, wants from places join watched using (projection)),
 seen_at as (select distinct seen from looked),
@@ -120,6 +122,21 @@ rebuilds as (
     from passes group by projection, pass)"""
 
 
+def log_sql(projections: Sequence[AnyProjection]) -> str:
+    """Return the beginning of a query about projections: ``watched`` and ``log``."""
+    wanted = _wanted(projections)
+    watched = ", ".join(
+        f"($name_{number}, {wanted.index(_wants(projection))})"
+        for number, projection in enumerate(projections)
+    )
+    return _LOG_SQL.format(watched=watched)
+
+
+def name_parameters(projections: Sequence[AnyProjection]) -> dict[str, Any]:
+    """Return what such a beginning needs to know."""
+    return {f"name_{number}": projection.name for number, projection in enumerate(projections)}
+
+
 def rebuilds_sql() -> str:
     """Return the definition of ``rebuilds``, when each began and ended, for such places."""
     return _REBUILDS_SQL.format(rebuild=REBUILD)
@@ -142,12 +159,8 @@ def cuts_sql(projections: Sequence[AnyProjection], places: str) -> str:
     wanted = _wanted(projections)
     numbers = range(len(wanted))
     bit = "coalesce(bit_or(1::bigint << (position % {bits})) filter (wanted_{number}), 0)"
-    return _CUTS_SQL.format(
+    return f"{log_sql(projections)}," + _CUTS_SQL.format(
         places=places,
-        watched=", ".join(
-            f"($name_{number}, {wanted.index(_wants(projection))})"
-            for number, projection in enumerate(projections)
-        ),
         bits=BITS,
         groups=len(wanted),
         told=", ".join(f"{_told(wanted[number], number)} as wanted_{number}" for number in numbers),
@@ -161,9 +174,7 @@ def cuts_sql(projections: Sequence[AnyProjection], places: str) -> str:
 def watched_parameters(projections: Sequence[AnyProjection]) -> dict[str, Any]:
     """Return what such a query needs to know of projections."""
     wanted = _wanted(projections)
-    parameters: dict[str, Any] = {
-        f"name_{number}": projection.name for number, projection in enumerate(projections)
-    }
+    parameters = name_parameters(projections)
     for number, (types, category, tags) in enumerate(wanted):
         parameters[f"types_{number}"] = list(types)
         if category is not None:

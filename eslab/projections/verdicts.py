@@ -186,7 +186,9 @@ def verdict_history(
         "moments": MOMENTS,
     }
     places = f"{rebuilds_sql()},{_MOMENTS_SQL}"
-    rows = store.sql(cuts_sql(projections, places) + _EVIDENCE_SQL.format(rebuild=REBUILD), parameters).fetchall()
+    rows = store.sql(
+        cuts_sql(projections, places) + _EVIDENCE_SQL.format(rebuild=REBUILD), parameters
+    ).fetchall()
     found: dict[str, list[Ruling]] = {projection.name: [] for projection in projections}
     for row in rows:
         found[row[0]].append(_ruling(row, window=window))

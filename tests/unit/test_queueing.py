@@ -214,7 +214,7 @@ def test_what_if_is_drawn_as_lag_is() -> None:
             "an outage of 200 ms"
         )
         assert figure.layout.title.subtitle.text.startswith("stable, load ")
-        assert list(figure.data[2].y) == view.df["lag_seconds"].tolist()
+        assert list(figure.data[2].customdata) == view.df["lag_seconds"].tolist()
         assert "stable" in view.svg()
         assert "What if: " in view.svg()
         assert "virtual time (UTC" in view.svg()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted_logs import STEPS, Planted, play
 
-from eslab import InputError, Lab
+from eslab import Lab
 from eslab.projections import measure_lag
 from eslab.projections.measures import measure_lags
 from eslab.projections.verdicts import Ruling, verdict_history
