@@ -86,7 +86,8 @@ moments as (
         on others.projection = moves.projection and others.time >= moves.time
     where moves.time is distinct from others.time),
 places as (
-    select moments.* from moments join spans using (projection) where time between first and last)"""
+    select moments.* from moments join spans using (projection)
+    where time between first and last)"""
 
 _HISTORY_SQL: Final = """,
 numbered as (
@@ -162,6 +163,7 @@ def lag_history(
     at: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
+    rows: int | None = None,
 ) -> pd.DataFrame:
     """Return the lag of projections over time, from the log and ``checkpoint_log``.
 
@@ -176,6 +178,7 @@ def lag_history(
         at: the time by the store's clock, at which the history ends.
         since: leave out what was before; by default the history begins with the log.
         until: leave out what was later.
+        rows: of each projection, at most; by default 2,000.
 
     Returns:
         A frame with the columns projection, time, head, checkpoint, lag_events and lag_seconds.
@@ -185,7 +188,7 @@ def lag_history(
     watched = list(projections)
     if not watched:
         return pd.DataFrame(columns=COLUMNS)
-    parameters = history_parameters(watched, at=at, since=since, until=until)
+    parameters = history_parameters(watched, at=at, since=since, until=until, rows=rows)
     return store.sql(history_sql(watched), parameters).df()
 
 
@@ -200,10 +203,11 @@ def history_parameters(
     at: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
+    rows: int | None = None,
 ) -> dict[str, Any]:
     """Return what the query for the lag over time needs to know of projections."""
     span = {"at": at, "since": since, "until": None if until is None else min(until, at)}
-    return {**watched_parameters(projections), **span, "rows": ROWS}
+    return {**watched_parameters(projections), **span, "rows": rows or ROWS}
 
 
 def wanted_sql(projection: AnyProjection) -> str:

@@ -55,12 +55,13 @@ places as (
     select 'now', watched.projection, $at, seen,
            coalesce(case when $until is null then position else logged end, 0),
            coalesce(number, 1)
-    from watched left join reached using (projection) left join eslab.checkpoints using (projection),
-         latest
+    from watched left join reached using (projection)
+    left join eslab.checkpoints using (projection), latest
     union all
     select 'batch', projection, committed_at, committed_at, to_position, null from batches
     union all  -- so that what the batch applied is looked at
-    select 'batch from', projection, committed_at, committed_at, from_position, null from batches)"""
+    select 'batch from', projection, committed_at, committed_at, from_position, null
+    from batches)"""
 
 _MEASURES_SQL: Final = """,
 sampled as (

@@ -34,7 +34,8 @@ span as (
            coalesce($until, $at) as last, coalesce($until, greatest($at, max(last))) as seen
     from ends having min(first) is not null),
 pieces as (
-    select coalesce($length, (epoch_us(last) - epoch_us(first)) // $moments + 1) as length from span),
+    select coalesce($length, (epoch_us(last) - epoch_us(first)) // $moments + 1) as length
+    from span),
 times as (
     select make_timestamptz(unnest(range(epoch_us(first) // length + 1,
                                          (epoch_us(last) - 1) // length + 1)) * length) as time,
@@ -87,7 +88,8 @@ firsts as (
     select projection, committed_at, lag_events as lag_after from compared
     where moved and earlier_lag is null),
 looked_at as materialized (
-    select projection, time, head, checkpoint, lag_events, lag_us from measured where number is null),
+    select projection, time, head, checkpoint, lag_events, lag_us from measured
+    where number is null),
 counts as (
     select looks.projection, looks.time, coalesce(number, 0) as number, coalesce(zeros, 0) as zeros,
            coalesce(moves, 0) as moves, coalesce(falls, 0) as falls, replayed,

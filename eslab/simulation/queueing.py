@@ -63,6 +63,7 @@ class QueueRun:
         checkpoints: how many events were applied then.
         load: the time that full batches need, for a second of appends: append rate * cost of a
             full batch / its size. The queue is stable if this is below 1.
+        batch: events in a batch, at most.
     """
 
     arrived: Sequence[int]
@@ -70,6 +71,25 @@ class QueueRun:
     committed: Sequence[int]
     checkpoints: Sequence[int]
     load: float
+    batch: int
+
+    @property
+    def rate(self) -> float:
+        """How many events a second were appended."""
+        return _rate(self.arrived) * 1e6
+
+    @property
+    def capacity(self) -> float:
+        """How many events a second full batches apply; infinite, if they cost nothing."""
+        return self.rate / self.load if self.load else float("inf")
+
+    @property
+    def md1_wait_seconds(self) -> float:
+        """The mean wait of single events that arrive at random: load / (2 capacity (1 - load)).
+
+        It is the formula of Pollaczek and Khinchine for one server and a constant service.
+        """
+        return self.load / (2 * self.capacity * (1 - self.load)) if self.stable else float("inf")
 
     @property
     def stable(self) -> bool:
@@ -238,7 +258,7 @@ def run_queue(
         committed.append(end)
         checkpoints.append(done)
     load = _rate(arrived) * (for_batch + batch * for_event) / batch
-    return QueueRun(arrived, begun, committed, checkpoints, round(load, 6))
+    return QueueRun(arrived, begun, committed, checkpoints, round(load, 6), batch)
 
 
 def _span(outage: Outage | None) -> tuple[int, int]:

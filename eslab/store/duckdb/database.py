@@ -55,8 +55,8 @@ COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
 HELD_BYTES: Final = 8 << 20
 MEMORY: Final = ":memory:"
-# DuckDB tries each row with each event where it takes the rows of an asof join for few, and of a
-# query that looks at what it found itself it cannot know how many there are: a second becomes hours.
+# DuckDB tries each row with each event where it takes the rows of an asof join for few; and where
+# they come from a query it cannot know how many there are: a second becomes hours.
 _CONFIG: Final[dict[str, Any]] = {
     "python_enable_replacements": False,
     "asof_loop_join_threshold": 0,
