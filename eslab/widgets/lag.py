@@ -23,12 +23,15 @@ from eslab.widgets.following import Follower
 
 __all__ = ["LagWidget"]
 
-POINTS: Final = 600
-"""How many points of a line the browser gets at first, at most: about as many as it can show."""
+ALL: Final = 12_000
+"""How many points of lines a page gets at first, at most, if that leaves each line the least."""
+
+LEAST: Final = 600
+MOST: Final = 2_000
 
 MOMENTS: Final = 200
 SAMPLES: Final = 12
-JUDGING: Final = 0.25
+JUDGING: Final = 0.5
 """Seconds from one judgement to the next, at least, while it follows."""
 
 SAYING: Final = 5.0
@@ -80,7 +83,8 @@ class LagWidget(LiveWidget):
         self._follower = Follower(
             self._update, listen=source.listen, gone=source.gone, ended=self._ended
         )
-        super().__init__(drawing=_drawing(view, self._length), said=view.digest)
+        drawing = _drawing(view, source, length=self._length)
+        super().__init__(drawing=drawing, said=view.digest)
 
     # Following.
 
@@ -170,7 +174,7 @@ class LagWidget(LiveWidget):
         news: dict[str, Any] = {
             "since": _us(look.since),
             "at": _us(look.at),
-            "lines": _lines(look.history),
+            "lines": _lines(look.history, limit=LEAST),
         }
         if look.rulings is not None and not look.history.empty:
             starts = dict.fromkeys((ruling.projection for ruling in look.rulings), look.since)
@@ -260,7 +264,7 @@ class LagWidget(LiveWidget):
             outage=outage if outage_length > 0 else None,
         )
         return {
-            "line": _line(view.df),
+            "line": _line(view.df, limit=MOST),
             "said": view.outcome,
             "stable": view.run.stable,
         }
@@ -295,9 +299,10 @@ def _event(text: str) -> int | UUID:
 # What the browser draws. Times are whole microseconds of the epoch, which its numbers hold exactly.
 
 
-def _drawing(view: LagView, length: timedelta) -> dict[str, Any]:
+def _drawing(view: LagView, source: LagSource, *, length: timedelta) -> dict[str, Any]:
     """Return what a page draws of a view, as JSON holds it."""
     standing = view.standing
+    limit = min(MOST, max(LEAST, ALL // max(1, len(view.now))))
     return {
         "projections": [
             {
@@ -305,13 +310,20 @@ def _drawing(view: LagView, length: timedelta) -> dict[str, Any]:
                 "colour": series_style(place)[0],
                 "dash": series_style(place)[1],
                 "words": [behind(now), standing.get(now.projection, ""), now.warning],
+                "what_if": {
+                    "rate": min(1_000, round(now.append_rate)) or 100,
+                    "event_us": max(1, projection.cost.event // _MICROSECOND),
+                    "batch": projection.batch,
+                },
             }
-            for place, now in enumerate(view.now)
+            for place, (now, projection) in enumerate(
+                zip(view.now, source.projections, strict=True)
+            )
         ],
         "looks": {name: [look.letter, look.colour, look.hatched] for name, look in LOOKS.items()},
         "at": _us(_end(view)),
         "length": length // _MICROSECOND,
-        "lines": _lines(view.df),
+        "lines": _lines(view.df, limit=limit),
         "verdicts": _spans(view.verdicts),
         "incidents": _incidents(view.incidents),
         "note": _note(view),
@@ -329,14 +341,17 @@ def _note(view: LagView) -> str:
     return "The log holds nothing of this time." if held else "The log is empty."
 
 
-def _lines(history: Any) -> dict[str, Any]:
-    return {str(name): _line(rows) for name, rows in history.groupby("projection", sort=False)}
+def _lines(history: Any, *, limit: int) -> dict[str, Any]:
+    return {
+        str(name): _line(rows, limit=limit)
+        for name, rows in history.groupby("projection", sort=False)
+    }
 
 
-def _line(rows: Any) -> list[list[int]]:
+def _line(rows: Any, *, limit: int) -> list[list[int]]:
     """Return the columns of a line: time, head, checkpoint, lag in events and in microseconds."""
     seconds = rows["lag_seconds"].tolist()
-    rows = rows.iloc[thinned(seconds, limit=POINTS)]
+    rows = rows.iloc[thinned(seconds, limit=limit)]
     times = rows["time"].dt.as_unit("us").astype("int64")
     microseconds = (rows["lag_seconds"] * 1e6).round().astype("int64")
     columns = [times, rows["head"], rows["checkpoint"], rows["lag_events"], microseconds]

@@ -1,7 +1,7 @@
 // The lag chart: what is drawn of a lab's projections, as of a moment, and what follows.
 
 const SECOND = 1_000_000;
-const MOST = 1_200; // points of a line that are kept; beyond that every second one goes
+const MOST = 2_400; // points of a line that are kept; beyond that every second one goes
 const CHECK = 5_000; // ms after which a page says again that it shows the chart
 const SETTLE = 120; // ms for which a slider rests before the kernel is asked
 const NAMES = 150;
@@ -235,7 +235,7 @@ const symlog = (us, linear) => Math.log10(1 + us / linear);
 
 // The two panels of lines. They show positions where the gap between head and checkpoints can be
 // seen, and else the gap.
-function lines(pen, known, { left, width, start, end, looks, chosen }) {
+function lines(pen, known, { left, width, start, end, looks, chosen, gaps = false }) {
   let [low, head, events, lag] = [Infinity, 0, 0, 0];
   for (const [times, heads, checkpoints, behind, lags] of known.lines.values()) {
     const last = upTo(times, end);
@@ -246,7 +246,7 @@ function lines(pen, known, { left, width, start, end, looks, chosen }) {
       lag = Math.max(lag, lags[index]);
     }
   }
-  const positions = events >= (head - low) / 40;
+  const positions = !gaps && events >= (head - low) / 40;
   const place = { left, width, start, end };
   const scale = positions ? { low: low === Infinity ? 0 : low, high: head } : { high: events || 1 };
   const upper = new Panel(pen, { ...place, ...scale, top: TOP, height: UPPER });
@@ -269,7 +269,7 @@ function lines(pen, known, { left, width, start, end, looks, chosen }) {
     const [times, , checkpoints, behind, lags] = known.lines.get(name);
     const own = number === chosen;
     const dashes = times.length > 60 ? [] : DASHES[dash];
-    const look = { colour, dash: dashes, width: own ? 2.5 : 1.5, alpha: own ? 1 : 0.75 };
+    const look = { colour, dash: dashes, width: own ? 2.5 : 1.5 };
     upper.line(times, (index) => (positions ? checkpoints : behind)[index], { ...look, stepped: true });
     lower.line(times, (index) => symlog(lags[index], linear), look);
   });
@@ -359,7 +359,6 @@ function render({ model, el }) {
     return { entry, words };
   });
   legend.append(...entries.map(({ entry }) => entry));
-  const letters = Object.entries(drawing.looks).map(([verdict, [letter]]) => `${letter} ${verdict}`).join(", ");
 
   // The chart.
   const left = Math.min(NAMES, Math.max(64, ...known.projections.map((each) => 7 * each.name.length + 14)));
@@ -397,7 +396,11 @@ function render({ model, el }) {
     pen.textAlign = "left";
     const kinds = Object.keys(SIGNS).filter((kind) => known.incidents.some((one) => one[1] === kind));
     const signs = kinds.map((kind) => `${SIGNS[kind]} ${kind}`).join(", ");
-    pen.fillText(`verdict: ${letters}${signs && `; ${signs}`}`, 4, panel.top - 9);
+    const occur = new Set([...known.verdicts.values()].flatMap((spans) => spans.map((one) => one[2])));
+    const letters = Object.entries(drawing.looks).filter(([verdict]) => occur.has(verdict))
+      .map(([verdict, [letter]]) => `${letter} ${verdict}`).join(", ");
+    const key = `verdict: ${letters}${signs && `; ${signs}`}`;
+    pen.fillText(fitted(pen, key, panel.left + panel.width - 4), 4, panel.top - 9);
     known.projections.forEach(({ name: label }, number) => {
       const top = panel.top + number * ROW + 2;
       pen.fillStyle = number === state.chosen ? looks.text : looks.dim;
@@ -730,7 +733,7 @@ function render({ model, el }) {
   wise();
 
   const names = known.projections.map((each) => each.name);
-  const queue = what_if(model, ask_if, names, drawing.run);
+  const queue = what_if(model, ask_if, drawing.projections, drawing.run);
   when_visible(model, ask_when, names);
   body.append(head, legend, note, chart, readout, details, tables, ask_if, ask_when);
   update();
@@ -762,8 +765,8 @@ function choice(name, names) {
 }
 
 // What if: sliders, and the queue that would build up and drain.
-function what_if(model, part, names, run) {
-  const projection = choice("Projection", names);
+function what_if(model, part, projections, run) {
+  const projection = choice("Projection", projections.map((each) => each.name));
   const said = element("p", { "aria-live": "polite", class: "eslab-lag-outcome" });
   let line = null;
   const chart = canvas(TOP + UPPER + GAP + LOWER + BOTTOM, "The lag that it would have", (pen, width) => {
@@ -781,7 +784,7 @@ function what_if(model, part, names, run) {
     };
     const [start, end] = [line[0][0], Math.max(line[0].at(-1), line[0][0] + 1)];
     const place = { left: 64, width: width - 64 - RIGHT, start, end, looks, chosen: 0 };
-    timeAxis(lines(pen, known, place).lower, looks);
+    timeAxis(lines(pen, known, { ...place, gaps: true }).lower, looks);
   });
 
   const power = (low, high, unit, digits = 0) => ({
@@ -796,16 +799,16 @@ function what_if(model, part, names, run) {
     value: (at) => (at * high) / 1000, at: (value) => (1000 * value) / high, text: unit,
   });
   const sliders = {
-    rate: ["append rate", power(1, 1000, (value) => `${value.toLocaleString("en")} events a second`), 100],
+    rate: ["append rate", power(1, 1000, (value) => `${value.toLocaleString("en")} events/s`), 100],
     event_us: ["cost of an event", power(1, 100_000, (value) => duration(value)), 2_000],
     batch: ["batch size", power(1, 10_000, (value) => counted(value, "event")), 100],
     outage_start: ["outage from", plain(run, (value) => `${value.toFixed(1)} s`), 5],
     outage_length: ["outage length", plain(run, (value) => (value ? `${value.toFixed(1)} s` : "none")), 0],
   };
   const inputs = {};
+  const setters = {};
   const fields = Object.entries(sliders).map(([key, [label, scale, first]]) => {
     const input = focusable("input", { type: "range", min: 0, max: 1000, step: 1, name: label });
-    input.value = scale.at(first);
     const output = element("output");
     const show = () => {
       output.textContent = scale.text(scale.value(Number(input.value)));
@@ -815,11 +818,21 @@ function what_if(model, part, names, run) {
       show();
       soon();
     });
-    show();
+    setters[key] = (value) => {
+      input.value = scale.at(value);
+      show();
+    };
+    setters[key](first);
     inputs[key] = () => scale.value(Number(input.value));
     return element("label", {}, element("span", { text: label }), input, output);
   });
-  projection.addEventListener("change", () => soon());
+  // Each projection begins with what it costs, and with the rate at which its events came.
+  function begin() {
+    const own = projections.find((each) => each.name === projection.value);
+    for (const [key, value] of Object.entries(own?.what_if ?? {})) setters[key](value);
+    soon();
+  }
+  projection.addEventListener("change", begin);
 
   // One question at a time; of those that come meanwhile only the last one is asked.
   let timer = 0;
@@ -856,7 +869,7 @@ function what_if(model, part, names, run) {
       element("label", {}, element("span", { text: "projection" }), projection), ...fields),
     said, chart);
   part.addEventListener("opened", () => {
-    if (names.length) tell();
+    if (projections.length) begin();
     else said.textContent = "There are no projections.";
   });
   chart.paint();
