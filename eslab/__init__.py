@@ -17,6 +17,7 @@ from eslab.errors import (
     DomainError,
     EslabError,
     EventFailedError,
+    EventNotFoundError,
     HandlerError,
     HandlerNotFoundError,
     IdempotencyError,
@@ -58,9 +59,10 @@ from eslab.events import (
     QueryItem,
     RecordedEvent,
 )
-from eslab.lab import Lab
+from eslab.lab import Branch, Lab
 from eslab.messaging import Command, ConsistencyToken, ReadQuery
 from eslab.projections import Cost, Projection, Row, Rows, SqlProjection, StreamFold, on
+from eslab.replay import Edit, Insert, Move, Skip
 from eslab.sagas import (
     Parallel,
     ProcessManager,
@@ -97,6 +99,7 @@ __all__ = [
     "AppendOutcomeUnknownError",
     "AppendResult",
     "AsOf",
+    "Branch",
     "ClockError",
     "Command",
     "CommandRevokedError",
@@ -105,22 +108,26 @@ __all__ = [
     "Cost",
     "Decider",
     "DomainError",
+    "Edit",
     "Entity",
     "ErrorPolicy",
     "EslabError",
     "Event",
     "EventFailedError",
+    "EventNotFoundError",
     "EventStore",
     "HandlerError",
     "HandlerNotFoundError",
     "IdempotencyError",
     "InputError",
+    "Insert",
     "Lab",
     "LimitError",
     "MemoryStore",
     "MessagingError",
     "Metadata",
     "MissingDependencyError",
+    "Move",
     "NewEvent",
     "NotAuthorisedError",
     "Parallel",
@@ -143,6 +150,7 @@ __all__ = [
     "SagaNotFoundError",
     "SchemaError",
     "Send",
+    "Skip",
     "SqlProjection",
     "StaleReadError",
     "Step",

@@ -31,6 +31,7 @@ __all__ = [
     "VirtualClock",
     "as_duration",
     "as_utc",
+    "branch_seed",
     "derived_id",
     "minted_position",
     "random_id",
@@ -180,6 +181,21 @@ class IdSource(Protocol):
         """Return the source for an epoch of the store, where a position may be another event's."""
         ...
 
+    def in_branch(self, number: int) -> IdSource:
+        """Return the source for a branch of the store, which mints none of the same."""
+        ...
+
+
+def branch_seed(seed: int, number: int) -> int:
+    """Return the seed of a branch: of a laboratory with a seed, by the number of the branch.
+
+    Example:
+        >>> branch_seed(7, 1) == branch_seed(7, 1) != branch_seed(7, 2)
+        True
+    """
+    digest = hashlib.blake2b(f"{seed} branch {number}".encode(), digest_size=6).digest()
+    return int.from_bytes(digest)
+
 
 def derived_id(source: uuid.UUID, index: int) -> uuid.UUID:
     """Return the id of the n-th event that a message caused: the same at each attempt.
@@ -280,6 +296,10 @@ class RandomIds:
         """Return this source: what it mints is new in every epoch."""
         return self
 
+    def in_branch(self, number: int) -> RandomIds:  # noqa: ARG002 - the port's
+        """Return this source: what it mints is new in every branch."""
+        return self
+
     def __repr__(self) -> str:
         return "RandomIds()"
 
@@ -310,6 +330,10 @@ class SeededIds:
     def in_epoch(self, epoch: int) -> SeededIds:
         """Return the source of the same seed for an epoch of the store."""
         return SeededIds(self.seed, epoch=epoch)
+
+    def in_branch(self, number: int) -> SeededIds:
+        """Return the source for a branch of the store, which has a seed of its own."""
+        return SeededIds(branch_seed(self.seed, number))
 
     def _digest(self, position: int) -> bytes:
         number = (self.epoch << 64 | position).to_bytes(12)

@@ -26,6 +26,7 @@
     │   ├── StoreFullError          no place is left for more events
     │   ├── AppendOutcomeUnknownError  a commit was interrupted: it happened, or it did not
     │   ├── StreamNotFoundError     no such stream
+    │   ├── EventNotFoundError      no such event
     │   ├── ConcurrencyError        the stream is not at the expected version
     │   ├── AppendConditionError    an event matches the append condition's query
     │   ├── IdempotencyError        an event id was used before, for something else
@@ -52,6 +53,7 @@ __all__ = [
     "DomainError",
     "EslabError",
     "EventFailedError",
+    "EventNotFoundError",
     "HandlerError",
     "HandlerNotFoundError",
     "IdempotencyError",
@@ -242,6 +244,18 @@ class StreamNotFoundError(StoreError):
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         super().__init__(f"there is no stream {stream_id!r}")
+
+
+class EventNotFoundError(StoreError):
+    """There is no such event in the log.
+
+    Attributes:
+        event: what was asked for.
+    """
+
+    def __init__(self, event: str, *, hint: str) -> None:
+        self.event = event
+        super().__init__(f"there is no event {event} in this log: {hint}")
 
 
 class ConcurrencyError(StoreError):

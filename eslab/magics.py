@@ -69,7 +69,7 @@ class LabMagics(Magics):
         __tracebackhide__ = True
         said = _said(self.events, line)
         return self._lab(said.lab).events(
-            stream_id=said.stream, category=said.category, types=said.types, limit=said.limit
+            stream=said.stream, category=said.category, types=said.types, limit=said.limit
         )
 
     @magic_arguments("%replay")

@@ -55,6 +55,7 @@ from eslab.events import (
     RecordedEvent,
     TypedEvent,
 )
+from eslab.lab.export import LabExport
 from eslab.lab.views import LabViews
 from eslab.messaging import (
     Command,
@@ -82,6 +83,7 @@ from eslab.projections import (
     states,
 )
 from eslab.projections.runner import Observer
+from eslab.replay import AnyEdit
 from eslab.sagas import Orchestrator, ProcessManager, Saga, Timers, is_process_manager
 from eslab.schema import (
     EventRegistry,
@@ -99,6 +101,8 @@ from eslab.subscriptions.threads import BackgroundWorker
 from eslab.words import counted
 
 if TYPE_CHECKING:
+    from eslab.lab.branch import Branch
+    from eslab.replay import AnyEdit
     from eslab.simulation.faults import Crash, Fault, Faults
     from eslab.simulation.workload import OnRefusal, Workload, WorkloadReport
     from eslab.store.duckdb import DuckDBStore
@@ -111,11 +115,11 @@ T = TypeVar("T", bound=Sourced)
 
 _log = logging.getLogger("eslab.lab")
 
-_labs: weakref.WeakValueDictionary[str, Lab] = weakref.WeakValueDictionary()
+_labs: weakref.WeakValueDictionary[int, Lab] = weakref.WeakValueDictionary()
 _labs_lock = threading.Lock()
 
 
-class Lab(LabViews):
+class Lab(LabViews, LabExport):
     """An event store with everything around it, ready to use in a notebook.
 
     With a seed it has a virtual clock and seeded ids: the same calls give the same bytes, on
@@ -210,7 +214,7 @@ class Lab(LabViews):
             mint=self._mint,
             sleep=_no_sleep if isinstance(clock, VirtualClock) else time.sleep,
         )
-        self._queries = QueryBus(self._middleware, self._mint)
+        self._queries = QueryBus(self._middleware, self._mint, lab=self)
         self.superseded = False
         self._relay = Relay(self.store, self.bus)
         self._orchestrator = Orchestrator(self.store, self.registry, self._commands)
@@ -227,12 +231,9 @@ class Lab(LabViews):
         self._supersede()
 
     def _supersede(self) -> None:
-        place = self.store.path
-        if place == ":memory:":
-            place += f" {id(self.store)}"
         with _labs_lock:
-            older = _labs.get(place)
-            _labs[place] = self
+            older = _labs.get(id(self.store))
+            _labs[id(self.store)] = self
         if older is not None and older.store is self.store:
             older._make_way()  # noqa: SLF001 - another one of this class
             self.store.clock = self.clock
@@ -280,7 +281,9 @@ class Lab(LabViews):
 
         The class of the command or the query is the annotation of its first parameter. What
         handles a command returns what is to be saved, and does nothing else: it may be run again
-        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer.
+        (see `eslab.messaging.CommandBus.register`). What answers a query returns the answer, and
+        takes the lab that is asked as its second argument if it asks that: of a branch it is the
+        branch.
 
         Raises:
             RegistrationError: something else handles one of them.
@@ -561,8 +564,12 @@ class Lab(LabViews):
                     earlier.lock.release()
 
     def _start_projecting(self, projection: AnyProjection) -> None:
-        runner = ProjectionRunner(self.store, projection, self.registry, observers=self._observers)
-        self._projections[projection.name] = runner
+        self._keep(
+            ProjectionRunner(self.store, projection, self.registry, observers=self._observers)
+        )
+
+    def _keep(self, runner: ProjectionRunner) -> None:
+        self._projections[runner.name] = runner
         self._engine.add(runner)
 
     def fold(
@@ -1080,6 +1087,61 @@ class Lab(LabViews):
     def _workers(self) -> list[BackgroundWorker]:
         # Projections last: they flush, and what is in memory until then is quicker to read.
         return [self._relay, self._orchestrator, self._timers, *self._projections.values()]
+
+    # Branches.
+
+    def branch(self, *edits: AnyEdit, at: int | None = None, seed: int | None = None) -> Branch:
+        """Return a laboratory that begins with the events of this one, and goes its own way.
+
+        Whatever is done there, this one does not change; and what is appended here from now on is
+        not there. All that is registered here is registered there: classes of events, aggregates,
+        deciders, handlers, middleware, sagas, process managers and projections. Read models, sagas
+        and timers are those of the position: they are made of the events.
+
+        It has a virtual clock, which begins where the last of its events was recorded. Nobody is
+        subscribed to its bus: what happens there is not told to anybody. Faults that were injected
+        here, and observers, stay here.
+
+        Args:
+            edits: what is to be otherwise in history up to there: `eslab.Skip`, `eslab.Edit`,
+                `eslab.Insert` and `eslab.Move`, by positions of this lab. Versions and positions
+                are numbered anew behind them; `base_position`, and ``origins`` in SQL, say which
+                event is which. What follows from them is told by ``.consequences``,
+                and what differs in the end by ``.comparison()``.
+            at: the position; by default the last one.
+            seed: of its ids and its scheduler; by default it is derived from that of this lab.
+
+        Raises:
+            InputError: there is no such position, an edit cannot be made, or the seed is no whole
+                number.
+
+        Example:
+            >>> class OrderPlaced(Event):
+            ...     amount: int
+            >>> with Lab(seed=7) as lab:
+            ...     for amount in (10, 20, 30):
+            ...         _ = lab.append("order-1", [OrderPlaced(amount=amount)])
+            ...     with lab.branch(at=1) as what_if:
+            ...         _ = what_if.append("order-1", [OrderPlaced(amount=99)])
+            ...         what_if.sql("select amount from order_placed order by position").fetchall()
+            ...         what_if
+            ...     lab.store.head()
+            [(10,), (99,)]
+            Branch(of ':memory:' at 1: 2 events, 1 of its own, 1 stream, 0 projections, ...)
+            3
+        """
+        from eslab.lab.branch import Branch
+
+        return Branch(self, edits, at=at, seed=seed)
+
+    def _adopt(self, base: Lab) -> list[AnyProjection]:
+        """Register here what is registered in another lab; return the projections of that."""
+        self.register(*[base.registry[name] for name in base.registry])
+        self._commands.adopt(base._commands)
+        self._queries.adopt(base._queries)
+        self._middleware.extend(base._middleware)
+        self.register(*base._orchestrator.definitions)
+        return [runner.projection for runner in list(base._projections.values())]
 
     # Faults.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from eslab.aggregates import Aggregate, Decider, Repository
 from eslab.clock import Clock, as_duration, as_utc
@@ -12,22 +14,28 @@ from eslab.errors import InputError, StreamNotFoundError
 from eslab.events import Event, category_of, type_name
 from eslab.projections import AnyProjection, Cost, projection_status
 from eslab.projections.status import standing
-from eslab.replay import replay
+from eslab.replay import replay, replay_events
+from eslab.replay.query import LIMIT, EventQuery
 from eslab.sagas import Orchestrator, Saga
 from eslab.schema import EventRegistry
 
 if TYPE_CHECKING:
     from eslab.lab.lab import Lab
+    from eslab.messaging import CommandBus
     from eslab.projections import ProjectionRunner
     from eslab.projections.runner import Observer
+    from eslab.replay.lineage import EventReference
     from eslab.simulation.workload import Arrival
     from eslab.store.duckdb import DuckDBStore
     from eslab.subscriptions import BatchReport
     from eslab.views import (
         EventsView,
         ExplorationView,
+        FleetView,
         LagView,
         LatencyView,
+        LineageView,
+        MessageFlow,
         ProjectionsView,
         SagasView,
         SagaTimeline,
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
         VisibilityView,
         WhatIfView,
     )
+    from eslab.views.flow import Form
     from eslab.views.lag_source import LagSource
 
 __all__ = ["LabViews"]
@@ -49,6 +58,7 @@ class LabViews:
     registry: EventRegistry
     repository: Repository
     seed: int | None
+    _commands: CommandBus
     _orchestrator: Orchestrator
     _projections: dict[str, ProjectionRunner]
     _observers: list[Observer]
@@ -57,48 +67,163 @@ class LabViews:
     def events(
         self,
         *,
-        stream_id: str | None = None,
+        stream: str | None = None,
         category: str | None = None,
         types: Iterable[str | type[Event]] | None = None,
+        correlation_id: str | UUID | None = None,
+        tags: Iterable[str] | None = None,
+        occurred: tuple[datetime | str | None, datetime | str | None] | None = None,
+        recorded: tuple[datetime | str | None, datetime | str | None] | None = None,
+        versions: tuple[int | None, int | None] | None = None,
+        positions: tuple[int | None, int | None] | None = None,
+        payload: Sequence[tuple[str, str, Any]] | None = None,
+        where: str | None = None,
         limit: int = 1_000,
     ) -> EventsView:
-        """Show recorded events: all of them, or those of a stream, a category, some types.
+        """Show recorded events: all of them, or those for which all that is given holds.
 
         Args:
-            stream_id: only events of this stream.
-            category: only events of streams of this category.
-            types: only events of these types.
-            limit: how many at most, the newest ones.
+            stream: the id of a stream, in which each ``*`` stands for any text: ``"order-*"``.
+            category: the category of the stream.
+            types: the names of types, or their classes; the event has one of them.
+            correlation_id: of the conversation that the event belongs to.
+            tags: all of which the event has.
+            occurred: when it happened, ``(from, before)``: from the first moment on and before
+                the second; either may be None. A moment is an aware datetime, or text such as
+                ``"2013-01-01 05:00"``, in UTC if it does not say its zone.
+            recorded: when it was recorded, in the same way.
+            versions: the first and the last version; either may be None.
+            positions: the first and the last position; either may be None.
+            payload: comparisons of values in its data, each a path, an operator (``=``, ``!=``,
+                ``<``, ``<=``, ``>``, ``>=`` or ``contains``) and a value:
+                ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``. Where there is no
+                value, only ``= None`` holds.
+            where: a boolean expression in SQL over the columns of ``events``, such as
+                ``"len(tags) > 1"``.
+            limit: how many are in the frame at most, the newest ones.
+
+        Raises:
+            InputError: one of them cannot be; the message says which, and why.
         """
         from eslab.views import EventsView
+        from eslab.views.events_filter import EventsFilter
 
-        names = None if types is None else sorted(map(type_name, types))
-        return EventsView(
-            self.store, stream_id=stream_id, category=category, types=names, limit=limit
+        wanted = EventsFilter().having(
+            stream=stream,
+            category=category,
+            types=types,
+            correlation_id=correlation_id,
+            tags=tags,
+            occurred=occurred,
+            recorded=recorded,
+            versions=versions,
+            positions=positions,
+            payload=payload,
+            where=where,
         )
+        return EventsView(self.store, wanted, limit=limit, widget=_events_widget)
 
     def replay(
-        self, stream_id: str, *, aggregate: type[Aggregate] | Decider[Any] | None = None
+        self,
+        stream_id: str | None = None,
+        *,
+        aggregate: type[Aggregate] | Decider[Any] | None = None,
+        streams: Iterable[str] | None = None,
+        category: str | None = None,
+        types: Iterable[str | type[Event]] | None = None,
+        after: int = 0,
+        until: int | None = None,
+        correlation_id: str | None = None,
+        limit: int = LIMIT,
+        progress: bool = True,
     ) -> StreamPlayer:
-        """Replay a stream, step by step, with the state after each event.
+        """Replay a stream, or what a query gives, step by step, with the state after each event.
+
+        Of several streams the steps are in the order of position, and each shows the state of its
+        own stream. Events that are left out are folded all the same.
 
         Args:
-            stream_id: the stream.
+            stream_id: the stream; without one, what the others ask for.
             aggregate: the class, or the decider, that gives the state; by default the one that is
                 registered for the stream's category.
+            streams: only events of these streams.
+            category: only events of streams of this category.
+            types: only events of these types.
+            after: only positions above this one.
+            until: only positions up to this one.
+            correlation_id: only events of this conversation.
+            limit: how many events a replay may have.
+            progress: draw a progress bar on stderr, if that is a terminal or a notebook.
 
         Raises:
             StreamNotFoundError: there is no such stream.
-        """
-        from eslab.views import StreamPlayer
+            InputError: there are more events than the limit, or both a stream and a query are
+                given.
 
-        if self.store.stream_version(stream_id) == 0:
-            raise StreamNotFoundError(stream_id)
+        Example:
+            >>> from eslab import Lab
+            >>> class Opened(Event):
+            ...     owner: str
+            >>> with Lab(seed=7) as lab:
+            ...     _ = lab.append("account-1", [Opened(owner="Ann")])
+            ...     _ = lab.append("account-2", [Opened(owner="Bob")])
+            ...     lab.replay(category="account")
+            StreamPlayer(category account 1/2 account-1 v1 Opened no state)
+        """
+        from eslab.lab.trying import choices, trying
+        from eslab.views import StreamPlayer
+        from eslab.views.base import with_values
+
+        lab = cast("Lab", self)
         if aggregate is not None:
             self.repository.register(aggregate)
-        definition = aggregate or self.repository.definitions.get(category_of(stream_id))
-        steps = replay(self.store, stream_id, definition=definition, registry=self.registry)
-        return StreamPlayer(steps, widget=_player_widget)
+        names = None if types is None else sorted(map(type_name, types))
+        query = EventQuery(
+            streams=None if streams is None else _texts(streams),
+            category=category,
+            types=names,
+            after=after,
+            until=until,
+            correlation_id=correlation_id,
+        )
+        definitions = self.repository.definitions
+        if stream_id is None:
+            shown, named = query.positions(self.store, limit=limit)
+            steps = replay_events(
+                self.store.read_all(streams=named, until=shown[-1]) if shown else (),
+                shown=shown,
+                title=query.title,
+                definitions=definitions,
+                registry=self.registry,
+                progress=progress,
+            )
+            sql = with_values(*query.sql())
+        else:
+            if query != EventQuery():
+                raise InputError(
+                    f"replay() takes a stream, or a query (streams=, category=, types=, after=, "
+                    f"until=, correlation_id=), and not both: {stream_id!r:.200}, {query.title}"
+                )
+            version = self.store.stream_version(stream_id)
+            if version == 0:
+                raise StreamNotFoundError(stream_id)
+            if version > limit:
+                raise InputError(
+                    f"{stream_id!r} has {version:,} events, and a replay keeps a frame of each, at "
+                    f"most {limit:,}: ask for a part with streams=[{stream_id!r}], after= and "
+                    f"until=, or for more with limit="
+                )
+            steps = replay(
+                self.store,
+                stream_id,
+                definition=aggregate or definitions.get(category_of(stream_id)),
+                registry=self.registry,
+                progress=progress,
+            )
+            sql = None
+        return StreamPlayer(
+            steps, sql=sql, widget=_player_widget, what_if=trying(lab), choices=choices(lab)
+        )
 
     @property
     def projections(self) -> ProjectionsView:
@@ -247,6 +372,62 @@ class LabViews:
         names = list(projections) or list(self._projections)
         return [self._projection(name).projection for name in names]
 
+    def lineage(self, event: EventReference) -> LineageView:
+        """Show what led to an event, and what followed from it, over all streams.
+
+        Args:
+            event: the event, its id, or its position.
+
+        Raises:
+            EventNotFoundError: there is no such event.
+        """
+        from eslab.views import LineageView
+
+        return LineageView(self.store, event, target=self._commands.stream)
+
+    def flow(
+        self,
+        *,
+        correlation_id: str | None = None,
+        event: EventReference | None = None,
+        saga: str | None = None,
+        form: Form = "sequence",
+    ) -> MessageFlow:
+        """Show who sent what to whom in a conversation, and which message caused which.
+
+        Exactly one of the first three says which conversation.
+
+        Args:
+            correlation_id: its correlation id.
+            event: one of its events, by itself, its id, or its position.
+            saga: a saga that takes part in it: its name and id, ``"<name>-<id>"``.
+            form: as what it is drawn first: a ``"sequence"`` diagram, or the causation ``"tree"``.
+
+        Raises:
+            InputError: not exactly one of them is given, or no event has that correlation id.
+            EventNotFoundError: there is no such event.
+            StreamNotFoundError: there is no such saga.
+        """
+        from eslab.views import MessageFlow
+
+        given = [one for one in (correlation_id, event, saga) if one is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"lab.flow() takes one of correlation_id=, event= and saga=; {len(given)} are given"
+            )
+        if saga is not None:
+            event = next(self.store.read(f"saga-{saga}", limit=1), None)
+            if event is None:
+                raise StreamNotFoundError(f"saga-{saga}")
+        return MessageFlow(
+            self.store,
+            correlation_id=correlation_id,
+            event=event,
+            form=form,
+            target=self._commands.stream,
+            widget=_flow_widget,
+        )
+
     @property
     def sagas(self) -> SagasView:
         """Where each saga stands, now: status, steps, what failed, the next timer."""
@@ -262,7 +443,7 @@ class LabViews:
         return TimersView(self.store, at=self.clock.now())
 
     def saga(self, saga_id: str) -> SagaTimeline:
-        """Show what a saga did, and what it undid.
+        """Show what a saga did, and what it undid; ``.fail(step)`` lets it fail there instead.
 
         Args:
             saga_id: its name and id, ``"<name>-<id>"``: its stream without ``saga-``.
@@ -270,14 +451,51 @@ class LabViews:
         Raises:
             StreamNotFoundError: there is no such saga.
         """
+        from eslab.lab.rerun import rerun_saga
         from eslab.views import SagaTimeline
 
+        if not isinstance(saga_id, str):
+            raise InputError(f"a saga is found by a text such as 'trip-1', not {saga_id!r:.200}")
         stream_id = f"saga-{saga_id}"
         if self.store.stream_version(stream_id) == 0:
             raise StreamNotFoundError(stream_id)
         saga = self._orchestrator.saga(saga_id.partition("-")[0])
         undoable = None if saga is None else [step.name for step in saga if step.compensate]
-        return SagaTimeline(self.store, stream_id, undoable=undoable)
+        return SagaTimeline(
+            self.store,
+            stream_id,
+            undoable=undoable,
+            rerun=partial(rerun_saga, cast("Lab", self)),
+            widget=_saga_widget,
+        )
+
+    def fleet(
+        self,
+        saga: str | None = None,
+        *,
+        status: str | None = None,
+        failed_step: str | None = None,
+    ) -> FleetView:
+        """Show very many sagas at once: what became of each step of each, and where they failed.
+
+        Args:
+            saga: only sagas of this name.
+            status: only those that stand there, such as ``"STUCK"``.
+            failed_step: only those of which this step failed; ``""``: only those of which none did.
+
+        Raises:
+            InputError: there is no such status.
+        """
+        from eslab.views import FleetView
+
+        return FleetView(
+            self.store,
+            saga=saga,
+            status=status,
+            failed_step=failed_step,
+            timeline=self.saga,
+            widget=_fleet_widget,
+        )
 
     def explore(self, saga: Saga, make_lab: Callable[..., Lab], **options: Any) -> ExplorationView:
         """Try every combination of step and fault, and show where each leads.
@@ -298,7 +516,37 @@ def _lag_widget(view: LagView, source: LagSource) -> Any:
     return LagWidget(view, source)
 
 
+def _fleet_widget(fleet: FleetView) -> Any:
+    from eslab.widgets.fleet import FleetWidget
+
+    return FleetWidget(fleet)
+
+
+def _saga_widget(timeline: SagaTimeline) -> Any:
+    from eslab.widgets.saga import SagaWidget
+
+    return SagaWidget(timeline)
+
+
+def _events_widget(view: EventsView) -> Any:
+    from eslab.widgets.events import EventsWidget
+
+    return EventsWidget(view)
+
+
+def _texts(streams: Iterable[str]) -> list[str]:
+    if isinstance(streams, str):
+        raise InputError(f"streams= takes a list of stream ids: [{streams!r:.200}]")
+    return list(streams)
+
+
 def _player_widget(player: StreamPlayer) -> Any:
     from eslab.widgets.player import player_widget
 
     return player_widget(player)
+
+
+def _flow_widget(flow: MessageFlow) -> Any:
+    from eslab.widgets.flow import flow_widget
+
+    return flow_widget(flow)

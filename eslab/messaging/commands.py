@@ -111,12 +111,12 @@ class _Handler:
 
     Attributes:
         command: the class of the commands.
-        decide: loads and decides; returns what is to be saved.
+        decide: loads from a repository and decides; returns what is to be saved.
         stream: says which stream that will be, where it is known before.
     """
 
     command: type[BaseModel]
-    decide: Callable[[Any], Sequence[Part]]
+    decide: Callable[[Repository, Any], Sequence[Part]]
     stream: Callable[[Any], str] | None = None
 
 
@@ -167,9 +167,9 @@ class CommandBus:
             self._register_definition(handler)
             return
         commands = message_classes(handler, Command, 0, word="command")
-        call = _call(handler, self._repository)
+        decide = partial(_parts, _call(handler), qualified_name(handler))
         for command in commands:
-            self.take(qualified_name(handler), command, call)
+            self._take(qualified_name(handler), _Handler(command, decide))
 
     def take(
         self,
@@ -190,8 +190,17 @@ class CommandBus:
         Raises:
             RegistrationError: another owner handles it.
         """
-        found = _Handler(command, partial(_parts, call, owner))
-        self._handlers.take(owner, [(qualified_name(command), found)], whole=whole)
+        decide = partial(_parts, lambda command, _: call(command), owner)
+        self._take(owner, _Handler(command, decide), whole=whole)
+
+    def _take(self, owner: str, handler: _Handler, *, whole: bool = False) -> None:
+        self._handlers.take(owner, [(qualified_name(handler.command), handler)], whole=whole)
+
+    def adopt(self, other: CommandBus) -> None:
+        """Let what handles commands there handle them here too, with this bus's repository."""
+        for definition in list(other._repository.definitions.values()):
+            self._repository.register(definition)
+        self._handlers.adopt(other._handlers)
 
     def leave(self, owner: str) -> None:
         """Let something handle no command any more."""
@@ -211,7 +220,7 @@ class CommandBus:
             found.append(
                 (
                     qualified_name(command),
-                    _Handler(command, partial(self._decide, definition, field), stream),
+                    _Handler(command, partial(_decide, definition, field), stream),
                 )
             )
         self._handlers.take(owner, found, whole=True)
@@ -270,6 +279,19 @@ class CommandBus:
             raise InputError(f"{recorded['data']!r:.200} is no {cls.__name__}: {error}") from error
         assert isinstance(command, Command)
         return command
+
+    def stream(self, recorded: Mapping[str, Any]) -> str | None:
+        """Return the stream of the aggregate that a command is for which was recorded.
+
+        Returns:
+            None: nothing handles it here, or a function does, which says so only when it has.
+        """
+        try:
+            command = self.command(recorded)
+            handler = self._handlers.handler(command)
+            return None if handler.stream is None else handler.stream(command)
+        except (HandlerNotFoundError, InputError):
+            return None
 
     def revoke(self, command_id: UUID, reason: str = "") -> bool:
         """Let a command never be carried out from now on, and say whether it was not yet.
@@ -341,7 +363,7 @@ class CommandBus:
             return self._token(earlier, duplicate=True)
         sent = _decided.set(envelope.message)
         try:
-            parts = handler.decide(envelope.message)
+            parts = handler.decide(self._repository, envelope.message)
         finally:
             _decided.reset(sent)  # and if Ctrl-C comes first, this context ends
         if not parts:
@@ -398,11 +420,6 @@ class CommandBus:
             step = step * 2 if grow else step // 2
         return found.position
 
-    def _decide(self, definition: Definition[Any], field: str, command: Command) -> list[Part]:
-        sourced = self._repository.find(definition, _identity(field, command))
-        sourced.execute(command)
-        return [sourced]
-
     def _token(self, position: int, *, duplicate: bool) -> ConsistencyToken:
         return ConsistencyToken(self._store.store_id, self._store.epoch, position, duplicate)
 
@@ -433,25 +450,35 @@ def _identity(field: str, command: Command) -> str:
     )
 
 
+def _decide(
+    definition: Definition[Any], field: str, repository: Repository, command: Command
+) -> list[Part]:
+    sourced = repository.find(definition, _identity(field, command))
+    sourced.execute(command)
+    return [sourced]
+
+
 def _stream(category: str, field: str, command: Command) -> str:
     return f"{category}-{_identity(field, command)}"
 
 
-def _call(handler: Callable[..., Any], repository: Repository) -> Callable[[Any], Any]:
-    """Return a function of a command alone, which gives the handler the repository if it asks."""
+def _call(handler: Callable[..., Any]) -> Callable[[Any, Repository], Any]:
+    """Return a function that gives the handler a command, and the repository if it asks."""
     if takes(handler, 1):
-        return handler
+        return lambda command, _: handler(command)
     if takes(handler, 2):
-        return lambda command: handler(command, repository)
+        return handler
     raise SchemaError(
         f"{qualified_name(handler)}{inspect.signature(handler)}: what handles a command takes "
         f"that, and the repository if it asks for it"
     )
 
 
-def _parts(call: Callable[[Any], Any], name: str, command: Command) -> Sequence[Part]:
+def _parts(
+    call: Callable[[Any, Repository], Any], name: str, repository: Repository, command: Command
+) -> Sequence[Part]:
     """Return what a function wants to be saved, as a list."""
-    returned = call(command)
+    returned = call(command, repository)
     if returned is None:
         return []
     parts = [returned] if isinstance(returned, (Sourced, StreamAppend)) else returned

@@ -178,6 +178,11 @@ class HandlerMap(dict[str, tuple[str | None, H]]):
                 else:
                     self[message] = (None, handler)
 
+    def adopt(self, other: HandlerMap[H]) -> None:
+        """Take all handlers of another map, and their owners."""
+        with self._lock:
+            self.update(dict(other))
+
     def handler(self, message: BaseModel) -> H:
         """Return what handles a message.
 

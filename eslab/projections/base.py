@@ -20,6 +20,7 @@ __all__ = [
     "Applier",
     "BatchFailedError",
     "Cost",
+    "NotReadError",
     "ProjectionStore",
     "Table",
     "beside",
@@ -78,11 +79,22 @@ class BatchFailedError(ProjectionError):
     """A batch cannot be applied, because of one of its events: smaller ones say which it is."""
 
 
+class NotReadError(ProjectionError):
+    """A batch cannot be applied as it was read: read again, it may be."""
+
+
 class Applier(Protocol):
     """Reads the events that a projection wants, and applies them to the tables of a read model."""
 
     def begin(self, transaction: Transaction) -> None:
         """Make the rows that there are before the first event, in tables that are empty."""
+        ...
+
+    def bring_up(self) -> None:
+        """Make complete, up to the head, what is read of the log in a transaction that begins now.
+
+        For whoever applies several batches in one transaction, and none twice.
+        """
         ...
 
     def read(self, after: int, *, until: int | None = None) -> Batch | None:
@@ -100,6 +112,7 @@ class Applier(Protocol):
         Raises:
             EventFailedError: one event of it is the reason why that cannot be done.
             BatchFailedError: one of several events is the reason.
+            NotReadError: it is to be read again.
         """
         ...
 

@@ -74,7 +74,8 @@ class Checkpoint:
     def drop(self, transaction: Transaction) -> None:
         """Remove the read model, and what is known of it."""
         owned = transaction.execute(
-            "select table_name from duckdb_tables() where schema_name = 'rm' and comment = ? "
+            "select table_name from duckdb_tables() where database_name = current_database() "
+            "and schema_name = 'rm' and comment = ? "
             "order by table_name",
             [self.name],
         )
@@ -88,7 +89,8 @@ class Checkpoint:
         for table in self.tables.values():
             transaction.execute(
                 "delete from eslab.checkpoints where projection in (select comment from "
-                "duckdb_tables() where schema_name = 'rm' and table_name = ? and comment <> ?)",
+                "duckdb_tables() where database_name = current_database() "
+                "and schema_name = 'rm' and table_name = ? and comment <> ?)",
                 [table.removeprefix("rm.").strip('"'), self.name],
             )
 

@@ -125,7 +125,7 @@ def compare(
     pairs = _pairs(*sides)
     last = store.head() if until is None else min(until, store.head())
     for side in sides:
-        side.bring_up(last)
+        side.bring_up()
     position, rows = None, []
     with suppress(_RolledBack), store.transaction() as transaction:
         search = _Search(transaction, sides, pairs)
@@ -163,9 +163,9 @@ class _Side:
         }
         self._applier = projection.applier(store, registry, self.names)
 
-    def bring_up(self, until: int) -> None:
+    def bring_up(self) -> None:
         """Let the tables that it reads be complete before the transaction begins."""
-        self._applier.read(0, until=until)
+        self._applier.bring_up()
 
     def begin(self, transaction: Transaction) -> None:
         for table, shape in self.shapes.items():

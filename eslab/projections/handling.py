@@ -122,6 +122,9 @@ class RowsApplier:
     def begin(self, transaction: Transaction) -> None:
         """Make the rows that there are before the first event: none."""
 
+    def bring_up(self) -> None:
+        """Make complete what is read of the log: it always is."""
+
     def read(self, after: int, *, until: int | None = None) -> Batch | None:
         """Return the batch behind a checkpoint; None when there is nothing behind it."""
         return self._subscription.read(after, until=until)

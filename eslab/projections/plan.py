@@ -11,7 +11,7 @@ from eslab.projections.base import Table
 from eslab.projections.query import FITTING, parsed_query
 from eslab.projections.windows import Window, over_empty
 from eslab.schema.naming import quoted, table_name
-from eslab.store.port import ReadModels
+from eslab.store.port import PROVEN, ReadModels
 
 if TYPE_CHECKING:
     from eslab.projections.sql import SqlProjection
@@ -56,15 +56,55 @@ class SqlPlan:
     table: Table
     rules: Mapping[str, str] | None
 
-    def result(self, window: Window) -> str:
-        """Return the query for the rows that the events of a part of the log make."""
+    def result(self, window: Window, *, instead: Mapping[str, str] | None = None) -> str:
+        """Return the query for the rows that the events of a part of the log make.
+
+        Args:
+            window: the part.
+            instead: see `Window.over`.
+        """
         columns = [
             f"{quoted(name)}::{kind} as {quoted(name)}" for name, kind in self.table.columns.items()
         ]
-        return window.over(self.query, self.tables, columns)
+        return window.over(self.query, self.tables, columns, instead=instead)
 
     def merge_into(self, table: str, window: Window) -> str:
         """Return the statement that merges what happened in a window into a table."""
+        return self._merge(table, self.result(window))
+
+    def merge_recent(self, table: str, window: Window, queries: Mapping[str, str]) -> str:
+        """Return the statement that merges what a few recent events make into a table.
+
+        It fails if there are not ``$4`` of them that are proven. To count them it takes one more
+        row than the result has, because no other part of a statement is sure to be run whatever
+        the query makes of the events.
+
+        Args:
+            table: what the table is called in SQL.
+            window: where the events are.
+            queries: see `eslab.store.port.Recent`.
+        """
+        proven, logs = quoted(PROVEN), {name: quoted(f"{name}~log") for name in queries}
+        listed = ", ".join(f"{logs[name]} as materialized ({queries[name]})" for name in queries)
+        rows = self.result(
+            window,
+            instead={
+                name: f"(select * exclude ({proven}) from {log})" for name, log in logs.items()
+            },
+        )
+        found = " + ".join(
+            f"(select count(*) filter ({proven}) from {log})" for log in logs.values()
+        )
+        nothing = ", ".join(["null"] * len(self.table.columns))
+        return self._merge(
+            table,
+            f"with {listed} select *, null::bigint as {proven} from ({rows}) "
+            f"union all select {nothing}, {found}",
+            counted=f"when not matched and made.{proven} <> $4 then error 'not all are proven' "
+            f"when not matched and made.{proven} is null",
+        )
+
+    def _merge(self, table: str, result: str, *, counted: str = "when not matched") -> str:
         assert self.rules is not None
         names = [quoted(name) for name in self.table.columns]
         same = " and ".join(f"held.{name} = made.{name}" for name in map(quoted, self.table.key))
@@ -75,8 +115,8 @@ class SqlPlan:
         )
         matched = f"when matched then update set {merged} " if merged else ""
         return (
-            f"merge into {table} as held using ({self.result(window)}) as made on {same} {matched}"
-            f"when not matched then insert ({', '.join(names)}) "
+            f"merge into {table} as held using ({result}) as made on {same} {matched}"
+            f"{counted} then insert ({', '.join(names)}) "
             f"values ({', '.join(f'made.{name}' for name in names)})"
         )
 

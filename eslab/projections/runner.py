@@ -18,7 +18,12 @@ from eslab.errors import (
     StoreError,
 )
 from eslab.events import RecordedEvent
-from eslab.projections.base import AnyProjection, BatchFailedError, ProjectionStore
+from eslab.projections.base import (
+    AnyProjection,
+    BatchFailedError,
+    NotReadError,
+    ProjectionStore,
+)
 from eslab.projections.checkpoints import Checkpoint
 from eslab.projections.verdict import WINDOW
 from eslab.schema import EventRegistry
@@ -279,10 +284,16 @@ class ProjectionRunner:
         except StoreError as error:
             self._wait_out(error, since, batch)
 
-    def _attempt(self, batch: Batch, since: datetime) -> None:
+    def _attempt(self, batch: Batch, since: datetime, *, again: bool = False) -> None:
         """Apply a batch; if one of its events fails, what is before it, or answer to that."""
         try:
             self._commit(batch, since)
+        except NotReadError:
+            if again:  # reading did not help, and would not for ever
+                raise
+            anew = self._read(until=batch.scanned)
+            assert anew is not None
+            self._attempt(anew, since, again=True)
         except EventFailedError as error:
             before = self._read(until=error.position - 1)
             if before:

@@ -91,22 +91,37 @@ class Window:
             where += f" and position in ({by_then})"
         return f"from eslab.typing_errors where {where}"
 
-    def over(self, query: str, tables: Iterable[str], columns: Sequence[str] = ("*",)) -> str:
+    def over(
+        self,
+        query: str,
+        tables: Iterable[str],
+        columns: Sequence[str] = ("*",),
+        *,
+        instead: Mapping[str, str] | None = None,
+    ) -> str:
         """Return a query that sees nothing but the events of this part.
 
         Args:
             query: what is asked.
             tables: those that it reads.
             columns: of its result, as SQL.
+            instead: what has the rows of tables of event types in the place of these, as SQL; of
+                a table that is not in it there are none.
         """
-        seen = [f"{quoted(name)} as not materialized ({self._seen(name)})" for name in tables]
+        seen = [
+            f"{quoted(name)} as not materialized ({self._seen(name, instead)})" for name in tables
+        ]
         return _within(seen, query, columns)
 
-    def _seen(self, table: str) -> str:
+    def _seen(self, table: str, instead: Mapping[str, str] | None) -> str:
         if table == "events":
             types = f"type in ({texts(self.types)})"
             return f"select * from eslab.events where {types} and {self.wanted()}"
-        return f"select * from ev.{quoted(table)} where {self.wanted()}"
+        if instead is None:
+            return f"select * from ev.{quoted(table)} where {self.wanted()}"
+        if table not in instead:
+            return f"select * from ev.{quoted(table)} where false"
+        return f"select * from {instead[table]} where {self.wanted()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,26 @@
-"""One stream, step by step: each event, the state after it, and what changed in the state."""
+"""A stream, or several, step by step: each event, the state after it, and what it changed."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic_core import to_jsonable_python
+from eslab.aggregates import Definition, Entity, Sourced
+from eslab.errors import InputError
+from eslab.events import RecordedEvent, category_of
+from eslab.garbage import garbage_kept
+from eslab.messaging.envelope import takes
+from eslab.progress import progress_bar
+from eslab.replay.changes import Change, Key, apply, changes, copied, path_keys, value_at
+from eslab.replay.following import Follower, MissedChangeError, begun
+from eslab.schema import EventRegistry
+from eslab.store.port import EventStore, SnapshotKey
 
-from eslab.aggregates import Definition, Sourced
-from eslab.errors import EslabError
-from eslab.events import RecordedEvent
-from eslab.schema import EventRegistry, canonical_json, sorted_sets
-from eslab.store.port import EventStore
+__all__ = ["Change", "Frame", "Replay", "changes", "replay", "replay_events"]
 
-__all__ = ["Change", "Frame", "Replay", "replay"]
-
-Mark = Literal["+", "-", "~"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an event changed at one path of the state: appeared, disappeared, or another value."""
-
-    path: str
-    mark: Mark
-    before: Any
-    after: Any
-
-    def __str__(self) -> str:
-        if self.mark == "+":
-            return f"+ {self.path}: {self.after!r}"
-        if self.mark == "-":
-            return f"- {self.path}: {self.before!r}"
-        return f"~ {self.path}: {self.before!r} -> {self.after!r}"
+Predicate = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +28,57 @@ class Frame:
     """One step of a replay.
 
     Attributes:
+        number: its place in the replay, from 1; in that of one stream the event's version.
         event: what was recorded.
-        state: the state after it, as JSON values.
-        changes: what it changed in the state.
+        changes: what it changed in the state of its stream.
+        between: what events that are not shown changed there since the stream's frame before.
+        previous: the number of that frame; 0 if this is the stream's first one.
+        digest: twelve hexadecimal digits that stand for the state after it.
         error: why the event could not be applied; the state is then the one before it.
     """
 
+    number: int
     event: RecordedEvent
-    state: dict[str, Any]
     changes: tuple[Change, ...]
+    between: tuple[Change, ...]
+    previous: int
+    digest: str
     error: str | None = None
+    _states: _States = field(repr=False, compare=False, kw_only=True)
 
     @property
-    def digest(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the state."""
-        return hashlib.sha256(canonical_json(self.state).encode()).hexdigest()[:12]
+    def state(self) -> dict[str, Any]:
+        """The state of the event's stream after it, as JSON values."""
+        return self._states.of(self.number)
+
+    @property
+    def states(self) -> dict[str, dict[str, Any]]:
+        """The states of all streams that have begun by then."""
+        return self._states.after(self.number)
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The frames of a stream, in the order of its versions; ``initial`` is the state before."""
+    """The frames of a stream, or of several in the order of position.
 
-    stream_id: str
-    initial: dict[str, Any]
-    frames: tuple[Frame, ...]
+    Only what changes is kept of a state: it is put together when somebody asks for it.
+
+    Attributes:
+        title: the stream, or what was asked for.
+        frames: the steps.
+        initials: the states before the first event, by category.
+        stream_id: the stream, if it is one.
+        snapshots: the numbers of the frames after which a snapshot of the state is kept.
+    """
+
+    title: str
+    frames: Sequence[Frame]
+    initials: Mapping[str, dict[str, Any]]
+    stream_id: str | None = None
+    snapshots: tuple[int, ...] = ()
+    _folded: Callable[[], Iterator[tuple[int, Any]]] = field(
+        repr=False, compare=False, default=lambda: iter(())
+    )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -73,17 +86,166 @@ class Replay:
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames)
 
-    def __getitem__(self, version: int) -> Frame:
-        """Return the frame of a version, from 1.
+    def __getitem__(self, number: int) -> Frame:
+        """Return a frame by its number, from 1; of one stream, by its version.
 
         Raises:
-            IndexError: the stream has no such version.
+            IndexError: there is no such frame.
         """
-        if not 1 <= version <= len(self.frames):
-            raise IndexError(
-                f"stream {self.stream_id!r} has the versions 1 to {len(self.frames)}, not {version}"
-            )
-        return self.frames[version - 1]
+        if not 1 <= number <= len(self.frames):
+            raise IndexError(f"{self.title!r} has the {self.words()}, not {number}")
+        return self.frames[number - 1]
+
+    def words(self) -> str:
+        """Return which frames there are."""
+        word = "frames" if self.stream_id is None else "versions"
+        return f"{word} 1 to {len(self.frames)}" if self.frames else "no events"
+
+    @property
+    def initial(self) -> dict[str, Any]:
+        """The state of one stream before its first event."""
+        return next(iter(self.initials.values()), {})
+
+    def first(self, predicate: Predicate) -> Frame | None:
+        """Return the first frame after which something holds; None if it never does.
+
+        The events are folded once, and only as far as that.
+
+        Args:
+            predicate: a function of the state, or of the state and the recorded event. The state
+                is the aggregate itself, or what the decider's `evolve` returned; None, if there
+                is neither.
+
+        Raises:
+            InputError: it is no such function, or it raised something.
+
+        Example:
+            >>> import eslab
+            >>> from eslab.simulation.scenarios.accounts import account, OpenAccount, Deposit
+            >>> with eslab.Lab(seed=7) as lab:
+            ...     lab.register(account)
+            ...     _ = lab.execute(OpenAccount(account_id="a-1", owner="Ann"))
+            ...     for amount in (10, 20, 30):
+            ...         _ = lab.execute(Deposit(account_id="a-1", amount=amount))
+            ...     steps = lab.replay("account-a-1").replay
+            >>> steps.first(lambda state: state.balance > 20).event
+            <MoneyDeposited account-a-1 v3 @3>
+            >>> steps.breakpoints(lambda state: state.balance > 20)
+            (3,)
+        """
+        return next((self[number] for number, held in self._asked(predicate) if held), None)
+
+    def breakpoints(self, predicate: Predicate) -> tuple[int, ...]:
+        """Return the numbers of the frames at which something begins to hold.
+
+        Args:
+            predicate: as in `first`; what holds is told by stream.
+
+        Raises:
+            InputError: as `first`.
+        """
+        held: dict[str, bool] = {}
+        found: list[int] = []
+        for number, holds in self._asked(predicate):
+            stream_id = self[number].event.stream_id
+            if holds and not held.get(stream_id):
+                found.append(number)
+            held[stream_id] = holds
+        return tuple(found)
+
+    def _asked(self, predicate: Predicate) -> Iterator[tuple[int, bool]]:
+        ask = _asking(predicate)
+        for number, subject in self._folded():
+            event = self[number].event
+            try:
+                yield number, bool(ask(subject, event))
+            except Exception as error:
+                where = f"version {number}" if self.stream_id is not None else f"frame {number}"
+                raise InputError(
+                    f"the predicate raised {type(error).__name__}: {error} at {where} ({event!r})"
+                ) from error
+
+    def compare(self, before: int, after: int) -> tuple[Change, ...]:
+        """Return what is different in the state at one frame from that at another.
+
+        Of several streams, the states of all of them are compared, each under its id.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        one, other = self[before].states, self[after].states
+        if self.stream_id is not None:
+            return tuple(changes(one[self.stream_id], other[self.stream_id]))
+        return tuple(changes(one, other))
+
+    def values(self, path: str) -> list[Any]:
+        """Return the value at a path of the state at each frame; None where there is none.
+
+        Of several streams, it is that of the event's stream.
+
+        Args:
+            path: such as ``"status"`` or ``"lines[0].price"``.
+
+        Raises:
+            InputError: it is no path.
+        """
+        keys = path_keys(path)
+        states = _States(self.frames, self.initials)
+        return [copied(states.value(frame, keys)) for frame in self.frames]
+
+
+class _States:
+    """The states after each frame: one set of them is kept, and moved to where it is asked for."""
+
+    def __init__(self, frames: Sequence[Frame], initials: Mapping[str, dict[str, Any]]) -> None:
+        self._frames = frames
+        self._initials = initials
+        self._held: dict[str, Any] = {}
+        self._number = 0
+        self._lock = threading.Lock()
+
+    def after(self, number: int) -> dict[str, Any]:
+        """Return a copy of the states after a frame, by stream."""
+        with self._lock, garbage_kept():
+            self._move(number)
+            return copied(self._held)  # type: ignore[no-any-return]
+
+    def of(self, number: int) -> dict[str, Any]:
+        """Return a copy of the state of the frame's stream after it."""
+        with self._lock, garbage_kept():
+            self._move(number)
+            return copied(self._held[self._frames[number - 1].event.stream_id])  # type: ignore[no-any-return]
+
+    def value(self, frame: Frame, keys: Iterable[Key]) -> Any:
+        """Return what stands at a path after a frame."""
+        with self._lock:
+            self._move(frame.number)
+            return value_at(self._held[frame.event.stream_id], keys)
+
+    def _move(self, number: int) -> None:
+        while self._number < number:
+            self._forward(self._frames[self._number])
+            self._number += 1
+        while self._number > number:
+            self._number -= 1
+            self._back(self._frames[self._number])
+
+    def _forward(self, frame: Frame) -> None:
+        stream_id = frame.event.stream_id
+        if not frame.previous:
+            self._held[stream_id] = copied(self._initials[category_of(stream_id)])
+        state = self._held[stream_id]
+        for change in (*frame.between, *frame.changes):
+            apply(value_at(state, change.keys[:-1]), change)
+
+    def _back(self, frame: Frame) -> None:
+        stream_id = frame.event.stream_id
+        if not frame.previous:
+            del self._held[stream_id]
+            return
+        state = self._held[stream_id]
+        for change in reversed((*frame.between, *frame.changes)):
+            apply(value_at(state, change.keys[:-1]), change.undone())
 
 
 def replay(
@@ -92,6 +254,7 @@ def replay(
     *,
     definition: Definition[Any] | None,
     registry: EventRegistry,
+    progress: bool = False,
 ) -> Replay:
     """Fold a stream with the handlers of its aggregate, and keep every step.
 
@@ -104,64 +267,175 @@ def replay(
         definition: the class of aggregates, or the decider, that gives the state; without one the
             state is empty.
         registry: which class stands for which type.
+        progress: draw a progress bar on stderr, if that is a terminal or a notebook.
 
     Example:
         >>> from eslab.store import MemoryStore
         >>> len(replay(MemoryStore(), "order-1", definition=None, registry=EventRegistry()))
         0
     """
-    subject = None
-    if definition is not None:
-        subject = definition(stream_id.removeprefix(f"{definition.category}-"))
-    initial = _state(subject)
-    state, failed = initial, None
-    frames: list[Frame] = []
-    for event in store.read(stream_id):
-        before, error = state, None
-        if subject is not None and failed is None:
-            try:
-                subject.rebuild([registry.decode(event)])
-                state = _state(subject)
-            except EslabError as problem:
-                error = failed = str(problem)
-            except Exception as problem:
-                error = failed = f"{type(problem).__name__}: {problem}"
-        elif failed is not None:
-            error = f"not applied: version {_first_error(frames)} failed"
-        frames.append(Frame(event, state, tuple(changes(before, state)), error))
-    return Replay(stream_id, initial, tuple(frames))
+    events = tuple(store.read(stream_id))
+    category = category_of(stream_id)
+    definitions = {} if definition is None else {category: definition}
+    return _Steps(definitions, registry, events, progress=progress).replay(
+        stream_id,
+        stream_id=stream_id,
+        snapshots=_snapshots(store, stream_id, definition),
+    )
 
 
-def _first_error(frames: list[Frame]) -> int:
-    return next(frame.event.version for frame in frames if frame.error)
+def replay_events(
+    events: Iterable[RecordedEvent],
+    *,
+    shown: Collection[int],
+    title: str,
+    definitions: Mapping[str, Definition[Any]],
+    registry: EventRegistry,
+    progress: bool = False,
+) -> Replay:
+    """Fold several streams, each with the handlers of its aggregate, and keep the steps shown.
 
-
-def _state(subject: Sourced | None) -> dict[str, Any]:
-    if subject is None:
-        return {}
-    held = subject.state
-    state = sorted_sets(to_jsonable_python(held, inf_nan_mode="strings"), held)
-    return state if isinstance(state, dict) else {"state": state}
-
-
-def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """Yield what differs between two states, path by path; where there was null, nothing was.
-
-    Example:
-        >>> [str(change) for change in changes({"a": 1, "b": {"c": 2}}, {"b": {"c": 3}, "d": 4})]
-        ['- a: 1', '~ b.c: 2 -> 3', '+ d: 4']
-        >>> [str(change) for change in changes({"carrier": None}, {"carrier": "MQ"})]
-        ["+ carrier: 'MQ'"]
+    Args:
+        events: all events of these streams, up to the last one that is shown, in the order of
+            position: the states are those that the streams have.
+        shown: the positions of the events that have a frame.
+        title: what they are.
+        definitions: the classes of aggregates, and the deciders, by category.
+        registry: which class stands for which type.
+        progress: draw a progress bar on stderr, if that is a terminal or a notebook.
     """
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted(before.keys() | after.keys()):
-            inner = f"{path}.{key}" if path else key
-            if key not in after:
-                yield Change(inner, "-", before[key], None)
-            elif key not in before:
-                yield Change(inner, "+", None, after[key])
-            else:
-                yield from changes(before[key], after[key], inner)
-    elif before != after:
-        mark: Mark = "+" if before is None else "-" if after is None else "~"
-        yield Change(path, mark, before, after)
+    steps = _Steps(definitions, registry, tuple(events), shown=set(shown), progress=progress)
+    return steps.replay(title)
+
+
+def _asking(predicate: Predicate) -> Callable[[Any, RecordedEvent], Any]:
+    """Return a function of the state and the event.
+
+    Raises:
+        InputError: it is neither that nor a function of the state.
+    """
+    if callable(predicate) and takes(predicate, 1):
+        return lambda state, _: predicate(state)
+    if callable(predicate) and takes(predicate, 2):
+        return predicate
+    raise InputError(
+        f"a predicate is a function of the state, or of the state and the event, such as "
+        f"lambda state: state.status == 'paid', not {predicate!r:.200}"
+    )
+
+
+class _Steps:
+    """Folds events to frames."""
+
+    def __init__(
+        self,
+        definitions: Mapping[str, Definition[Any]],
+        registry: EventRegistry,
+        events: Sequence[RecordedEvent],
+        *,
+        shown: set[int] | None = None,
+        progress: bool = False,
+    ) -> None:
+        self._definitions = definitions
+        self._registry = registry
+        self._events = events
+        self._shown = shown
+        self._progress = progress
+        self._frames: list[Frame] = []
+        self._initials: dict[str, dict[str, Any]] = {}
+        self._failed: dict[str, int] = {}
+        self._states = _States(self._frames, self._initials)
+
+    def replay(
+        self, title: str, *, stream_id: str | None = None, snapshots: tuple[int, ...] = ()
+    ) -> Replay:
+        try:
+            self._fold(title, watch=True)
+        except MissedChangeError:
+            # Watching is only quicker: without it every state is looked at as a whole.
+            self._frames.clear()
+            self._failed.clear()
+            self._fold(title, watch=False)
+        if stream_id is not None and not self._frames:
+            self._follower(stream_id, watch=False)
+        frames = tuple(self._frames)
+        return Replay(title, frames, self._initials, stream_id, snapshots, self._folded)
+
+    def _fold(self, title: str, *, watch: bool) -> None:
+        followers: dict[str, Follower] = {}
+        between: dict[str, list[Change]] = {}
+        total = len(self._events)
+        bar = progress_bar(total=total, description=f"replaying {title}", progress=self._progress)
+        with bar, garbage_kept():
+            for event in self._events:
+                follower = followers.get(event.stream_id)
+                if follower is None:
+                    follower = self._follower(event.stream_id, watch=watch)
+                    followers[event.stream_id] = follower
+                found, error = follower.follow(event)
+                if error is not None:
+                    self._failed.setdefault(event.stream_id, event.version)
+                if self._shown is None or event.position in self._shown:
+                    hidden = tuple(between.pop(event.stream_id, ()))
+                    self._add(event, follower, found, hidden, error)
+                else:
+                    between.setdefault(event.stream_id, []).extend(found)
+                bar.update()
+            for follower in followers.values():
+                follower.check()
+
+    def _follower(self, stream_id: str, *, watch: bool) -> Follower:
+        category = category_of(stream_id)
+        definition = self._definitions.get(category)
+        made = Follower(definition, stream_id, registry=self._registry, watch=watch)
+        self._initials.setdefault(category, made.initial)
+        return made
+
+    def _add(
+        self,
+        event: RecordedEvent,
+        follower: Follower,
+        found: tuple[Change, ...],
+        between: tuple[Change, ...],
+        error: str | None,
+    ) -> None:
+        number = len(self._frames) + 1
+        digest = follower.mirror.digest
+        self._frames.append(
+            Frame(number, event, found, between, follower.last, digest, error, _states=self._states)
+        )
+        follower.last = number
+
+    def _folded(self) -> Iterator[tuple[int, Any]]:
+        """Fold again, for what asks for the state itself; yield each frame's number with it."""
+        subjects: dict[str, Sourced | None] = {}
+        number = 0
+        for event in self._events:
+            stream_id = event.stream_id
+            shown = self._shown is None or event.position in self._shown
+            number += shown
+            if event.version >= self._failed.get(stream_id, event.version + 1):
+                continue
+            if stream_id not in subjects:
+                definition = self._definitions.get(category_of(stream_id))
+                subjects[stream_id] = begun(definition, stream_id)
+            subject = subjects[stream_id]
+            if subject is not None:
+                subject.rebuild([self._registry.decode(event)])
+            if shown:
+                yield number, subject.state if isinstance(subject, Entity) else subject
+
+
+def _snapshots(
+    store: EventStore, stream_id: str, definition: Definition[Any] | None
+) -> tuple[int, ...]:
+    """Return the versions of a stream of which a snapshot is kept."""
+    if definition is None or definition.snapshot_every is None:
+        return ()
+    key = SnapshotKey(stream_id, definition.state_schema().key)
+    found: list[int] = []
+    latest = store.snapshots.latest(key)
+    while latest is not None:
+        found.append(latest.version)
+        latest = store.snapshots.latest(key, until=latest.version - 1)
+    return tuple(reversed(found))

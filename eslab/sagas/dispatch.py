@@ -81,7 +81,16 @@ class Dispatch:
         self._route = route
         self._lock = lock
         self._numbers = count()
+        self._only: str | None = None
         self.forget()
+
+    def confine(self, correlation_id: str) -> None:
+        """Pass over all events and sagas from now on that do not belong to this."""
+        self._only = correlation_id
+
+    def _passes(self, event: RecordedEvent) -> bool:
+        belongs_to = event.metadata.correlation_id or event.stream_id
+        return self._only in (None, belongs_to)
 
     def forget(self) -> None:
         """Look at the whole log again, for all machines."""
@@ -130,7 +139,9 @@ class Dispatch:
         self._go_on(
             event.stream_id
             for event in events
-            if event.type == SagaStarted.event_type and category_of(event.stream_id) == CATEGORY
+            if event.type == SagaStarted.event_type
+            and category_of(event.stream_id) == CATEGORY
+            and self._passes(event)
         )
         for event in events:
             self._offer(event, machines, {})
@@ -150,6 +161,8 @@ class Dispatch:
         taking = [cls.event_type for cls in _TAKING]
         types = {*opening, *closing, *taking}
         for event in self._store.read_all(until=head, types=types, category=CATEGORY):
+            if not self._passes(event):
+                continue
             data = event.data
             if event.type in taking:
                 handled.setdefault(saga_name(event.stream_id), set()).add(data.get("position", 0))
@@ -184,6 +197,8 @@ class Dispatch:
         handled: Mapping[str, Container[int]],
     ) -> None:
         """Let those machines have an event that it concerns, and that did not handle it before."""
+        if not self._passes(event):
+            return
         for machine in machines:
             if (
                 event.type in machine.concerns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -89,6 +89,17 @@ class Orchestrator:
 
     def _plan(self, message: Message) -> Journey:
         return self.route(message)
+
+    @property
+    def definitions(self) -> list[Saga | type[ProcessManager]]:
+        """The sagas and the classes of process managers that are known."""
+        found: list[Saga | type[ProcessManager]] = []
+        for machine in list(self._machines.values()):
+            if isinstance(machine, SagaMachine):
+                found.append(machine.saga)
+            elif isinstance(machine, ProcessMachine):
+                found.append(machine.cls)
+        return found
 
     # What users do.
 
@@ -221,6 +232,19 @@ class Orchestrator:
         machine = self._machines.get(name)
         return machine.saga if isinstance(machine, SagaMachine) else None
 
+    def confine(self, correlation_id: str) -> None:
+        """Let only those sagas go on, from now on, that belong to this, and pass over all others.
+
+        Args:
+            correlation_id: of their events; of a saga that was started by hand, its stream.
+        """
+        with self._lock:
+            self._dispatch.confine(correlation_id)
+
+    def knows(self, name: str) -> bool:
+        """Say whether a saga, or a process manager, of this name is known here."""
+        return name in self._machines
+
     def state(self, name: str, saga_id: str) -> Any:
         """Return what a saga's stream says about it.
 
@@ -228,14 +252,21 @@ class Orchestrator:
             SagaNotFoundError: there is no such saga.
         """
         stream_id = saga_stream(name, saga_id)
-        machine = self._machines.get(name)
-        state: Any = SagaState() if machine is None else machine.initial()
         if self._store.stream_version(stream_id) == 0:
             raise SagaNotFoundError(name, saga_id)
+        state, evolve = self.folding(name)
         for recorded in self._store.read(stream_id):
-            event = self._registry.decode(recorded)
-            state = evolve(state, event) if machine is None else machine.evolve(state, event)
+            state = evolve(state, self._registry.decode(recorded))
         return state
+
+    def folding(self, name: str) -> tuple[Any, Callable[[Any, Event], Any]]:
+        """Return the state of a saga before its first event, and what folds its events.
+
+        Args:
+            name: of the saga; one that nobody here knows is taken for one of steps.
+        """
+        machine = self._machines.get(name)
+        return (SagaState(), evolve) if machine is None else (machine.initial(), machine.evolve)
 
     def resume(self, name: str, saga_id: str, *, resolved: bool = False, reason: str = "") -> None:
         """Let a saga that is stuck go on.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from eslab.bus.journey import Message
 from eslab.errors import CommandRevokedError, DomainError, SagaDefinitionError
 from eslab.events import Event, Metadata, RecordedEvent
-from eslab.messaging import CommandBus
+from eslab.messaging import CommandBus, handling
 from eslab.sagas.deciding import Decision, Input, Reply, error_text
 from eslab.sagas.definition import saga_stream
 from eslab.sagas.machine import Delivered, Outgoing, send
@@ -105,7 +105,9 @@ class ProcessMachine:
             return self._reply(sent, error.reason or str(error), refused=True)
         except DomainError as error:
             reason = error_text(error, named=False)
-            if self._commands.revoke(command_id, reason):
+            with handling(origin):
+                revoked = self._commands.revoke(command_id, reason)
+            if revoked:
                 return self._reply(sent, reason, refused=True)
             return self.carry_out(saga_id, state, sent, origin)  # another copy was first
         except Exception as error:

@@ -26,11 +26,13 @@ from eslab.store.result import Result
 from eslab.store.verification import Verification
 
 __all__ = [
+    "PROVEN",
     "AppendResult",
     "Direction",
     "EventStore",
     "ImportReport",
     "ReadModels",
+    "Recent",
     "Snapshot",
     "SnapshotKey",
     "Snapshots",
@@ -40,6 +42,9 @@ __all__ = [
 
 BATCH: Final = 2 * 122_880  # the rows of a row group of DuckDB
 Direction = Literal["forwards", "backwards"]
+
+PROVEN: Final = "~proven"
+"""The column of a query of `Recent` that no field of an event can have the name of."""
 
 
 class StreamAppend(NamedTuple):
@@ -379,6 +384,27 @@ class Transaction(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """How SQL sees a few events that are not in the tables of their types yet.
+
+    A row that a query says is proven is the one that its table will have. What is not proven only
+    the class can decode, and then it may be another row, or none.
+
+    Attributes:
+        queries: by the name of a table the query over the log that gives the rows of it, and in the
+            column `PROVEN` whether each is exactly what its class decodes. Its parameters are
+            ``$1`` and ``$2``, the positions after which and until which, and ``$3``, `streams`.
+            Tables that are not in it have no row in that part of the log.
+        streams: the stream of each event of the part, of other types too.
+        events: how many rows the queries give in all.
+    """
+
+    queries: Mapping[str, str]
+    streams: list[str]
+    events: int
+
+
 class ReadModels(Protocol):
     """A place for read models beside the log, and SQL over both."""
 
@@ -393,6 +419,23 @@ class ReadModels(Protocol):
 
         Args:
             types: the names of types whose classes are registered.
+        """
+        ...
+
+    def recent(self, types: Collection[str], *, after: int, until: int) -> Recent | None:
+        """Return how SQL sees the events of a part of the log, if these are a few recent ones.
+
+        For them that takes less time than `refresh`, which is left to whoever needs it. Who runs
+        the queries finds as many rows as there should be, all proven, or else calls `refresh`.
+
+        Args:
+            types: the names of types whose classes are registered.
+            after: only positions above this one.
+            until: only positions up to this one.
+
+        Returns:
+            None where `refresh` is to be called: there are many events, or none; their tables are
+            far behind, or not made yet; SQL cannot convert the events of a class.
         """
         ...
 

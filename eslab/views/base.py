@@ -208,7 +208,7 @@ def plain(value: object) -> str:
     return html.escape(str(value), quote=False)
 
 
-_PARAMETER: Final = re.compile(r"\$([a-z_]+[0-9]*)")
+_PARAMETER: Final = re.compile(r"\$([a-z_][a-z_0-9]*)")
 
 
 def with_values(sql: str, values: Mapping[str, Any]) -> str:

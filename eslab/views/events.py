@@ -1,66 +1,66 @@
-"""The stream browser: the newest events that match, as a frame, a table and a histogram."""
+"""The stream browser: the events that match, as a frame, a table and a histogram over time."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.errors import InputError
-from eslab.store.port import ReadModels
-from eslab.views.base import View, html_table, plain, records, with_values
-from eslab.views.scales import axis_time, duration_text, moment_text, nice_step
+from eslab.views.base import View, html_table, plain, records
+from eslab.views.events_filter import EventsFilter, moment_of
+from eslab.views.events_pages import EventPages, EventsLog, Landmark, Summary
+from eslab.views.opened_event import OpenedEvent
+from eslab.views.scales import axis_time, duration_text, moment_text
 from eslab.views.theme import HATCHES, NEUTRAL, SERIES, TEMPLATE
 from eslab.words import counted
 
-__all__ = ["EventsView", "events_figure"]
+__all__ = [
+    "EventsView",
+    "TypeGroup",
+    "events_digest",
+    "events_figure",
+    "ranked_types",
+    "type_groups",
+    "width_text",
+]
 
 SHOWN_ROWS: Final = 10
 SHOWN_LETTERS: Final = 100
 SHOWN_TYPES: Final = 7
-BINS: Final = 60
 
-_COUNT_SQL: Final = """
-select count(*), count(distinct type), count(distinct stream_id), coalesce(max(position), 0)
-from events
-"""
-
-_EVENTS_SQL: Final = """
-select * from (
-    select position, stream_id, version, type, occurred_at, recorded_at,
-           data::varchar as data, metadata::varchar as metadata
-    from events
-    where {where}
-    order by position desc limit $limit)
-order by position
-"""
+_EVERYTHING: Final = EventsFilter()
 
 
 class EventsView(View):
-    """The newest events that match, in the order of position.
+    """The newest events that match, in the order of position, and a way to all the others.
 
     The frame has the columns position, stream_id, version, type, occurred_at, recorded_at, data
-    and metadata, the last two as JSON text.
+    and metadata, the last two as JSON text. The store must be open for `page`, `find` and `open`.
 
     Args:
         store: where the events are.
-        stream_id: only events of this stream.
-        category: only events of streams of this category.
-        types: only events of these types.
-        limit: how many at most, the newest ones; at least 1.
+        wanted: which events; by default all.
+        head: the last position that is looked at; by default the store's last one now.
+        limit: how many are in the frame at most, the newest ones; at least 1.
+        widget: makes the live widget of a view.
 
     Attributes:
+        pages: the events that match, up to the head.
+        limit: how many are in the frame at most.
         count: how many events match, beyond the limit too.
         types: of how many types they are.
         streams: of how many streams they are.
+        histogram: how many events of each type occurred when: start (of a bin), type and count.
+        bin_width: how long the bins of the histogram are.
 
     Raises:
-        InputError: the limit is no whole number of at least 1.
+        InputError: the limit is no whole number of at least 1, or the filter's SQL is refused.
 
     Example:
         >>> import eslab
@@ -70,53 +70,114 @@ class EventsView(View):
         ...     for number in range(3):
         ...         _ = lab.append(f"order-{number}", [OrderPlaced(amount=30)])
         ...     view = EventsView(lab.store, limit=2)
+        ...     older = view.page(before=2)
         >>> view
         EventsView(3 events, 1 type, 3 streams; the newest 2)
-        >>> list(view.df["position"])
-        [2, 3]
+        >>> list(view.df["position"]), list(older["position"])
+        ([2, 3], [1])
     """
 
     def __init__(
         self,
-        store: ReadModels,
+        store: EventsLog,
+        wanted: EventsFilter = _EVERYTHING,
         *,
-        stream_id: str | None = None,
-        category: str | None = None,
-        types: Sequence[str] | None = None,
+        head: int | None = None,
         limit: int = 1_000,
+        widget: Callable[[EventsView], Any] | None = None,
     ) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InputError(f"limit must be a whole number of at least 1, not {limit!r}")
-        conditions: list[str] = []
-        values: dict[str, Any] = {}
-        for column, wanted in (("stream_id", stream_id), ("category", category)):
-            if wanted is not None:
-                conditions.append(f"{column} = ${column}")
-                values[column] = wanted
-        if types is not None:
-            conditions.append("type in (select unnest($types::varchar[]))")
-            values["types"] = list(types)
-        where = f"where {' and '.join(conditions)}" if conditions else ""
-        counted = store.sql(_COUNT_SQL + where, values).fetchall()
-        ((self.count, self.types, self.streams, newest),) = counted
-        # Events that are appended between the two queries are left out of both.
-        conditions.append("position <= $newest")
-        values |= {"newest": newest, "limit": limit}
-        query = _EVENTS_SQL.format(where=" and ".join(conditions))
-        super().__init__(store.sql(query, values).df(), sql=with_values(query, values))
+        self.limit = _checked(limit)
+        self.pages = EventPages(store, wanted, head=head)
+        # All of it now: the store may be closed when somebody looks at the view.
+        frame = self.pages.frame(limit=limit)
+        super().__init__(frame, sql=self.pages.sql(limit=limit), widget=widget)
+        summary = self.pages.summary
+        self.count, self.types, self.streams = summary.count, summary.types, summary.streams
+        self.histogram, self.bin_width = summary.histogram, summary.width
+
+    def page(
+        self, *, before: int | None = None, after: int | None = None, limit: int = 100
+    ) -> pd.DataFrame:
+        """Return some of the events, in the order of position; with the columns of `df`.
+
+        A page is the next one: to go on, give the lowest position as `before`, or the highest
+        one as `after`. What was appended since the view was made is on none of them.
+
+        Args:
+            before: the newest events below this position; by default the newest of all.
+            after: instead of that, the oldest events above this position.
+            limit: how many at most.
+
+        Raises:
+            InputError: both are given, or one of them is no whole number.
+        """
+        if before is not None and after is not None:
+            raise InputError("page() takes before= or after=, not both")
+        for name, given in (("before", before), ("after", after)):
+            if isinstance(given, bool) or not isinstance(given, int | None):
+                raise InputError(f"{name} must be a position, a whole number, not {given!r}")
+        return self.pages.frame(before=before, after=after, limit=_checked(limit))
+
+    def find(
+        self,
+        *,
+        position: int | None = None,
+        version: int | None = None,
+        occurred: datetime | str | None = None,
+        recorded: datetime | str | None = None,
+    ) -> int | None:
+        """Return the position of the first event from a position, a version or a time on.
+
+        First is what has the lowest one, and of several that which was recorded first. To see the
+        events around it: ``view.page(after=view.find(occurred="2013-06-01") - 1)``.
+
+        Args:
+            position: exactly one of these is given.
+            version: in the stream of the event.
+            occurred: when it happened; an aware datetime, or text in UTC.
+            recorded: when it was recorded.
+
+        Returns:
+            The position, or None if there is no such event.
+
+        Raises:
+            InputError: none of them is given, or several, or one that cannot be.
+        """
+        given: dict[Landmark, Any] = {
+            "position": position,
+            "version": version,
+            "occurred": occurred,
+            "recorded": recorded,
+        }
+        found = [(what, value) for what, value in given.items() if value is not None]
+        if len(found) != 1:
+            raise InputError(f"find() takes exactly one of {', '.join(given)}")
+        ((what, value),) = found
+        if what in ("occurred", "recorded"):
+            value = moment_of(what, value)
+        elif isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"{what}: a whole number is expected, not {value!r}")
+        return self.pages.find(what, value)
+
+    def open(self, position: int) -> OpenedEvent:
+        """Return the event at a position, with what caused it and what it caused.
+
+        Args:
+            position: of the event; it need not match the filter.
+
+        Raises:
+            InputError: there is no such event.
+        """
+        return OpenedEvent.at(self.pages.store, position, head=self.pages.head)
 
     @property
     def digest(self) -> str:
         """How many events match, of how many types and streams."""
-        newest = f"; the newest {len(self.df):,}" if len(self.df) < self.count else ""
-        return (
-            f"EventsView({counted(self.count, 'event')}, {counted(self.types, 'type')}, "
-            f"{counted(self.streams, 'stream')}{newest})"
-        )
+        return events_digest(self.pages.summary, limit=self.limit)
 
     def figure(self) -> go.Figure:
         """Return a histogram: events by type over the time at which they occurred."""
-        return events_figure(self.df, total=self.count)
+        return events_figure(self.histogram, width=self.bin_width)
 
     def html(self) -> str:
         """Return a table of the newest events."""
@@ -143,20 +204,27 @@ class EventsView(View):
         return html_table(columns, rows, caption=caption, numbers=("position", "version"))
 
 
-def events_figure(events: pd.DataFrame, *, total: int | None = None) -> go.Figure:
+def events_digest(summary: Summary, *, limit: int) -> str:
+    """Say how many events match, of how many types and streams, and if there is a limit."""
+    newest = f"; the newest {limit:,}" if limit < summary.count else ""
+    return (
+        f"EventsView({counted(summary.count, 'event')}, {counted(summary.types, 'type')}, "
+        f"{counted(summary.streams, 'stream')}{newest})"
+    )
+
+
+def events_figure(histogram: pd.DataFrame, *, width: timedelta) -> go.Figure:
     """Draw how many events of each type occurred when.
 
     Args:
-        events: a frame with the columns type and occurred_at.
-        total: how many there are, if the frame holds only the newest of them.
+        histogram: a frame with the columns start, type and count.
+        width: of its bins.
     """
     figure = go.Figure()
-    title = counted(len(events), "event")
-    if total is not None and total > len(events):
-        title = f"The newest {len(events):,} of {total:,} events"
+    total = int(histogram["count"].sum())
     figure.update_layout(
         template=TEMPLATE,
-        title={"text": title},
+        title={"text": counted(total, "event") if total else "No event matches"},
         barmode="stack",
         bargap=0.05,
         height=340,
@@ -166,60 +234,89 @@ def events_figure(events: pd.DataFrame, *, total: int | None = None) -> go.Figur
         xaxis={"title": {"text": "occurred at (UTC)"}, "nticks": 7, "tickangle": 0},
         yaxis={"title": {"text": "events"}, "rangemode": "tozero"},
     )
-    if events.empty:
-        figure.update_layout(title={"text": "No event matches"})
+    if not total:
         return figure
-    start, bin_width, bins = _bins(events["occurred_at"])
+    per = width_text(width)
     figure.update_layout(
-        title={"subtitle": {"text": f"by type, in bins of {_bin_text(bin_width)}"}},
+        title={"subtitle": {"text": f"by type, in bins of {per}"}},
+        yaxis={"title": {"text": f"events in {per}"}},
     )
-    middles = [axis_time(start + (index + 0.5) * bin_width) for index in range(int(bins.max()) + 1)]
-    for name, types, colour, hatch in _groups(events["type"]):
-        counts = Counter(bins[events["type"].isin(types)].tolist())
-        filled = sorted(counts)
+    totals: Counter[str] = Counter()
+    for row in records(histogram):
+        totals[row.type] += row.count
+    for group in type_groups(totals, ranked_types(totals)):
+        bars = histogram[histogram["type"].isin(group.types)].groupby("start")["count"].sum()
         figure.add_bar(
-            name=plain(name),
-            x=[middles[index] for index in filled],
-            y=[counts[index] for index in filled],
-            width=bin_width / timedelta(milliseconds=1),
+            name=plain(group.name),
+            x=[axis_time(_middle(start.to_pydatetime(), width)) for start in bars.index],
+            y=bars.tolist(),
+            width=width / timedelta(milliseconds=1),
             marker={
-                "color": colour,
+                "color": group.colour,
                 "pattern": {
-                    "shape": hatch,
+                    "shape": group.hatch,
                     "fillmode": "overlay",
                     "fgcolor": "rgba(255,255,255,0.7)",
                     "size": 6,
                 },
             },
-            hovertemplate="%{y:,} × " + plain(name) + "<br>around %{x}<extra></extra>",
+            hovertemplate="%{y:,} × " + plain(group.name) + "<br>around %{x}<extra></extra>",
         )
     return figure
 
 
-def _bins(times: pd.Series[Any]) -> tuple[datetime, timedelta, pd.Series[Any]]:
-    first, last = times.min().to_pydatetime(), times.max().to_pydatetime()
-    width = nice_step(max(last - first, timedelta(microseconds=BINS)), count=BINS)
-    start = pd.Timestamp(first).floor(pd.Timedelta(width))
-    bins = (times - start) // pd.Timedelta(width)
-    return start.to_pydatetime(), width, bins
+class TypeGroup(NamedTuple):
+    """Types that are drawn as one.
+
+    Attributes:
+        name: what it is called, and how many events there are.
+        types: the types.
+        colour: what they are drawn in; a few groups have the same.
+        hatch: and with, one of `HATCHES`; each group another one.
+    """
+
+    name: str
+    types: list[str]
+    colour: str
+    hatch: str
 
 
-def _groups(types: pd.Series[Any]) -> list[tuple[str, list[str], str, str]]:
-    """Return what is drawn as one colour: the name, its types, the colour and the hatching."""
-    counts = Counter(types.tolist())
-    ranked = sorted(counts, key=lambda name: (-counts[name], name))
-    shown, rest = ranked[:SHOWN_TYPES], ranked[SHOWN_TYPES:]
+def ranked_types(counts: Mapping[str, int]) -> list[str]:
+    """Return the types, the most frequent first.
+
+    Args:
+        counts: how many events there are of each type.
+    """
+    return sorted(counts, key=lambda name: (-counts[name], name))
+
+
+def type_groups(counts: Mapping[str, int], ranked: Sequence[str]) -> list[TypeGroup]:
+    """Return how types are drawn: the first ones each on its own, the rest as one.
+
+    Args:
+        counts: how many events there are of each type.
+        ranked: all types, in this order.
+    """
+    shown, rest = ranked[:SHOWN_TYPES], list(ranked[SHOWN_TYPES:])
     groups = [
-        (f"{name} ({counts[name]:,})", [name], SERIES[index % len(SERIES)], HATCHES[index])
+        TypeGroup(
+            f"{name} ({counts.get(name, 0):,})", [name], SERIES[index % len(SERIES)], HATCHES[index]
+        )
         for index, name in enumerate(shown)
     ]
     if rest:
-        lumped = sum(counts[name] for name in rest)
-        groups.append((f"{len(rest)} other types ({lumped:,})", rest, NEUTRAL, ""))
+        lumped = sum(counts.get(name, 0) for name in rest)
+        groups.append(TypeGroup(f"{len(rest)} other types ({lumped:,})", rest, NEUTRAL, ""))
     return groups
 
 
-def _bin_text(width: timedelta) -> str:
+def width_text(width: timedelta) -> str:
+    """Return the width of a bin as a person says it.
+
+    Example:
+        >>> width_text(timedelta(days=7)), width_text(timedelta(seconds=90))
+        ('7 d', '1 min 30 s')
+    """
     for unit, name in (
         (timedelta(days=1), "d"),
         (timedelta(hours=1), "h"),
@@ -228,6 +325,17 @@ def _bin_text(width: timedelta) -> str:
         if width % unit == timedelta(0):
             return f"{width // unit} {name}"
     return duration_text(width.total_seconds())
+
+
+def _middle(start: datetime, width: timedelta) -> datetime:
+    # The last bin may end when there are no years any more.
+    return start + min(width, datetime.max.replace(tzinfo=UTC) - start) / 2
+
+
+def _checked(limit: Any) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InputError(f"limit must be a whole number of at least 1, not {limit!r}")
+    return limit
 
 
 def _spaced(data: str) -> str:

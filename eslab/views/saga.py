@@ -2,23 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from eslab.store.port import ReadModels
+from eslab.errors import InputError
 from eslab.views.base import PictureView, with_values
 from eslab.views.saga_figure import timeline_figure
 from eslab.views.saga_layout import drawing
-from eslab.views.saga_log import ATTEMPTS_SQL, COMMANDS_SQL, read_log
+from eslab.views.saga_log import ATTEMPTS_SQL, COMMANDS_SQL, Logged, SagaStore, read_log
 from eslab.views.saga_marks import Drawing
 from eslab.views.saga_notes import notes_frame, notes_of
+from eslab.views.saga_page import timeline_page
 from eslab.views.saga_picture import saga_picture
-from eslab.views.saga_summary import SagaSummary, Summary, is_process, summary_of
+from eslab.views.saga_places import before, began, senders_of
+from eslab.views.saga_story import story_of
+from eslab.views.saga_summary import (
+    ProcessSummary,
+    SagaSummary,
+    Summary,
+    is_process,
+    summary_of,
+)
 from eslab.views.scales import duration_text
 
-__all__ = ["SagaTimeline", "saga_figure"]
+if TYPE_CHECKING:
+    from eslab.simulation.faults import Fault
+    from eslab.views.saga_comparison import SagaComparison
+
+__all__ = ["Rerun", "SagaTimeline", "saga_figure"]
+
+_EFFECTS_SQL: Final = """
+select position, stream_id, version, type, metadata->>'$.command_id' as command_id
+from events
+where position >= $position and metadata->>'$.command_id' in $ids
+order by position
+"""
+
+
+Rerun = Callable[["SagaTimeline", int, "Fault"], "tuple[SagaTimeline, int]"]
+"""Runs a saga again on a branch at a position, with a fault; and says how often that hit."""
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What a timeline shows: all of it is of one moment."""
+
+    df: pd.DataFrame
+    sql: str
+    log: Sequence[Logged]
+    version: int
+    summary: Summary
+    notes: pd.DataFrame
+
+    @cached_property
+    def page(self) -> dict[str, Any]:
+        process = isinstance(self.summary, ProcessSummary)
+        moments = [(one.version, one.at) for one in self.log]
+        title, subtitle = _titles(self.summary, self.clock_back)
+        return {
+            "title": title,
+            "subtitle": subtitle,
+            "alarm": self.summary.alarming,
+            "status": self.summary.status,
+            **timeline_page(
+                _drawing(self.df, self.summary, self.notes, moments),
+                log=self.log,
+                story=story_of(self.log, process=process),
+                notes=self.notes,
+            ),
+        }
+
+    @property
+    def clock_back(self) -> int | None:
+        """The version of the first event for which the clock had gone back."""
+        return next((one.version for one in self.log if one.clock_back), None)
 
 
 class SagaTimeline(PictureView):
@@ -27,22 +91,26 @@ class SagaTimeline(PictureView):
     The frame has a row an attempt: step, kind (``execute`` or ``compensate``), attempt,
     started_at, ended_at (missing while it runs), outcome (``completed``, ``failed``,
     ``timed out``, ``running``, or ``superseded`` by the answer to an earlier one), order (in which
-    steps and compensations began), error and version.
+    steps and compensations began), error, version and ended_version (of the events that began and
+    ended it).
 
     Of a process manager, which has no steps, the rows are the attempts to have its commands carried
     out: step is the type of the command, kind ``command``, and outcome ``delivered``, ``refused``,
     ``failed``, ``timed out``, ``running``, or ``waiting`` until the command before is answered.
+
+    A saga goes on: `refresh` looks at its stream again. The widget does so whenever something was
+    appended to it.
 
     Args:
         store: the log.
         stream_id: the stream of the saga, ``saga-<name>-<id>``.
         undoable: the steps that can be undone, if that is known: if one of them was not, though
             the saga was, the timeline says so.
+        rerun: runs the saga again, on a branch.
+        widget: makes the live widget of a timeline.
 
     Attributes:
-        summary: what it comes to.
-        notes: what is marked beside the attempts, a frame with version, at, mark, step, text and
-            detail: events, timers, deadlines, late answers, and what should not be.
+        stream_id: the stream of the saga.
 
     Raises:
         StreamNotFoundError: there is no such stream.
@@ -68,16 +136,88 @@ class SagaTimeline(PictureView):
     """
 
     def __init__(
-        self, store: ReadModels, stream_id: str, *, undoable: Collection[str] | None = None
+        self,
+        store: SagaStore,
+        stream_id: str,
+        *,
+        undoable: Collection[str] | None = None,
+        rerun: Rerun | None = None,
+        widget: Callable[[SagaTimeline], Any] | None = None,
     ) -> None:
-        log, version = read_log(store, stream_id)
-        query = COMMANDS_SQL if is_process(stream_id, log) else ATTEMPTS_SQL
+        self.stream_id = stream_id
+        self._store = store
+        self._undoable = undoable
+        self._rerun = rerun
+        self._reading = threading.Lock()
+        self._moment = self._read()
+        super().__init__(self._moment.df, sql=self._moment.sql, widget=widget)
+
+    def _read(self) -> _Moment:
+        log, version = read_log(self._store, self.stream_id)
+        query = COMMANDS_SQL if is_process(self.stream_id, log) else ATTEMPTS_SQL
         # Later events are left out: the frame and the summary are of the same moment.
-        values = {"stream_id": stream_id, "version": version}
-        df = store.sql(query, values).df()
-        super().__init__(df, sql=with_values(query, values))
-        self.summary: Summary = summary_of(stream_id, log, df, undoable=undoable)
-        self.notes = notes_frame(notes_of(log, self.summary))
+        values = {"stream_id": self.stream_id, "version": version}
+        df = self._store.sql(query, values).df()
+        summary = summary_of(self.stream_id, log, df, undoable=self._undoable)
+        notes = notes_frame(notes_of(log, summary))
+        return _Moment(df, with_values(query, values), log, version, summary, notes)
+
+    def refresh(self) -> bool:
+        """Look at the stream again, and say whether there was anything new.
+
+        Raises:
+            StoreClosedError: the store is closed.
+        """
+        with self._reading:
+            if self._store.stream_version(self.stream_id) == self._moment.version:
+                return False
+            self._moment = moment = self._read()
+            self.df, self.sql = moment.df, moment.sql
+            return True
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every append to the log, on the thread that appended.
+
+        Returns:
+            A function that ends it.
+        """
+        return self._store.listen(callback)
+
+    @property
+    def version(self) -> int:
+        """The version of the stream that is shown."""
+        return self._moment.version
+
+    @property
+    def summary(self) -> Summary:
+        """What it comes to."""
+        return self._moment.summary
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """What is marked beside the attempts: events, timers, deadlines, and what should not be.
+
+        A frame with version, at, mark, step, text and detail.
+        """
+        return self._moment.notes
+
+    @property
+    def page(self) -> dict[str, Any]:
+        """All marks, and what is said of them, as JSON values: what the widget draws."""
+        return self._moment.page
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """The events that its commands recorded: position, stream_id, version, type, command_id.
+
+        With it the step, and the kind, of the attempts that sent the command.
+        """
+        moment = self._moment
+        senders = senders_of(self.stream_id, moment.summary, moment.log)
+        first = moment.log[0].position if moment.log else 0
+        found = self._store.sql(_EFFECTS_SQL, {"position": first, "ids": [*senders]}).df()
+        of = [senders[command_id] for command_id in found["command_id"]]
+        return found.assign(step=[step for step, _ in of], kind=[kind for _, kind in of])
 
     @property
     def digest(self) -> str:
@@ -91,13 +231,80 @@ class SagaTimeline(PictureView):
 
     def svg(self) -> str:
         """Return the same rows as SVG."""
-        title, subtitle = _titles(self.summary)
+        moment = self._moment
+        title, subtitle = _titles(moment.summary, moment.clock_back)
         return saga_picture(
-            _drawing(self.df, self.summary, self.notes),
+            _drawing(moment.df, moment.summary, moment.notes),
             title=title,
             subtitle=subtitle,
-            alarm=self.summary.alarming,
+            alarm=moment.summary.alarming,
         )
+
+    def fail(
+        self,
+        step: str,
+        fault: str = "fails",
+        *,
+        undo: bool = False,
+        attempt: int = 1,
+        once: bool = False,
+        by: timedelta | None = None,
+    ) -> SagaComparison:
+        """Run it again from an attempt on, which goes wrong; and show both.
+
+        It is run on a branch: the store is never changed, and what happened before the attempt
+        is as it was. From there on everything that belongs to the saga, by its correlation id, is
+        done again: commands are carried out on the branch, but **steps that are plain functions
+        are called again**, and what these do outside of the lab, they do once more. All else
+        stands still there.
+
+        Args:
+            step: the step; or the type of the command of a process manager.
+            fault: what goes wrong: one of `eslab.simulation.faults.STEP_FAULTS` or
+                `DELIVERY_FAULTS`.
+            undo: it goes wrong when the step is undone, not when it is executed.
+            attempt: from which one on.
+            once: the attempts behind that one go as they go.
+            by: how much later, for faults that are about that; see `Fault`.
+
+        Raises:
+            InputError: there is no such step or attempt, it did not begin, or there is no such
+                fault.
+            SagaError: no saga of this name is registered in the lab.
+
+        Example:
+            >>> import eslab
+            >>> def book(step):
+            ...     pass
+            >>> steps = [eslab.Step("hotel", book, book), eslab.Step("train", book)]
+            >>> trip = eslab.Saga("trip", steps)
+            >>> with eslab.Lab(seed=7) as lab:
+            ...     lab.start_saga(trip, "1")
+            ...     lab.run()
+            ...     lab.saga("trip-1").fail("train")
+            SagaComparison(trip-1 train: fails: COMPENSATED instead of COMPLETED)
+        """
+        from eslab.simulation.faults import Fault
+        from eslab.views.saga_comparison import SagaComparison
+
+        moment = self._moment
+        if self._rerun is None:
+            raise InputError("only a lab can run a saga again: use lab.saga(...)")
+        process = isinstance(moment.summary, ProcessSummary)
+        kind: Any = "command" if process else "compensate" if undo else "execute"
+        version = began(moment.df, moment.summary, step, kind=kind, attempt=attempt)
+        wrong = Fault(
+            fault,  # type: ignore[arg-type]  # it checks the name
+            None if process else step,
+            type=step if process else None,
+            kind=kind,
+            sequence=self.stream_id,
+            attempt=attempt if once else None,
+            by=by,
+        )
+        at = before(moment.log, version, whole=process)
+        other, hits = self._rerun(self, at, wrong)
+        return SagaComparison(self, other, fault=wrong, at=at, hits=hits)
 
 
 def saga_figure(
@@ -115,11 +322,17 @@ def saga_figure(
     return timeline_figure(drawn, title=title, subtitle=subtitle, alarm=saga.alarming)
 
 
-def _drawing(attempts: pd.DataFrame, saga: Summary, notes: pd.DataFrame | None) -> Drawing:
+def _drawing(
+    attempts: pd.DataFrame,
+    saga: Summary,
+    notes: pd.DataFrame | None,
+    moments: Sequence[tuple[int, Any]] = (),
+) -> Drawing:
     pivot = saga.pivot if isinstance(saga, SagaSummary) else None
-    return drawing(attempts, steps=saga.steps, notes=notes, pivot=pivot)
+    return drawing(attempts, steps=saga.steps, notes=notes, pivot=pivot, moments=moments)
 
 
-def _titles(saga: Summary) -> tuple[str, str]:
+def _titles(saga: Summary, clock_back: int | None = None) -> tuple[str, str]:
     took = f"; {duration_text(saga.seconds)} in all" if saga.seconds else ""
-    return f"{saga.name} {saga.saga_id}: {saga.status}", f"{saga.words()}{took}"
+    back = "" if clock_back is None else f"; the clock had gone back at version {clock_back}"
+    return f"{saga.name} {saga.saga_id}: {saga.status}", f"{saga.words()}{took}{back}"

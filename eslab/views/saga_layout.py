@@ -62,6 +62,12 @@ class _Layout:
             return float(sum(version <= note.version for version in self._versions))
         return self._axis.x(self._since(note.at))
 
+    def of_moment(self, version: int, at: datetime) -> float:
+        if not self.seconds:
+            begun = sum(one <= version for one in self._versions)
+            return float(begun - (version in self._versions))
+        return min(max(self._axis.x(self._since(at)), 0.0), self.span)
+
     def pieces(self, start: float, end: float) -> tuple[tuple[float, float], ...]:
         inside = [fold.torn for fold in self.folds if start <= fold.start and fold.end <= end]
         edges = [start, *(edge for torn in inside for edge in torn), end]
@@ -74,6 +80,7 @@ def drawing(
     steps: Sequence[str],
     notes: pd.DataFrame | None = None,
     pivot: str | None = None,
+    moments: Sequence[tuple[int, datetime]] = (),
 ) -> Drawing:
     """Lay out the attempts of a saga, or of the commands of a process manager.
 
@@ -86,6 +93,7 @@ def drawing(
         steps: the names of the steps, one row each.
         notes: a frame as `SagaTimeline.notes`.
         pivot: the step behind which there is no way back.
+        moments: the versions of the events of the stream, and when these were recorded.
     """
     found = records(attempts)
     marked = [] if notes is None else records(notes)
@@ -93,7 +101,8 @@ def drawing(
     lanes = [lane for lane in LANES if lane in used]
     names = tuple(dict.fromkeys([*steps, *attempts["step"]]))
     if not found and not marked:
-        return Drawing(names, (), (), "no step has begun", 1.0)
+        at = tuple((version, 0.0) for version, _ in moments)
+        return Drawing(names, (), (), "no step has begun", 1.0, moments=at)
     rows = {name: len(lanes) + row for row, name in enumerate(names)}
     rows = {lane: row for row, lane in enumerate(lanes)} | rows
     layout = _Layout(found, marked)
@@ -102,7 +111,7 @@ def drawing(
         start, end = layout.of_bar(index, record)
         bars.append(_bar(record, rows[record.step], start, end, layout.pieces(start, end)))
     spots = [
-        Spot(rows[note.step], layout.of_note(note), note.mark, note.text, note.detail)
+        Spot(rows[note.step], layout.of_note(note), note.mark, note.text, note.detail, note.version)
         for note in marked
         if note.step in rows
     ]
@@ -119,6 +128,7 @@ def drawing(
         ticks=layout.ticks,
         pivot=None if pivot is None else rows.get(pivot),
         lanes=len(lanes),
+        moments=tuple((version, layout.of_moment(version, at)) for version, at in moments),
     )
 
 
@@ -140,6 +150,9 @@ def _bar(
         order=int(record.order),
         took=took,
         error=record.error if isinstance(record.error, str) else None,
+        version=int(record.version),
+        ended=None if pd.isna(record.ended_version) else int(record.ended_version),
+        kind=record.kind,
     )
 
 
@@ -151,7 +164,7 @@ def _waits(bars: Iterable[Bar]) -> Iterator[Wait]:
     for group in actions(bars):
         for one, following in pairwise(group):
             if following.start > one.end:
-                yield Wait(one.row, one.end, following.start)
+                yield Wait(one.row, one.end, following.start, following.version)
 
 
 def _timers(spots: Iterable[Spot], span: float) -> Iterator[Wait]:
@@ -162,18 +175,19 @@ def _timers(spots: Iterable[Spot], span: float) -> Iterator[Wait]:
             begun[spot.text] = spot
         elif spot.mark in ("fired", "cancelled"):
             start = begun.pop(spot.text)
-            yield Wait(spot.row, start.x, spot.x)
+            yield Wait(spot.row, start.x, spot.x, start.version)
     for spot in begun.values():
-        yield Wait(spot.row, spot.x, span)
+        yield Wait(spot.row, spot.x, span, spot.version)
 
 
-def _arcs(bars: Iterable[Bar]) -> Iterator[Arc]:
-    executed = {bar.row: bar for bar in bars if bar.style is STYLES["execute", "completed"]}
-    undoing = {bar.row: bar for bar in bars if bar.style in _UNDOING}
-    for row, bar in undoing.items():
+def _arcs(bars: Sequence[Bar]) -> Iterator[Arc]:
+    done, undone = STYLES["execute", "completed"], STYLES["compensate", "completed"]
+    executed = {bar.row: place for place, bar in enumerate(bars) if bar.style is done}
+    undoing = {bar.row: place for place, bar in enumerate(bars) if bar.style in _UNDOING}
+    for row, place in undoing.items():
         if row in executed:
-            done = bar.style is STYLES["compensate", "completed"]
-            yield Arc(row, bar.middle, executed[row].middle, done)
+            bar, other = bars[place], executed[row]
+            yield Arc(row, bar.middle, bars[other].middle, bar.style is undone, place, other)
 
 
 _UNDOING: Final = [style for (kind, _), style in STYLES.items() if kind == "compensate"]

@@ -6,21 +6,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from eslab.errors import StreamNotFoundError
 from eslab.events import Event
 from eslab.sagas import SAGA_EVENTS
 from eslab.sagas.state import NO_ANSWER
+from eslab.store.port import EventStore, ReadModels
 
-if TYPE_CHECKING:
-    from eslab.store.port import ReadModels
-
-__all__ = ["ATTEMPTS_SQL", "COMMANDS_SQL", "Logged", "read_log"]
+__all__ = ["ATTEMPTS_SQL", "COMMANDS_SQL", "Logged", "SagaStore", "read_log"]
 
 _EVENTS_SQL: Final = """
-select version, type, data::varchar, epoch_us(recorded_at) from events
-where stream_id = $stream_id order by version
+select version, type, data::varchar, epoch_us(recorded_at), position,
+       metadata->>'$.recorded_at_clamped_from' is not null
+from events where stream_id = $stream_id order by version
 """
 
 ATTEMPTS_SQL: Final = """
@@ -37,10 +36,12 @@ ends as (
     from log where what <> 'Started'
     qualify row_number() over (partition by step, kind, attempt order by version desc) = 1),
 done as (
-    select step, kind, min(recorded_at) as done_at from log where what = 'Completed' group by all),
+    select step, kind, min(recorded_at) as done_at, min(version) as done
+    from log where what = 'Completed' group by all),
 attempts as (
     select step, kind, attempt, coalesce(s.recorded_at, e.recorded_at) as started_at,
            coalesce(e.recorded_at, done_at) as ended_at,
+           coalesce(e.version, done) as ended_version,
            case when e.what = 'TimedOut' then 'timed out' when e.what is not null then lower(e.what)
                 when done_at is not null then 'superseded' else 'running' end as outcome,
            e.error, coalesce(s.version, e.version) as version
@@ -48,7 +49,7 @@ attempts as (
     full join ends e using (step, kind, attempt)
     left join done using (step, kind))
 select step, kind, attempt, started_at, ended_at, outcome,
-       dense_rank() over (order by first) as "order", error, version
+       dense_rank() over (order by first) as "order", error, version, ended_version
 from (select *, min(version) over (partition by step, kind) as first from attempts)
 order by version
 """
@@ -106,7 +107,7 @@ select step, 'command' as kind, attempt, b.recorded_at as started_at,
        number as "order",
        case when error = '{NO_ANSWER}' then null when failed is not null then error
             when answered = 'refused' then reason end as error,
-       began as version
+       began as version, e.version as ended_version
 from attempts
 left join failed using (id, attempt)
 join log b on b.version = began
@@ -119,16 +120,30 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CLASSES: Final = {cls.event_type: cls for cls in SAGA_EVENTS}
 
 
+class SagaStore(EventStore, ReadModels, Protocol):
+    """A log, with SQL over it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An event of the stream, and when it was recorded."""
+    """An event of the stream, and when it was recorded.
+
+    Attributes:
+        version: in the stream.
+        at: when it was recorded.
+        event: as an instance of its class.
+        position: in the log.
+        clock_back: the clock had gone back when it was recorded, before the event before it.
+    """
 
     version: int
     at: datetime
     event: Event
+    position: int = 0
+    clock_back: bool = False
 
 
-def read_log(store: ReadModels, stream_id: str) -> tuple[Sequence[Logged], int]:
+def read_log(store: SagaStore, stream_id: str) -> tuple[Sequence[Logged], int]:
     """Return the events of sagas in a stream, and the version of its last event.
 
     Raises:
@@ -142,8 +157,10 @@ def read_log(store: ReadModels, stream_id: str) -> tuple[Sequence[Logged], int]:
             version,
             _EPOCH + timedelta(microseconds=at),
             _CLASSES[type].model_validate(json.loads(data)),
+            position,
+            clock_back,
         )
-        for version, type, data, at in rows
+        for version, type, data, at, position, clock_back in rows
         if type in _CLASSES
     ]
     return log, rows[-1][0]

@@ -93,6 +93,9 @@ class Bar:
         order: of its action: when that began.
         took: how long it really took.
         error: why it failed.
+        version: of the event that began it.
+        ended: of the event that ended it.
+        kind: whether a step is executed or undone, or a command carried out.
     """
 
     row: int
@@ -105,6 +108,9 @@ class Bar:
     order: int
     took: str
     error: str | None
+    version: int = 0
+    ended: int | None = None
+    kind: str = "execute"
 
     @property
     def middle(self) -> float:
@@ -119,17 +125,19 @@ class Wait:
     row: int
     start: float
     end: float
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A note: something at one moment."""
+    """A note: something at one moment; the event of that version says so."""
 
     row: int
     x: float
     mark: NoteKind
     text: str
     detail: str
+    version: int = 0
 
     @property
     def label(self) -> str:
@@ -141,12 +149,14 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """From a compensation back to the step that it undoes."""
+    """From a compensation back to the step that it undoes; the bars of both are given by place."""
 
     row: int
     start: float
     end: float
     completed: bool
+    undoing: int = 0
+    undone: int = 0
 
     def points(self, *, top: float, height: float, count: int = 24) -> list[tuple[float, float]]:
         """Return points along half an ellipse above the row, in rows from above.
@@ -169,13 +179,17 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is written in a row: below its bars (level 0), above them (1), or higher (2)."""
+    """What is written in a row: below its bars (level 0), above them (1), or higher (2).
+
+    The event of that version is the last one that it tells of.
+    """
 
     row: int
     x: float
     anchor: Anchor
     text: str
     level: Literal[0, 1, 2] = 0
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +208,7 @@ class Drawing:
         ticks: where ticks are, and what is written there.
         pivot: the row behind which there is no way back.
         lanes: how many rows are no steps.
+        moments: where each event of the stream is, by its version.
     """
 
     rows: tuple[str, ...]
@@ -207,6 +222,7 @@ class Drawing:
     ticks: tuple[tuple[float, str], ...] = ()
     pivot: int | None = None
     lanes: int = 0
+    moments: tuple[tuple[int, float], ...] = ()
 
     def styles(self) -> list[Style]:
         """Return the styles that occur, in the order of the legend."""
@@ -235,14 +251,16 @@ class Drawing:
             behind = min((b.start / self.span for b in others if b.start >= last.end), default=1.0)
             needed = len(text) / letters
             middle = (left + right) / 2
+            version = last.version if last.ended is None else last.ended
             if middle - needed / 2 >= before and middle + needed / 2 <= behind:
-                yield Label(last.row, middle * self.span, "center", text)
+                x = middle * self.span
+                yield Label(last.row, x, "center", text, version=version)
             elif behind - left >= right - before:
-                room = int((behind - left) * letters)
-                yield Label(last.row, first.start, "left", _cut(text, room))
+                text = _cut(text, int((behind - left) * letters))
+                yield Label(last.row, first.start, "left", text, version=version)
             else:
-                room = int((right - before) * letters)
-                yield Label(last.row, last.end, "right", _cut(text, room))
+                text = _cut(text, int((right - before) * letters))
+                yield Label(last.row, last.end, "right", text, version=version)
 
     def attempts(self, *, letters: int) -> Iterator[Label]:
         """Yield ``2/3`` for each attempt of an action that has several, where there is room."""
@@ -255,24 +273,26 @@ class Drawing:
                 arc = any(bar.middle in (arc.start, arc.end) for arc in self.arcs)
                 aside = arc and width > bar.middle - bar.start and bar.start - width >= free
                 if len(group) > 1 and (bar.start >= free or aside):
-                    yield Label(bar.row, bar.start, "right" if aside else "left", text, level=1)
+                    anchor: Anchor = "right" if aside else "left"
+                    yield Label(bar.row, bar.start, anchor, text, 1, bar.version)
                     free = bar.start if aside else bar.start + width
 
     def _lane_labels(self, lane: int, letters: int) -> Iterator[Label]:
         """Yield what is written below the spots of a lane, or above where that is full."""
         free: dict[Literal[0, 1, 2], float] = {0: 0.0, 1: 0.0, 2: 0.0}
-        at: dict[float, list[str]] = {}
+        at: dict[float, list[Spot]] = {}
         for spot in self.spots:
             if spot.row == lane and spot.label:
-                at.setdefault(spot.x, []).append(spot.label)
-        for x, texts in at.items():
-            text = ", ".join(texts)
+                at.setdefault(spot.x, []).append(spot)
+        for x, spots in at.items():
+            text = ", ".join(spot.label for spot in spots)
             place = x / self.span * letters
             for level, taken in free.items():
                 start = max(taken, min(place - len(text) / 2, letters - len(text)))
                 # A text that would stand beside its spot is left to what is shown on hovering.
                 if start <= place + 1 and start + len(text) <= letters:
-                    yield Label(lane, start / letters * self.span, "left", text, level)
+                    left = start / letters * self.span
+                    yield Label(lane, left, "left", text, level, spots[-1].version)
                     free[level] = start + len(text) + 2
                     break
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 __all__ = [
+    "NICE_STEPS",
     "axis_time",
     "clock_text",
     "duration_text",
@@ -35,6 +36,11 @@ _STEPS: Final = (
     *(_HOUR * count for count in (1, 2, 3, 6, 12)),
     *(_DAY * count for count in (1, 2, 7, 14, 28, 91, 182, 365)),
 )
+NICE_STEPS: Final = (
+    *(timedelta(microseconds=step) for step in _STEPS),
+    *(timedelta(days=365 * years) for years in range(2, 201)),
+)
+"""The steps that a clock or calendar knows, up to centuries."""
 
 
 def nice_step(span: timedelta, *, count: int) -> timedelta:

@@ -32,7 +32,14 @@ def intent(method: F) -> F:
 
     A browser is not trusted: what is not marked so cannot be called from there, and arguments that
     do not fit, or that have other names, are refused.
+
+    Raises:
+        TypeError: widgets have a method of this name already, such as ``open`` or ``close``.
     """
+    if hasattr(anywidget.AnyWidget, method.__name__):
+        raise TypeError(
+            f"an intent cannot be called {method.__name__!r}: widgets have a method of that name"
+        )
     checked: Any = validate_call(config=ConfigDict(strict=True))(method)
     checked.is_intent = True
     return checked  # type: ignore[no-any-return]
@@ -40,6 +47,8 @@ def intent(method: F) -> F:
 
 class LiveWidget(anywidget.AnyWidget):
     """A widget whose module is ``static/<module>.js``, behind what all share in ``common.js``.
+
+    Between the two stand the `parts` that it has in common with some others.
 
     A module is plain JavaScript, and ends with ``export default { render }``. There
     ``ask(model, "seek", { version: 3 })`` sends an intent, and gives a promise of what the method
@@ -52,14 +61,16 @@ class LiveWidget(anywidget.AnyWidget):
     """
 
     module: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]] = ()
 
     said = traitlets.Unicode().tag(sync=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Give the class its module and its style."""
         if "module" in vars(cls):  # anywidget derives a class of each widget
-            cls._esm = f"{_text('common.js')}\n{_text(f'{cls.module}.js')}"
-            cls._css = f"{_text('common.css')}\n{_text(f'{cls.module}.css')}"
+            names = ("common", *cls.parts, cls.module)
+            cls._esm = "\n".join(_text(f"{name}.js") for name in names)
+            cls._css = "\n".join(_text(f"{name}.css") for name in names)
         super().__init_subclass__(**options)
 
     def __init__(self, **values: Any) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 import traitlets
 
-from eslab.errors import InputError, StoreClosedError
+from eslab.errors import EslabError, InputError, StoreClosedError
 from eslab.projections import Cost, Incident, ProjectionLag, Ruling
 from eslab.views.lag import LagView, behind, first_times
 from eslab.views.lag_ribbon import LOOKS, VerdictSpan, verdict_spans
@@ -19,7 +19,7 @@ from eslab.views.lag_source import LagSource, Look
 from eslab.views.scales import duration_text, moment_text, thinned
 from eslab.views.theme import series_style
 from eslab.widgets.base import LiveWidget, intent
-from eslab.widgets.following import Follower
+from eslab.widgets.follower import Follower
 
 __all__ = ["LagWidget"]
 
@@ -40,8 +40,11 @@ SAYING: Final = 5.0
 UNSEEN: Final = 2
 """How many updates may be under way to the browser."""
 
-PATIENCE: Final = 2.0
-"""Seconds after which an update is taken for lost that no browser said it has drawn."""
+LATE: Final = 2.0
+"""Seconds after which an update is taken for lost that no page said it has drawn."""
+
+PATIENCE: Final = 15.0
+"""Seconds after which a page is taken to have vanished that said nothing."""
 
 RUN: Final = 20.0
 """Seconds of appends in a what-if."""
@@ -50,12 +53,19 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+class _Viewer(NamedTuple):
+    """A page that shows the chart: when it was heard last, and what it has drawn."""
+
+    heard_at: float
+    drawn: int
+
+
 class LagWidget(LiveWidget):
     """A lag chart that follows the lab, while it is on a page.
 
-    A page says that it shows the chart by `follow`, and again now and then; it says `seen` when it
-    has drawn an update. Updates are what is new, at most 20 a second; while a browser is slow, the
-    latest wins.
+    A page says that it shows the chart by `follow`, and then, every second and whenever it has
+    drawn an update, by `seen`. Updates are what is new, at most 20 a second; while a browser is
+    slow, the latest wins. Where nothing happens nothing is looked at, and there is no thread.
 
     Args:
         view: what it shows at first.
@@ -72,34 +82,36 @@ class LagWidget(LiveWidget):
     def __init__(self, view: LagView, source: LagSource) -> None:
         self._source = source
         self._looking = threading.Lock()
+        self._viewers: dict[str, _Viewer] = {}
+        self._stop_listening: Callable[[], None] | None = None
+        self._follower = Follower(self._update)
+        self._failure: EslabError | None = None
         self._reached = self._judged = _end(view)
         self._length = _length(view)
         self._verdicts = {now.projection: now.verdict.name for now in view.now}
         self._sent = 0
-        self._seen: dict[str, int] = {}
         self._sent_at = self._judged_at = self._said_at = 0.0
-        self._held = self._waiting = self._due = False
+        self._due = self._waiting = False
         self._shown: tuple[Any, ...] = ()
-        self._follower = Follower(
-            self._update, listen=source.listen, gone=source.gone, ended=self._ended
-        )
         drawing = _drawing(view, source, length=self._length)
         super().__init__(drawing=drawing, said=view.digest)
 
     # Following.
 
     @intent
-    def follow(self, viewer: str, reached: int) -> dict[str, Any] | None:
+    def follow(self, viewer: str, reached: int) -> dict[str, Any]:
         """Follow for a page from now on, and return what it missed.
 
         Args:
             viewer: a name that the page gave itself.
             reached: the time up to which it knows everything, in microseconds of the epoch.
         """
-        if self._source.gone():
-            raise StoreClosedError("the lab was closed")
-        self._seen.setdefault(viewer, self._sent)
-        self._follower.watch(viewer)
+        self._require_lab()
+        if self._failure is not None:
+            self._failure, self._follower = None, Follower(self._update)
+        self._viewers[viewer] = _Viewer(time.monotonic(), self._sent)
+        if self._stop_listening is None:
+            self._stop_listening = self._source.listen(self._notice)
         with self._looking:
             since = _moment(reached)
             look = self._source.look(since=since, judged_since=since, length=self._length)
@@ -107,52 +119,79 @@ class LagWidget(LiveWidget):
 
     @intent
     def seen(self, viewer: str, number: int) -> None:
-        """Take note that a page has drawn an update, and still watches."""
-        self._seen[viewer] = number
-        self._follower.watch(viewer)
-        if self._held:
-            self._follower.ring()
+        """Take note that a page still shows the chart, and which update it has drawn last."""
+        self._require_lab()
+        if self._failure is not None:
+            raise self._failure
+        self._viewers[viewer] = _Viewer(time.monotonic(), number)
+        if self._due or self._state() != self._shown:
+            self._notice()
 
     @intent
     def leave(self, viewer: str) -> None:
         """Take note that a page does not show the chart any more."""
-        self._seen.pop(viewer, None)
-        self._follower.leave(viewer)
+        self._viewers.pop(viewer, None)
+        self._watched()
 
-    def _update(self, happened: bool) -> None:
-        """Send what is new, if anything is; whoever is slow gets the latest later."""
-        if self._busy():
-            self._held = True
-            return
-        self._held = False
+    def _require_lab(self) -> None:
+        if self._source.gone():
+            raise StoreClosedError("the lab was closed, or another one took its place")
+
+    def _notice(self) -> None:
+        self._follower.notice()
+
+    def _watched(self) -> bool:
+        """Say whether a page shows the chart; if none does, nothing is listened to."""
+        patient = time.monotonic() - PATIENCE
+        for viewer, held in tuple(self._viewers.items()):
+            if held.heard_at < patient:  # it vanished without a word
+                self._viewers.pop(viewer, None)
+        if not self._viewers and self._stop_listening is not None:
+            self._stop_listening()
+            self._stop_listening = None
+        return bool(self._viewers)
+
+    def _state(self) -> tuple[Any, ...]:
         # A clock that goes on changes nothing for those who have nothing to do.
-        state = (self._source.now() if self._waiting else None, self._source.standing())
-        if not happened and state == self._shown and not self._due:
-            return
+        return self._source.now() if self._waiting else None, self._source.standing()
+
+    def _update(self) -> None:
+        """Send what is new; to whoever is slow, later and all at once."""
+        try:
+            if self._watched():
+                self._due = self._busy() or self._look()
+        except EslabError as error:
+            self._failure = error
+            raise
+
+    def _busy(self) -> bool:
+        """Say whether no page has drawn what was sent last."""
+        if time.monotonic() - self._sent_at > LATE:
+            return False
+        drawn = max((held.drawn for held in self._viewers.values()), default=self._sent)
+        return self._sent - drawn >= UNSEEN
+
+    def _look(self) -> bool:
+        """Send what is new, and say whether verdicts are still to be told."""
         with self._looking:
             now = time.monotonic()
             judging = now - self._judged_at >= JUDGING
+            state = self._state()
             look = self._source.look(
                 since=self._reached,
                 judged_since=self._judged if judging else None,
                 length=self._length,
             )
+            news = self._news(look)
             self._shown = state
             self._reached = max(self._reached, look.at)
-            news = self._news(look)
             if judging:
                 self._judged, self._judged_at = self._reached, now
                 self._tell(look, now)
-            self._due = not judging
             self._sent += 1
             self._sent_at = now
-        self.send({"news": news, "number": self._sent})
-
-    def _busy(self) -> bool:
-        """Say whether no page has drawn what was sent last."""
-        if time.monotonic() - self._sent_at > PATIENCE:
-            return False
-        return self._sent - max(self._seen.values(), default=self._sent) >= UNSEEN
+            self.send({"news": news, "number": self._sent})
+        return not judging
 
     def _tell(self, look: Look, now: float) -> None:
         """Say the lag in words, when a verdict changed or some time has passed."""
@@ -185,12 +224,11 @@ class LagWidget(LiveWidget):
             }
         return news
 
-    def _ended(self, why: str) -> None:
-        self.send({"ended": why})
-
     def close(self) -> None:
-        """End it, and its thread."""
-        self._follower.stop()
+        """Follow no more, for nobody."""
+        self._viewers.clear()
+        self._watched()
+        self._follower.end()
         super().close()
 
     # What a person asks.

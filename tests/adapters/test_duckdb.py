@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,24 @@ def test_what_was_appended_is_there_when_it_is_opened_again(path: Path) -> None:
         assert store.append("c-1", [event(5)]).position == 5
     with open_store(path) as store:
         assert [e.stream_id for e in store.read_all()] == ["a-1", "a-1", "b-1", "a-1", "c-1"]
+
+
+@pytest.mark.parametrize("few", [0, database.FEW_ROWS])
+def test_rows_are_in_the_database_as_they_are_in_memory_be_they_few_or_many(
+    monkeypatch: pytest.MonkeyPatch, store: DuckDBStore, few: int
+) -> None:
+    monkeypatch.setattr(database, "FEW_ROWS", few)
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    odd = "\\ ' \" ? $1 \u00e9 \U0001f600"
+    store.append("a-1", [NewEvent("Plain", {}, occurred_at=first)])
+    store.append(
+        "b-'?", [NewEvent("'?", {odd: f"{odd}\0\ud7ff"}, uuid.UUID(int=7), [odd, "$1"], last)]
+    )
+    store.append("a-1", [NewEvent("Plain", {"tags": []}), NewEvent("Plain", {}, tags=["one"])])
+    rows = store._hot.tail.between(0, 4)
+    store.flush()
+    assert list(store._database.rows(Selection(0, 4))) == rows
+    assert store.verify().ok
 
 
 def test_an_id_is_found_when_it_is_opened_again(path: Path) -> None:

@@ -26,7 +26,7 @@ from eslab import (
 )
 from eslab.clock import SeededIds
 from eslab.store.decision import Decision
-from eslab.store.duckdb import DuckDBStore
+from eslab.store.duckdb import DuckDBStore, database
 from eslab.store.duckdb.journal import segments_of
 from eslab.store.duckdb.sequencer import Ticket
 
@@ -178,6 +178,12 @@ def test_others_of_a_group_whose_commit_was_interrupted_are_answered_rightly(
     assert sorted(stream_ids(store)) == ["a-1", "first-1", *(f"other-{n}" for n in range(4))]
 
 
+@pytest.fixture(params=[0, database.FEW_ROWS])
+def few_or_many(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Both ways into the database: an Arrow table, and parameters."""
+    monkeypatch.setattr(database, "FEW_ROWS", request.param)
+
+
 STATEMENTS = ["begin", "insert into eslab.streams", "insert into eslab.event_log", "commit"]
 
 
@@ -185,6 +191,7 @@ STATEMENTS = ["begin", "insert into eslab.streams", "insert into eslab.event_log
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, duckdb.IOException])
 @pytest.mark.parametrize("place", [":memory:", "file"])
+@pytest.mark.usefixtures("few_or_many")
 def test_a_flush_that_is_interrupted_or_fails_loses_nothing(
     path: Path, statement: str, when: str, error: type[BaseException], place: str
 ) -> None:

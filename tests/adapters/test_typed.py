@@ -6,12 +6,14 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import duckdb
 import pytest
 from event_types import DECODED, EXACT, class_of
 from event_values import ODD_SCALARS, STORED, VALUES
@@ -28,6 +30,7 @@ from eslab import (
     QueryError,
     RegistrationError,
     SchemaError,
+    SqlProjection,
     StoreError,
 )
 from eslab.projections import Projection, Row, Rows, on
@@ -119,6 +122,8 @@ def check(lab: Lab, cls: type[Event], *, after: int = 0) -> set[int]:
     shape, name = event_shape(cls), table_name(cls.event_type)
     held, refused = rows(lab, name, after=after), errors(lab, cls.event_type, after=after)
     assert not held.keys() & refused.keys()
+    for found in recent_rows(lab, cls, after=after).values():
+        assert repr(found) == repr(whole_row(lab, name, found[0]))
     for event in lab.store.read_all(after=after, types=[cls]):
         if event.position in refused:
             column, reason = refused[event.position]
@@ -131,6 +136,30 @@ def check(lab: Lab, cls: type[Event], *, after: int = 0) -> set[int]:
             value = getattr(decoded, field)
             assert same(column, value, found), (event.data, value, found)
     return {position for position in refused if position > after}
+
+
+def recent_rows(lab: Lab, cls: type[Event], *, after: int) -> dict[int, tuple[Any, ...]]:
+    """Return by position the rows that are proven where SQL sees recent events without a table."""
+    proven = {}
+    for event in lab.store.read_all(after=after, types=[cls]):
+        span = event.position - 1, event.position
+        recent = lab.store.recent([cls.event_type], after=span[0], until=span[1])
+        if recent is None:  # SQL can convert no event of the class
+            return {}
+        (query,) = recent.queries.values()
+        with suppress(duckdb.Error), lab.store._database.cursor() as cursor:
+            ((is_proven, *row),) = cursor.execute(query, [*span, recent.streams]).fetchall()
+            if is_proven:
+                proven[event.position] = tuple(row)
+    return proven
+
+
+def whole_row(lab: Lab, table: str, position: int) -> tuple[Any, ...]:
+    with lab.store._database.cursor() as cursor:
+        (row,) = cursor.execute(
+            f"from ev.{quoted(table)} where position = ?", [position]
+        ).fetchall()
+    return row
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +203,11 @@ def test_sql_converts_what_is_plain(
 ) -> None:
     """Otherwise all of the above might be the work of the class, a hundred times slower."""
     simplest = find(VALUES[name], lambda _: True, settings=settings(database=None))
+    after = shared.store.head()
+    shared.append("a-1", [CLASSES[name](x=simplest)])
+    shared.sql("from typed_tables")
+    assert len(recent_rows(shared, CLASSES[name], after=after)) == 1
+    after = shared.store.head()
     shared.append("a-1", [CLASSES[name](x=simplest)])
     monkeypatch.setattr(typed, "_insert_decoded", pytest.fail)
     shared.sql(f"from {table_name(CLASSES[name].event_type)}")
@@ -544,6 +578,54 @@ def test_a_table_that_is_behind_is_not_shown_without_its_class(tmp_path: Any) ->
         assert len(lab.sql("from order_placed")) == 2
 
 
+class Orders(SqlProjection):
+    key = "order_id"
+    query = "select order_id, count(*) as events from order_placed group by all"
+    merge: ClassVar = {"events": "count"}
+    events = (OrderPlaced,)
+
+
+def position_of_table(lab: Lab) -> int:
+    """Return the position of the table, without asking for it."""
+    with lab.store._database.cursor() as cursor:
+        ((position,),) = cursor.execute("select position from eslab.typed_tables").fetchall()
+    return int(position)
+
+
+def project_step_by_step(lab: Lab, steps: int) -> None:
+    lab.project(Orders())
+    for _ in range(steps):
+        lab.store.append("order-1", [placed()])
+        lab.run()
+
+
+def test_a_table_is_left_behind_by_a_projection_and_follows_when_it_is_asked_for(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_step_by_step(lab, 5)
+    assert (position_of_table(lab), lab.store.head()) == (0, 5)
+    found = lab.sql("select sum(events), (select count(*) from order_placed) from orders")
+    assert found.fetchall() == [(5, 5)]
+    assert position_of_table(lab) == 5
+    monkeypatch.setattr(typed, "BEHIND", 3)
+    project_step_by_step(lab, 5)
+    assert position_of_table(lab) == 9
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_table_that_was_left_behind_is_brought_up_for_whoever_opens_the_file_next(
+    tmp_path: Any, copied: bool
+) -> None:
+    path = tmp_path / "shop.duckdb"
+    with Lab(path) as lab:
+        project_step_by_step(lab, 3)
+        assert position_of_table(lab) < 3
+        if copied:
+            path = lab.store.copy_to(tmp_path / "copy.duckdb")
+    with Lab.open_copy(path) if copied else Lab(path) as lab:  # its class is not known here
+        assert lab.sql("select count(*) from order_placed").scalar() == 3
+
+
 @pytest.mark.parametrize("function", ["_insert_decoded", "decoded", "_unproven"])
 def test_a_crash_in_the_middle_leaves_all_as_it_was(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, function: str
@@ -626,17 +708,20 @@ def test_a_converter_that_is_careless_is_found(
             check(lab, cls)
 
 
-def test_without_the_wire_proof_losses_are_found(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("query", ["_proven", "_recent"])
+def test_without_the_wire_proof_losses_are_found(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
     cls = class_of(int)
     lab.register(cls)
     lab.store.append("a-1", [NewEvent("Happened", {"x": 1.5})])
-    careless = typed._proven
+    careless = getattr(typed, query)
     monkeypatch.setattr(
         typed,
-        "_proven",
+        query,
         lambda *shape: careless(*shape).replace("to_json(w)::varchar = data", "true"),
     )
-    with pytest.raises((AssertionError, SchemaError)):
+    with pytest.raises((AssertionError, SchemaError, ValueError)):
         check(lab, cls)
 
 

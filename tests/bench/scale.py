@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from uuid import UUID
 import numpy as np
 from flights import FLIGHTS, Airports, AirportsOfColumns
 
-from eslab import AsOf, Lab, NewEvent, Saga, Step, StepContext, StreamFold, open_store
+from eslab import AsOf, Lab, NewEvent, Saga, Skip, Step, StepContext, StreamFold, open_store
 from eslab.interop.flights import (
     DelayByAirportHour,
     FlightArrived,
@@ -63,7 +64,7 @@ class Fact:
         return self.what, f"{self.found:,.4g} {self.unit}", target, reached
 
 
-SYNTHETIC = ("heads", "bulk", "reading")
+SYNTHETIC = ("heads", "bulk", "branches", "reading")
 """Parts about events with given ids, ten a stream."""
 
 FLIGHTS_YEAR = ("year", "states", "steps", "rebuild")
@@ -149,6 +150,35 @@ def bulk(path: str, events: int) -> None:
         grown = held[1] - held[0]
         facts.append((f"memory that {rest:,} more events added", grown, "MB", allowed))
     facts.append(("memory at most, while a batch was made", peak, "MB", None))
+    print(json.dumps(facts))
+
+
+def branches(path: str, events: int) -> None:
+    """Make branches of the file, and print what they took."""
+    facts = []
+    with Lab(path) as lab:
+        lab.branch().close()  # what is imported for the first one
+        before = _megabytes()
+        for where, at in (("at the head", events), ("in the middle", events // 2), ("at 0", 0)):
+            made, asked, appended = [], [], []
+            for number in range(5):
+                begun = time.perf_counter()
+                with lab.branch(at=at) as branch:
+                    made.append(_since(begun))
+                    stream, event = f"counter-{number * 7919 % 1_000}", NewEvent("Counted", {})
+                    write = partial(branch.store.append, stream, [event])
+                    appended.append(_seconds(write))
+                    asked.append(_seconds(lambda: branch.sql("select count(*) from events")))
+            facts += [
+                (f"a branch {where}: made", statistics.median(made) * 1e3, "ms", 10),
+                ("its first append", statistics.median(appended) * 1e3, "ms", None),
+                ("its events counted by SQL", statistics.median(asked) * 1e3, "ms", None),
+            ]
+        facts.append(("memory that 15 branches left", _megabytes() - before, "MB", None))
+        begun = time.perf_counter()
+        with lab.branch(Skip(events // 2)) as branch:
+            facts.append(("a branch without the event in the middle", _since(begun), "s", None))
+            assert branch.store.head() == events - 1
     print(json.dumps(facts))
 
 
@@ -292,6 +322,10 @@ def _nothing(step: StepContext) -> None:
 def _seconds(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
+    return _since(begun)
+
+
+def _since(begun: float) -> float:
     return time.perf_counter() - begun
 
 

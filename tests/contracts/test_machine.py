@@ -29,6 +29,7 @@ from eslab import (
     NewEvent,
     Query,
     QueryItem,
+    RecordedEvent,
     StreamAppend,
     VirtualClock,
     open_store,
@@ -335,10 +336,57 @@ def vars_of(event: NewEvent) -> dict[str, Any]:
     return {name: getattr(event, name) for name in event.__dataclass_fields__}
 
 
-TestStores = pytest.mark.soak(Stores.TestCase)
-TestStores.settings = settings(
+class Branches(Stores):
+    """Branches, of branches, at any position: each like a store that never had what came later."""
+
+    @initialize()
+    def open(self) -> None:
+        super().open()
+        self.bases: list[tuple[DuckDBStore, list[RecordedEvent]]] = []
+        for stream in ("a-1", "b-1", "a-1", "c", "a-1"):
+            self.same(lambda store, stream=stream: store.append(stream, [NewEvent("X", {"n": 0})]))
+        self.branch(at=4)
+
+    def teardown(self) -> None:
+        for base, events in getattr(self, "bases", ()):
+            assert list(base.read_all(until=len(events))) == events
+        super().teardown()
+
+    @rule(at=NUMBERS)
+    def branch(self, at: int) -> None:
+        """Go on with branches, at a position; those that there were are left alone."""
+        at %= self.reference.head() + 1
+        shorter = MemoryStore(clock=self.clock, ids=SeededIds(SEED))
+        shorter._log = self.reference._log[:at]
+        self.reference = shorter
+        self.memory, self.file = map(self.branched, (self.memory, self.file), (at, at))
+        self.readings.clear()
+
+    def branched(self, base: DuckDBStore, at: int) -> DuckDBStore:
+        self.bases.append((base, list(base.read_all())))
+        return base.branch(at=at, clock=self.clock, ids=SeededIds(SEED))
+
+    @rule(stream=STREAMS | st.just("d"), number=NUMBERS, flushed=st.booleans())
+    def base_goes_on(self, stream: str, number: int, flushed: bool) -> None:
+        if self.bases:
+            base, _ = self.bases[number % len(self.bases)]
+            base.append(stream, [NewEvent("X", {"n": number})])
+            if flushed:
+                base.flush()
+
+    def rotate(self) -> None:
+        """There is no journal."""
+
+    def reopen(self) -> None:
+        """Nothing is kept."""
+
+
+PROFILE = settings(
     max_examples=scaled(15, 1_000),
     stateful_step_count=scaled(25, 50),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+TestStores = pytest.mark.soak(Stores.TestCase)
+TestBranches = pytest.mark.soak(Branches.TestCase)
+TestStores.settings = TestBranches.settings = PROFILE

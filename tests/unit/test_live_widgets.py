@@ -73,3 +73,11 @@ def test_what_is_no_intent_is_not_answered(content: Any) -> None:
     counter = Counter()
     counter._receive(counter, content, [])
     assert counter.answers == []
+
+
+def test_an_intent_takes_the_place_of_no_method_of_widgets() -> None:
+    def hold_sync(self: LiveWidget) -> None:
+        """Hold something."""
+
+    with pytest.raises(TypeError, match="'hold_sync': widgets have a method of that name"):
+        intent(hold_sync)

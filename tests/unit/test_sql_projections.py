@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -20,9 +22,13 @@ from eslab import (
     ProjectionError,
     RegistrationError,
     SqlProjection,
+    StoreError,
 )
 from eslab.errors import EventFailedError
 from eslab.projections import plan
+from eslab.projections.base import NotReadError
+from eslab.store.duckdb.database import DuckDBTransaction
+from eslab.store.port import Recent
 from eslab.subscriptions import Batch
 
 
@@ -507,15 +513,120 @@ def test_beside_appends_and_readers_on_threads_each_event_counts_once() -> None:
         assert lab.sql("select total, entries from everything").fetchall() == [(1_200, 100)]
 
 
-def test_what_was_not_read_is_never_applied_as_if_there_was_nothing(filled: Lab) -> None:
+@pytest.mark.parametrize(
+    ("projection", "reason"),
+    [
+        (Recomputed(), "reach position 2, and the batch 3"),
+        (Everything(), "not all are proven"),
+    ],
+)
+def test_what_was_not_read_is_never_applied_as_if_there_was_nothing(
+    filled: Lab, projection: SqlProjection, reason: str
+) -> None:
+    name = projection.name
+    filled.project(projection)
+    filled.run()
+    applier = projection.applier(filled.store, filled.registry, {name: f"rm.{name}"})
+
+    def apply() -> None:
+        with filled.store.transaction() as transaction:
+            transaction.execute("from eslab.store_info")  # it sees the log of this moment
+            filled.append("order-2", [Paid(customer="Ann", amount=5)])
+            applier.apply(transaction, Batch([], 2, 3, 3, counted=1))
+
+    with pytest.raises(NotReadError, match=reason):
+        apply()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select customer, count(*) as total from paid where customer = 'nobody' group by all",
+        "select customer, count(*) as total from paid where position < 0 group by all",
+        "select customer, count(*) as total from paid where false group by all",
+        "select 'all' as customer, count(*) as total from paid group by all",
+    ],
+)
+def test_it_stops_at_a_recent_event_that_does_not_fit_though_its_query_does_not_look_at_it(
+    filled: Lab, query: str
+) -> None:
+    filled.project(type("Odd", (Everything,), {"query": query, "merge": {"total": "sum"}})())
+    filled.run()
+    before = filled.sql("from odd").fetchall()
+    filled.store.append("order-1", [NewEvent("Paid", {"customer": "Ann", "amount": "many"})])
+    with pytest.raises(EventFailedError, match=r"order-1 v3 @3.*amount"):
+        filled.run()
+    assert filled.sql("from odd").fetchall() == before
+    assert filled.sql("select position from checkpoints").scalar() == 2
+
+
+def test_what_sql_cannot_prove_of_recent_events_comes_from_their_table(filled: Lab) -> None:
+    filled.project(Everything(), Recomputed())
+    filled.run()
+    for price in ("1.5", 3, "2.5"):  # the number is no text, as the class would have written it
+        data = {"customer": "Ann", "amount": 1, "price": price}
+        filled.store.append("order-1", [NewEvent("Paid", data)])
+        filled.run()
+    assert held(filled, "everything") == held(filled, "recomputed")
+    assert filled.sql("select price from everything where customer = 'Ann'").scalar() == 7
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("statement", ["merge", "update eslab.checkpoints", "insert into eslab"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StoreError])
+def test_a_step_that_is_cut_off_at_any_write_is_taken_once(
+    filled: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    when: str,
+    error: type[BaseException],
+) -> None:
     filled.project(Everything())
     filled.run()
-    projection = Everything()
-    applier = projection.applier(filled.store, filled.registry, {"everything": "rm.everything"})
-    filled.append("order-2", [Paid(customer="Ann", amount=5)])
-    unread = Batch([], 2, 3, 3, counted=1)  # and so its event is in no table yet
-    with (
-        pytest.raises(ProjectionError, match="reach position 2, and the batch 3"),
-        filled.store.transaction() as transaction,
-    ):
-        applier.apply(transaction, unread)
+    filled.append("order-1", [Paid(customer="Ann", amount=5)])
+    execute, cut = DuckDBTransaction.execute, []
+
+    def cut_off(self: DuckDBTransaction, text: str, *values: Any) -> Any:
+        here = text.startswith(statement) and not cut
+        if here and when == "before":
+            cut.append(text)
+            raise error("planted")
+        found = execute(self, text, *values)
+        if here:
+            cut.append(text)
+            raise error("planted")
+        return found
+
+    monkeypatch.setattr(DuckDBTransaction, "execute", cut_off)
+    with suppress(KeyboardInterrupt):
+        filled.run()
+    assert cut
+    filled.run()
+    assert filled.sql(
+        "select total, entries from everything where customer = 'Ann'"
+    ).fetchall() == [(6, 2)]
+
+
+def test_projections_are_compared_whatever_of_recent_events_sql_cannot_prove(filled: Lab) -> None:
+    data = {"customer": "Ann", "amount": 1, "price": 3}
+    filled.store.append("order-1", [NewEvent("Paid", data)])
+    assert filled.compare(Everything(), Recomputed(), progress=False)
+
+
+def test_recent_events_are_counted_before_they_are_believed_to_be_all(
+    filled: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recent, asked = filled.store.recent, []
+
+    def one_too_many(*types: Any, **span: Any) -> Recent | None:
+        found = recent(*types, **span)
+        asked.append(found)
+        return None if found is None else replace(found, events=found.events + 1)
+
+    filled.project(Everything())
+    filled.run()
+    monkeypatch.setattr(filled.store, "recent", one_too_many)
+    filled.append("order-1", [Paid(customer="Ann", amount=5)])
+    filled.run()
+    assert any(asked)
+    assert filled.sql("select total from everything where customer = 'Ann'").scalar() == 6

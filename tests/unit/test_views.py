@@ -181,12 +181,12 @@ def test_events_are_the_newest_in_the_order_of_position(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("options", "positions"),
     [
-        ({"stream_id": "order-1"}, [2]),
+        ({"stream": "order-1"}, [2]),
         ({"category": "note"}, [4]),
         ({"types": [Noted, "Unheard"]}, [4]),
         ({"types": []}, []),
         ({"category": "order", "types": [Noted]}, []),
-        ({"stream_id": "it's $limit"}, []),
+        ({"stream": "it's $limit"}, []),
     ],
 )
 def test_events_are_chosen(lab: Lab, options: dict[str, Any], positions: list[int]) -> None:
@@ -780,7 +780,7 @@ def test_a_stream_without_an_aggregate(lab: Lab) -> None:
 def test_a_stream_without_events(lab: Lab) -> None:
     from eslab.replay import Replay
 
-    player = StreamPlayer(Replay("order-9", {}, ()))
+    player = StreamPlayer(Replay("order-9", (), {}, "order-9"))
     assert player.digest == "StreamPlayer(order-9 no events)"
     assert player.version == 0
     assert "no events" in player.html()
@@ -793,8 +793,8 @@ def test_a_long_stream(lab: Lab) -> None:
     lab.append("order-1", [Placed(order_id="a")] * 2_500)
     player = lab.replay("order-1", aggregate=Order)
     shown = player.html()
-    assert shown.count("<tr>") == 102
-    assert "2,400 more" in shown
+    assert shown.count("<tr>") == 22
+    assert "2,480 more" in shown
     assert len(player.df) == 2_500
     assert all(len(line.x) <= 2_000 for line in player.figure().data)
 
@@ -847,7 +847,7 @@ def test_no_text_becomes_markup(lab: Lab) -> None:
 
 def test_pictures_are_wellformed_and_described(lab: Lab) -> None:
     views = all_views(lab)
-    for name in ("lag", "saga", "what_if"):
+    for name in ("lag", "saga", "what_if", "player"):
         root = ET.fromstring(static_picture(views[name]))
         space = "{http://www.w3.org/2000/svg}"
         assert root.findtext(f"{space}title")

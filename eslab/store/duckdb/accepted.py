@@ -28,6 +28,10 @@ class Flushed:
         """Take note of rows that are in the database now."""
         self._given.add(rows)
 
+    def maybe(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+        """Return those of some ids that an event there may have been given."""
+        return self._given.maybe(ids)
+
     def look_up(self, request: AppendRequest, until: int) -> None:
         """Look up what a decision will ask, before others have to wait for it."""
         request.checked = until

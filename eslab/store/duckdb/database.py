@@ -16,6 +16,8 @@ import re
 import threading
 import time
 import uuid
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -34,9 +36,10 @@ from numpy.typing import NDArray
 from eslab.errors import InputError, QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
+from eslab.schema.naming import quoted
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.cursors import Inlet, commit, lent, parsed
-from eslab.store.duckdb.hot import Cover, Heads
+from eslab.store.duckdb.hot import Cover, GivenIds, Heads
 from eslab.store.duckdb.journal import Identity
 from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
 from eslab.store.duckdb.typed import TYPED_SCHEMA
@@ -45,12 +48,23 @@ from eslab.store.rows import BATCH_ROWS, LogRow, Selection
 from eslab.store.verification import Check
 from eslab.words import counted
 
-__all__ = ["MEMORY", "Database", "DuckDBTransaction", "sniff"]
+__all__ = [
+    "LOG_COLUMNS",
+    "LOG_SCHEMA",
+    "MEMORY",
+    "STREAM_COLUMNS",
+    "Database",
+    "DuckDBTransaction",
+    "driver_errors",
+    "make_tables",
+    "sniff",
+]
 
 W = TypeVar("W", bound=Sized)
 
 FORMAT: Final = 4
 PAGE: Final = 20_000
+FEW_ROWS: Final = 64  # as quick as parameters as they are as an Arrow table
 COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
 HELD_BYTES: Final = 8 << 20
@@ -74,24 +88,32 @@ _UNFIT_ROWS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInp
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SCHEMA: Final = """
-create schema eslab;
 create schema rm;
 create table eslab.store_info(
     store_id uuid not null, epoch integer not null, format integer not null,
     journal bigint, copy boolean not null);
-create table eslab.streams(
-    stream_id integer not null, name varchar not null, category varchar not null);
-create table eslab.event_log(
-    position bigint not null, stream_id integer not null, version integer not null,
-    type varchar not null, schema_version integer not null, event_id uuid not null,
-    tags varchar[] not null, data json not null, metadata json not null,
-    occurred_at timestamptz not null, recorded_at timestamptz not null);
 create table eslab.checkpoints(
     projection varchar primary key, position bigint not null, fingerprint varchar not null);
 create table eslab.checkpoint_log(
     projection varchar not null, from_position bigint not null, to_position bigint not null,
     count bigint not null, started_at timestamptz not null, committed_at timestamptz not null,
     mode varchar not null);
+"""
+
+STREAM_COLUMNS: Final = (
+    "stream_id integer not null, name varchar not null, category varchar not null"
+)
+LOG_COLUMNS: Final = """
+    position bigint not null, stream_id integer not null, version integer not null,
+    type varchar not null, schema_version integer not null, event_id uuid not null,
+    tags varchar[] not null, data json not null, metadata json not null,
+    occurred_at timestamptz not null, recorded_at timestamptz not null"""
+LOG_SCHEMA: Final = f"""
+create table eslab.streams({STREAM_COLUMNS});
+create table eslab.event_log({LOG_COLUMNS});
+"""
+
+_EVENTS_SCHEMA: Final = """
 create view eslab.events as
     select l.position, s.name as stream_id, s.category, l.version, l.type, l.schema_version,
            l.event_id, l.tags, l.data, l.metadata, l.occurred_at, l.recorded_at
@@ -106,6 +128,8 @@ create table eslab.inbox(
     consumer varchar not null, message_id varchar not null, received_at timestamptz not null,
     primary key (consumer, message_id));
 """
+
+_TABLES: Final = _SCHEMA + _EVENTS_SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
 
 _HELD: Final = """
 select concat_ws('.', schema_name, table_name) from duckdb_tables() union
@@ -154,10 +178,8 @@ from eslab.event_log l join eslab.streams s using (stream_id)
 """
 
 # The first 52 bits of a minted id are its position and the version of the UUID, 8.
-_GIVEN_IDS: Final = """
-select (event_id::uhugeint & 18446744073709551615::uhugeint)::ubigint as low
-from eslab.event_log where event_id::uhugeint >> 76 <> (position::uhugeint << 4 | 8::uhugeint)
-"""
+_LOW_IDS: Final = "select (event_id::uhugeint & 18446744073709551615::uhugeint)::ubigint as low"
+_IS_GIVEN: Final = "event_id::uhugeint >> 76 <> (position::uhugeint << 4 | 8::uhugeint)"
 
 # Each says what is wrong, or nothing; $rows is how many there are.
 _CHECKS: Final = {
@@ -205,6 +227,10 @@ class Database:
         StoreOpenError: it is no store, is one of a newer eslab, or is damaged.
     """
 
+    _log_table = "eslab.event_log"
+    _streams_table = "eslab.streams"
+    _search_path = "main,eslab,rm,ev"
+
     def __init__(self, path: str, *, new_id: uuid.UUID | None) -> None:
         self.path = path
         self._opened: duckdb.DuckDBPyConnection | None = None
@@ -213,6 +239,8 @@ class Database:
         self._lent: set[duckdb.DuckDBPyConnection] = set()
         self._uncompacted = 0
         self._lock = threading.RLock()  # a cursor may be given back by the garbage collector
+        self._branches: weakref.WeakSet[Database] = weakref.WeakSet()
+        self.dropped: deque[str] = deque()
         self._closed = False
         self.journal: int | None = None
         self.copy = False
@@ -233,7 +261,7 @@ class Database:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         """Connect, and make the tables if there are none."""
-        self._opened = connection = _connect(self.path)
+        self._opened = connection = self._connect()
         try:
             self._prepare(self._new_id)
             self._read_facts()
@@ -247,6 +275,9 @@ class Database:
             raise
         return connection
 
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        return _connect(self.path)
+
     def _prepare(self, new_id: uuid.UUID | None) -> None:
         held = [name for (name,) in self._connection.execute(_HELD).fetchall()]
         if "eslab.store_info" not in held:
@@ -257,12 +288,7 @@ class Database:
                     f"choose another file"
                 )
             with commit(self._connection):
-                self._connection.execute(
-                    _SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
-                )
-                self._connection.execute(
-                    "insert into eslab.store_info values (?, 1, ?, null, false)", [new_id, FORMAT]
-                )
+                self._make(LOG_SCHEMA, new_id)
         try:
             found = self._connection.execute("select format from eslab.store_info").fetchall()
         except duckdb.BinderException:
@@ -284,6 +310,10 @@ class Database:
                         self._connection.execute(change)
                 self._connection.execute("update eslab.store_info set format = ?", [FORMAT])
 
+    def _make(self, log: str, new_id: uuid.UUID) -> None:
+        """Make the tables of a store, whose log and streams some statements make."""
+        make_tables(self._connection, log, new_id, copy=False)
+
     def _read_facts(self) -> None:
         facts = self._connection.execute(
             "select store_id, epoch, journal, copy from eslab.store_info"
@@ -293,9 +323,39 @@ class Database:
 
     # Connections.
 
+    @property
+    def catalog(self) -> str:
+        """What DuckDB calls it, among all that are open in one place."""
+        ((name,),) = self.fetch("select current_database()", [])
+        return str(name)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody has a cursor of it, or of a branch."""
+        return bool(self._lent) or any(branch.in_use for branch in list(self._branches))
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What whoever lends cursors holds: one for all tables that are in one place."""
+        return self._lock
+
+    def beside(self, branch: Database) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the same place, where a branch may have its tables."""
+        self.tidy()
+        with self._lock, self._own() as own:
+            self._branches.add(branch)
+            return own.cursor()
+
+    def tidy(self) -> None:
+        """Give back the memory of branches that are gone."""
+        with suppress(StoreError), self._lock, self.cursor() as cursor:
+            while self.dropped:
+                with suppress(duckdb.Error):
+                    cursor.execute(f"detach {quoted(self.dropped.popleft())}")
+
     def _open_inlets(self) -> None:
-        self._log = Inlet(self._connection, "eslab.event_log", _LOG)
-        self._streams = Inlet(self._connection, "eslab.streams", _STREAMS)
+        self._log = Inlet(self._connection, self._log_table, _LOG)
+        self._streams = Inlet(self._connection, self._streams_table, _STREAMS)
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -326,7 +386,7 @@ class Database:
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
         with _interrupts():
             cursor = self._connection.cursor()
-            cursor.execute("set search_path = 'main,eslab,rm,ev'")
+            cursor.execute(f"set search_path = '{self._search_path}'")
             cursor.execute("set timezone = 'UTC'")
         return cursor
 
@@ -412,12 +472,57 @@ class Database:
         heads = Heads.of(listed, numbers["version"], numbers["position"])
         return heads, position, None if last is None else _moment(last)
 
-    def given_ids(self) -> Any:
-        """Return the low 64 bits of the ids that events were given, as an array of uint64."""
+    def given_ids(self) -> GivenIds:
+        """Return which ids events were given."""
+        return GivenIds(self._given_ids())
+
+    def _given_ids(self) -> NDArray[np.uint64] | None:
         if self.untouched:
-            return np.empty(0, np.uint64)
+            return None
         with self.cursor() as cursor, driver_errors(f"{self.path} cannot be read"):
-            return cursor.sql(_GIVEN_IDS).fetchnumpy()["low"]
+            lows: NDArray[np.uint64] = cursor.sql(
+                f"{_LOW_IDS} from {self._log_table} where {_IS_GIVEN}"
+            ).fetchnumpy()["low"]
+        return lows
+
+    # What branches begin with.
+
+    def streams_at(self, position: int, head: int) -> int | None:
+        """Return how many streams there were at a position; None if there are no others since.
+
+        Args:
+            position: in the database.
+            head: the last position.
+        """
+        span = PAGE
+        while position < head:  # mostly the next new stream is near
+            query = (
+                "select min(stream_id) from eslab.event_log "
+                "where position > ? and position <= ? and version = 1"
+            )
+            ((first,),) = self.fetch(query, [position, position + span])
+            if first is not None:
+                return int(first) - 1
+            position, span = position + span, 4 * span
+        return None
+
+    def heads_at(self, numbers: Sequence[int], position: int) -> dict[int, tuple[int, int]]:
+        """Return the version and last position of streams, by their numbers, at a position."""
+        one = len(numbers) == 1
+        rows = self.fetch(
+            "select stream_id, max(version), max(position) from eslab.event_log where "
+            f"{'stream_id = ?' if one else 'stream_id in (select unnest(?::integer[]))'} "
+            "and position <= ? group by stream_id",
+            [numbers[0] if one else list(numbers), position],
+        )
+        return {number: (version, last) for number, version, last in rows}
+
+    def recorded_at(self, position: int) -> datetime | None:
+        """Return when the event at a position was recorded; None if there is none."""
+        rows = self.fetch(
+            "select epoch_us(recorded_at) from eslab.event_log where position = ?", [position]
+        )
+        return _moment(rows[0][0]) if rows else None
 
     # Writing; on one thread at a time.
 
@@ -434,15 +539,17 @@ class Database:
         """
         begun = rows.streams.codes[rows.versions == 1]
         created = [rows.streams.names[code] for code in begun.tolist()]
-        streams = pa.table(
-            [numbers[begun], created, list(map(category_of, created))], schema=_STREAMS
-        )
-        log = _log_table(rows, numbers)
+        streams = [numbers[begun].tolist(), created, list(map(category_of, created))]
         failed = driver_errors("the events cannot be moved to the database")
         with failed, self._own() as own, commit(own):
-            if created:
-                self._streams.insert(own, streams)
-            self._log.insert(own, log)
+            if len(rows) <= FEW_ROWS:
+                if created:
+                    self._streams.insert_few(own, streams)
+                self._log.insert_few(own, _log_columns(rows, numbers))
+            else:
+                if created:
+                    self._streams.insert(own, pa.table(streams, schema=_STREAMS))
+                self._log.insert(own, _log_table(rows, numbers))
             if journal != self.journal:
                 own.execute("update eslab.store_info set journal = ?", [journal])
         self.journal = journal
@@ -450,7 +557,6 @@ class Database:
         if self._uncompacted >= COMPACT_ROWS:
             self.compact()
         if len(rows) >= BULK_ROWS:
-            del log, streams
             self._let_go()
 
     def ends_at(self, position: int) -> bool:
@@ -479,6 +585,8 @@ class Database:
 
     def _reconnect(self) -> None:
         with self._lock:
+            for branch in list(self._branches):  # they were in the memory of what gave up
+                branch.close()
             for cursor in (*self._idle, *self._lent):
                 cursor.close()
             self._idle.clear()
@@ -517,7 +625,7 @@ class Database:
         """
         pa.default_memory_pool().release_unused()
         with self._lock, suppress(duckdb.Error):
-            if self._lent:
+            if self.in_use:
                 return
             with self._own() as own:
                 ((used, of_file),) = own.execute(_MEMORY).fetchall()
@@ -698,6 +806,21 @@ class Database:
             self._opened.close()
 
 
+def make_tables(
+    cursor: duckdb.DuckDBPyConnection, log: str, new_id: uuid.UUID, *, copy: bool
+) -> None:
+    """Make the tables of a store.
+
+    Args:
+        cursor: makes them.
+        log: the statements that make the log and the streams.
+        new_id: the identity of the store.
+        copy: whether it is a copy, to look at.
+    """
+    cursor.execute(f"create schema eslab; {log} {_TABLES}")
+    cursor.execute("insert into eslab.store_info values (?, 1, ?, null, ?)", [new_id, FORMAT, copy])
+
+
 class DuckDBTransaction:
     """One transaction of a projection: see `eslab.store.port.Transaction`."""
 
@@ -809,6 +932,24 @@ def _interrupts() -> Iterator[None]:
         if not str(error).rstrip(": ").endswith(("Query interrupted", "KeyboardInterrupt")):
             raise
         raise KeyboardInterrupt from error
+
+
+def _log_columns(rows: LogColumns, numbers: NDArray[np.int32]) -> list[list[Any]]:
+    """Return the columns of a few rows, as `Inlet.insert_few` takes them."""
+    ids = [rows.event_ids[start : start + 16] for start in range(0, len(rows.event_ids), 16)]
+    return [
+        list(range(rows.first, rows.first + len(rows))),
+        numbers[rows.streams.codes].tolist(),
+        rows.versions.tolist(),
+        list(rows.types),
+        list(rows.schema_versions),
+        [uuid.UUID(bytes=id) for id in ids],
+        list(map(list, rows.tags)),
+        list(rows.data),
+        list(rows.metadata),
+        list(rows.occurred_at),
+        list(rows.recorded_at),
+    ]
 
 
 def _log_table(rows: LogColumns, numbers: NDArray[np.int32]) -> pa.Table:

@@ -127,6 +127,11 @@ class Heads:
         """Return the version of a stream; 0 when there is none. Any thread may ask for it."""
         return self._versions[self._numbers.get(stream_id, 0)]
 
+    def find(self, stream_id: str) -> tuple[int, int, int]:
+        """Return the number, the version and the last position of a stream, or zeros."""
+        number = self._numbers.get(stream_id, 0)
+        return number, self._versions[number], self._positions[number]
+
     def get(self, stream_id: str) -> tuple[int, int]:
         """Return the version of a stream and the position of its last event, or zeros."""
         number = self._numbers.get(stream_id, 0)

@@ -23,9 +23,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
 
@@ -51,7 +51,7 @@ from eslab.store.decision import Decision, decide, new
 from eslab.store.duckdb.accepted import Accepted, Committed, Flushed
 from eslab.store.duckdb.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
 from eslab.store.duckdb.flusher import Flusher
-from eslab.store.duckdb.hot import GivenIds, Heads, Hot, Tail
+from eslab.store.duckdb.hot import Cover, Heads, Hot, Tail
 from eslab.store.duckdb.journal import Durability, Journal, JournalError, segments_of
 from eslab.store.duckdb.lock import FileLock
 from eslab.store.duckdb.recovery import Recovered, recover, remove_all
@@ -59,11 +59,16 @@ from eslab.store.duckdb.sequencer import Sequencer, Ticket
 from eslab.store.duckdb.snapshots import DuckDBSnapshots
 from eslab.store.duckdb.typed import TypedTables
 from eslab.store.importing import ImportRequest, decide_import
+from eslab.store.port import Recent
 from eslab.store.requests import AppendRequest
 from eslab.store.result import Result
 from eslab.store.rows import LogRow, Selection, batches_of, selected
 from eslab.store.verification import Check, Verification
 from eslab.words import counted
+
+if TYPE_CHECKING:
+    from eslab.store.duckdb.branch import BranchStore
+    from eslab.store.duckdb.edited import Placed
 
 __all__ = ["DuckDBStore"]
 
@@ -71,6 +76,7 @@ T = TypeVar("T")
 
 FLUSH_EVENTS: Final = 10_000
 FLUSH_SIZE: Final = 16 << 20
+RECENT_EVENTS: Final = 1_000  # still quicker for a projection than the tables of their types
 FULL_EVENTS: Final = 50_000
 FULL_SIZE: Final = 64 << 20
 TRIES: Final = 3
@@ -96,6 +102,7 @@ class DuckDBStore(StoreAdapter):
         read_only: take no appends.
     """
 
+    _database: Database
     _heads: Heads
     _flushed: Flushed
     _committed: Committed
@@ -121,12 +128,14 @@ class DuckDBStore(StoreAdapter):
         self._hot = Hot(0, 0, Tail(0), None)
         self._journal: Journal | None = None
         self._typed = TypedTables(EventRegistry(), self._counts)
+        self._branches: weakref.WeakSet[BranchStore] = weakref.WeakSet()
+        self._branch_numbers = count(1)
         self._lock: FileLock | None = None
         with ExitStack() as on_failure:
             if path != MEMORY:
                 self._lock = FileLock(Path(path))
                 on_failure.callback(self._lock.discard)
-            self._database = Database(path, new_id=ids.mint(0))
+            self._database = self._open_database(ids.mint(0))
             on_failure.callback(self._database.close)
             if self._database.copy and not read_only:
                 raise StoreOpenError(
@@ -191,6 +200,9 @@ class DuckDBStore(StoreAdapter):
             return os.path.samestat(self._file, Path(self.path).stat())
         except OSError:
             return False
+
+    def _open_database(self, new_id: uuid.UUID) -> Database:
+        return Database(self.path, new_id=new_id)
 
     @property
     def store_id(self) -> uuid.UUID:
@@ -452,7 +464,7 @@ class DuckDBStore(StoreAdapter):
         if found.rows:
             heads.advance(found.rows)
             recorded_at = found.rows[-1].recorded_at
-        cold = Flushed(self._database, GivenIds(self._database.given_ids()))
+        cold = Flushed(self._database, self._database.given_ids())
         head = flushed + len(found.rows)
         self._heads, self._flushed = heads, cold
         self._hot = Hot(head, flushed, Tail(flushed, found.rows), recorded_at)
@@ -662,12 +674,29 @@ class DuckDBStore(StoreAdapter):
     def refresh(self, types: Iterable[str]) -> int:
         """Bring the tables of event types up to the head; see `eslab.store.port.ReadModels`."""
         self._require_open()
+        return self._refresh(map(table_name, types))
+
+    def _refresh(self, tables: Iterable[str]) -> int:
         failure = "the tables of the event types cannot be brought up to date"
         self._flush_to_read()
         until = self._hot.flushed
         with self._database.cursor() as cursor, driver_errors(failure):
-            self._typed.refresh(cursor, map(table_name, types), until=until)
+            self._typed.refresh(cursor, tables, until=until)
         return until
+
+    def recent(self, types: Collection[str], *, after: int, until: int) -> Recent | None:
+        """Return how SQL sees a few recent events; see `eslab.store.port.ReadModels`."""
+        self._require_open()
+        head, _, tail, _ = self._hot
+        if until > head or after < tail.base or until - after > RECENT_EVENTS:
+            return None
+        rows = tail.between(after, until)
+        found = Counter(row.type for row in rows if row.type in types)
+        queries = self._typed.recent(types, until=until) if found else None
+        if queries is None:
+            return None
+        wanted = {name: queries[name] for name in map(table_name, found)}
+        return Recent(wanted, [row.stream_id for row in rows], found.total())
 
     def counts(
         self,
@@ -703,9 +732,22 @@ class DuckDBStore(StoreAdapter):
             found.update(self._database.counts(replace(wanted, until=min(until, tail.base))))
         return {type: number for type, number in found.items() if type in known}
 
+    def _refresh_passed(self) -> None:
+        """Bring up the tables that `recent` left behind: who opens the file next may lack a class.
+
+        What fails here fails again when somebody asks for the tables, who is told why.
+        """
+        if self._typed.passed:
+            with suppress(EslabError):
+                self._refresh(self._typed.passed)
+
     def use_registry(self, registry: EventRegistry) -> None:
         """Make each event type of a registry a table of `sql`: see `eslab.store.duckdb.typed`."""
-        self._typed = TypedTables(registry, self._counts)
+        self._refresh_passed()
+        self._typed = self._typed_tables(registry)
+
+    def _typed_tables(self, registry: EventRegistry) -> TypedTables:
+        return TypedTables(registry, self._counts)
 
     @contextmanager
     def transaction(self) -> Iterator[DuckDBTransaction]:
@@ -716,6 +758,126 @@ class DuckDBStore(StoreAdapter):
         self._flush_to_read()
         with self._database.transaction() as transaction:
             yield transaction
+
+    # Branches.
+
+    def branch(
+        self,
+        *,
+        at: int | None = None,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        start: int | None = None,
+        removed: Collection[int] = (),
+        placed: Mapping[int, Sequence[Placed]] | None = None,
+    ) -> BranchStore:
+        """Return a store that has the events of this one up to a position, and goes its own way.
+
+        What is appended there is not appended here, and what is appended here from now on is not
+        there. It is in memory, and is closed with this store.
+
+        Args:
+            at: the position; by default the last one.
+            clock: where its recorded_at comes from; by default a virtual one, which begins where
+                the last of its events was recorded.
+            ids: where the ids of its events come from; by default derived from those of this store.
+            start: up to where it is as this one; by default up to `at`.
+            removed: the positions behind `start` whose events do not stand there any more.
+            placed: the events that stand behind the place of a position instead, in their order.
+                `eslab.replay.edits.edited` makes these of edits.
+
+        Raises:
+            InputError: there is no such position.
+        """
+        from eslab.store.duckdb.branch import BranchStore
+        from eslab.store.duckdb.edited import History
+
+        at = self.branch_position(at)
+        branch = BranchStore(
+            self,
+            self._database,
+            History(at if start is None else start, at, removed, placed or {}),
+            number=next(self._branch_numbers),
+            clock=clock,
+            ids=ids,
+        )
+        self._branches.add(branch)
+        if self._closed:  # meanwhile, perhaps before the branch was among those that it closes
+            branch.close()
+            self._require_open()
+        return branch
+
+    def branch_position(self, at: int | None) -> int:
+        """Return the position at which a branch begins, and have all up to it in the database.
+
+        Args:
+            at: the position that is asked for; None: the last one.
+
+        Raises:
+            InputError: there is no such position.
+        """
+        head = self.head()
+        if at is None:
+            at = head
+        if type(at) is not int or not 0 <= at <= head:
+            raise InputError(
+                f"a branch begins at a position from 0 to {head:,}, the last one here, not {at!r}"
+            )
+        if at > self._hot.flushed:
+            self.flush()
+        return at
+
+    def streams_at(self, position: int) -> int:
+        """Return how many streams there were at a position that is in the database."""
+
+        def now() -> tuple[Hot, int]:
+            return self._hot, len(self._heads)
+
+        hot, streams = self._sequencer.alone(now)
+        found = self._database.streams_at(position, hot.flushed)
+        if found is not None:
+            return found
+        return streams - sum(row.version == 1 for row in hot.tail.between(hot.flushed, hot.head))
+
+    def heads_at(
+        self, stream_ids: Sequence[str], position: int, streams: int
+    ) -> list[tuple[int, int, int]]:
+        """Return number, version and last position of streams at a position, or zeros.
+
+        Args:
+            stream_ids: the streams.
+            position: it is in the database.
+            streams: how many there were then.
+        """
+
+        def now() -> list[tuple[int, int, int]]:
+            return list(map(self._heads.find, stream_ids))
+
+        found = [one if one[0] <= streams else (0, 0, 0) for one in self._sequencer.alone(now)]
+        moved = [number for number, _, last in found if last > position]
+        if moved:
+            then = self._database.heads_at(moved, position)
+            found = [
+                (number, *then[number]) if last > position else (number, version, last)
+                for number, version, last in found
+            ]
+        return found
+
+    def stream_number(self, stream_id: str) -> int:
+        """Return the number of a stream, as they were created; 0 if there is none."""
+        return self._heads.number(stream_id)
+
+    def stream_names(self, numbers: Iterable[int]) -> list[str]:
+        """Return the streams that have these numbers."""
+        return self._heads.names(numbers)
+
+    def cover(self, stream_ids: Iterable[str]) -> Cover:
+        """Return where the events of some streams are."""
+        return self._heads.cover(stream_ids)
+
+    def maybe_given(self, ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+        """Return those of some ids that an event in the database may have been given."""
+        return self._flushed.maybe(ids)
 
     # Copies and proofs.
 
@@ -736,6 +898,7 @@ class DuckDBStore(StoreAdapter):
             raise StoreError(f"{target} exists already: choose another file, or remove it first")
         partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
         with self._flushing:
+            self._refresh_passed()
             self.flush()
             try:
                 self._database.copy_to(partial)
@@ -806,14 +969,22 @@ class DuckDBStore(StoreAdapter):
     def _close(self) -> None:
         if self._closed or self._forked:
             return
+        self._close_branches()
         self._flusher.stop()
+        if self._lock is not None and not self._unsure:
+            self._refresh_passed()
         with _open_stores_lock, self._flushing:
             failure = self._sequencer.alone(self._end)
+        self._close_branches()  # one may have been made meanwhile
         if failure is not None:
             raise StoreError(
                 f"{self.path} was closed, but not all events could be moved to the database: "
                 f"{failure}; they are safe in its journal, and it is read when it is opened again"
             ) from failure
+
+    def _close_branches(self) -> None:
+        for branch in list(self._branches):
+            branch.close()
 
     def _end(self) -> EslabError | None:
         """Tidy up and let go of everything; return what could not be tidied."""

@@ -8,6 +8,9 @@ Each event of the type is either a row of it or, if it does not fit the class or
 fingerprint of the class, code of its validators included: a table with another one is built anew,
 from the log.
 
+Who needs the rows of a few recent events alone need not wait for the tables: `TypedTables.recent`
+has queries that make these rows anew. Meanwhile the tables are behind, but never far.
+
 Rows of the class's own schema version are converted by SQL, if that proves to be what the class
 would do (see `proof`). All others are decoded by the class (see `decoded`), and their values are
 read back from DuckDB and compared before they are believed.
@@ -38,8 +41,9 @@ from eslab.schema.upcasting import upcasters_text
 from eslab.store.duckdb.cursors import commit, lent, parsed
 from eslab.store.duckdb.decoded import Misfit, StoredRow, decoded
 from eslab.store.duckdb.proof import proof, structure, value
+from eslab.store.port import PROVEN
 
-__all__ = ["TYPED_SCHEMA", "TypedTables"]
+__all__ = ["TYPED_SCHEMA", "TypedBase", "TypedTables"]
 
 TYPED_SCHEMA: Final = """
 create schema ev;
@@ -55,6 +59,9 @@ FORMAT: Final = 1
 
 CHUNK: Final = 10_000
 
+BEHIND: Final = 10_000
+"""How many positions a table may be behind, so that whoever asks for it next does not wait long."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Table:
@@ -67,6 +74,7 @@ class _Table:
         columns: name and form of the column of each field.
         fingerprint: of the class, and of how its events become rows.
         proven: the query for the rows that SQL converts; None if it can convert none.
+        recent: the query of `eslab.store.port.Recent`; None if SQL can convert no row.
     """
 
     name: str
@@ -75,6 +83,7 @@ class _Table:
     columns: Mapping[str, tuple[str, Column]]
     fingerprint: str
     proven: str | None
+    recent: str | None
 
     @classmethod
     def of(cls, name: str, event: type[Event]) -> _Table:
@@ -92,7 +101,8 @@ class _Table:
         text = json.dumps(parts, sort_keys=True, default=repr)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         proven = _proven(shape, columns) if shape.exact else None
-        return cls(name, event, shape, columns, digest, proven)
+        recent = _recent(event, shape, columns) if shape.exact else None
+        return cls(name, event, shape, columns, digest, proven, recent)
 
     @property
     def sql(self) -> str:
@@ -128,19 +138,39 @@ class Counts(Protocol):
         ...
 
 
+class TypedBase(NamedTuple):
+    """Other tables of event types, of which some rows are the same.
+
+    Attributes:
+        catalog: where they are, as SQL has it.
+        until: the last position up to which the log is the same.
+    """
+
+    catalog: str
+    until: int
+
+
 class TypedTables:
     """The tables of the event types of one registry.
 
     Args:
         registry: its classes are the tables; one that is registered later is one too.
         counts: says how many events of each type there are; see `eslab.store.port.ReadModels`.
+        base: what is there already in other tables, of a branch.
+
+    Attributes:
+        passed: the tables that may be behind because somebody had their rows by `recent`.
     """
 
-    def __init__(self, registry: EventRegistry, counts: Counts) -> None:
+    def __init__(
+        self, registry: EventRegistry, counts: Counts, *, base: TypedBase | None = None
+    ) -> None:
         self._registry = registry
         self._counts = counts
+        self._base = base
         self._made: dict[str, _Table] = {}
         self._held: Mapping[str, _Held] | None = None  # None when nobody knows
+        self.passed: set[str] = set()
         # DuckDB lets one transaction fail when two change one table.
         self._lock = threading.RLock()
 
@@ -190,6 +220,31 @@ class TypedTables:
             held = self._known(cursor)
             self._held = None  # what fails here may have been committed, or not
             self._held = {**held, **self._bring_up(cursor, wanted, held, until)}
+
+    def recent(self, types: Iterable[str], *, until: int) -> dict[str, str] | None:
+        """Return the queries that give rows of tables that these do not have yet.
+
+        Args:
+            types: of events; the tables are theirs.
+            until: the position that the queries lead to.
+
+        Returns:
+            The query of each table by its name, as `eslab.store.port.Recent` has them; None if one
+            is not to be used, and the tables are to be refreshed.
+        """
+        queries = {}
+        with self._lock:
+            held = self._held or {}
+            for type in types:
+                table = self._table(table_name(type), self._registry[type])
+                known = held.get(table.name)
+                if table.recent is None or known is None or known.fingerprint != table.fingerprint:
+                    return None
+                if until - known.position > BEHIND:
+                    return None
+                queries[table.name] = table.recent
+            self.passed |= queries.keys()
+        return queries
 
     def _known(self, cursor: duckdb.DuckDBPyConnection) -> Mapping[str, _Held]:
         """Return what is known of all tables that are there; nobody else changes them."""
@@ -241,11 +296,33 @@ class TypedTables:
             cursor.execute("delete from eslab.typing_errors where type = ?", [type])
             cursor.execute("delete from eslab.typed_tables where name = ?", [table.name])
             cursor.execute(table.definition)
-            self._fill(cursor, [table], 0, until)
+            self._fill(cursor, [table], self._taken(cursor, table, until), until)
             cursor.execute(
                 "insert into eslab.typed_tables values (?, ?, ?, ?)",
                 [table.name, table.cls.event_type, until, table.fingerprint],
             )
+
+    def _taken(self, cursor: duckdb.DuckDBPyConnection, table: _Table, until: int) -> int:
+        """Copy the rows that other tables have, and return up to which position."""
+        if self._base is None:
+            return 0
+        catalog, last = self._base
+        found = cursor.execute(
+            f"select position from {catalog}.eslab.typed_tables where name = ? and fingerprint = ?",
+            [table.name, table.fingerprint],
+        ).fetchall()
+        if not found:
+            return 0
+        after = min(found[0][0], last, until)
+        cursor.execute(
+            f"insert into {table.sql} from {catalog}.{table.sql} where position <= ?", [after]
+        )
+        cursor.execute(
+            f"insert into eslab.typing_errors from {catalog}.eslab.typing_errors "
+            "where type = ? and position <= ?",
+            [table.cls.event_type, after],
+        )
+        return int(after)
 
     def _catch_up(
         self,
@@ -337,20 +414,47 @@ def _convert(
 
 def _proven(shape: Nested, columns: Mapping[str, tuple[str, Column]]) -> str:
     """Return the query for the rows that SQL converts, over type, after, until, schema version."""
-    wire, proofs = "null", "data = '{}'"
-    if columns:
-        wire = f"json_transform(data, {structure(shape)})"
-        proofs = f"to_json(w)::varchar = data and {proof(shape, 'w')}"
-    values = "".join(
-        f", {value(column, f'w.{quoted(field)}')}" for field, (_, column) in columns.items()
-    )
-    # Unnested, or DuckDB would take each proof apart from it and convert the data once for each.
+    values = "".join(f", {value}" for value in _values(columns).values())
     return (
-        f"select {_BASE}{values} from ("
-        f"select * replace (data::varchar as data), unnest([{wire}]) as w from eslab.event_log "
+        f"select {_BASE}{values} from ({_wired(shape)} "
         f"where type = ? and position > ? and position <= ? and schema_version = ?) l "
-        f"join eslab.streams s using (stream_id) where {proofs} order by l.position"
+        f"join eslab.streams s using (stream_id) where {_proofs(shape)} order by l.position"
     )
+
+
+def _recent(event: type[Event], shape: Nested, columns: Mapping[str, tuple[str, Column]]) -> str:
+    """Return the query for the rows of a few events, of which it says whether they are proven.
+
+    No join gives the stream: for one event it would take as long as all else.
+    """
+    kinds = dict(columns.values())
+    values = "".join(
+        f", ({value})::{kinds[name].sql} as {quoted(name)}"
+        for name, value in _values(columns).items()
+    )
+    return (
+        f"select (l.schema_version = {event.schema_version} and {_proofs(shape)}) is true "
+        f"as {quoted(PROVEN)}, l.position, $3[l.position - $1] as stream_id, l.version, "
+        f"l.occurred_at, l.recorded_at, l.event_id{values} from ({_wired(shape)} "
+        f"where type = {literal(event.event_type)} and position > $1 and position <= $2) l"
+    )
+
+
+def _wired(shape: Nested) -> str:
+    """Return the query for the log, with the wire values of the data."""
+    wire = f"json_transform(data, {structure(shape)})" if shape.fields else "null"
+    # Unnested, or DuckDB would take each proof apart from it and convert the data once for each.
+    return f"select * replace (data::varchar as data), unnest([{wire}]) as w from eslab.event_log"
+
+
+def _proofs(shape: Nested) -> str:
+    if not shape.fields:
+        return "data = '{}'"
+    return f"to_json(w)::varchar = data and {proof(shape, 'w')}"
+
+
+def _values(columns: Mapping[str, tuple[str, Column]]) -> dict[str, str]:
+    return {name: value(column, f"w.{quoted(field)}") for field, (name, column) in columns.items()}
 
 
 def _unproven(

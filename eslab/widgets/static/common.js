@@ -97,6 +97,8 @@ function keys(root, actions) {
   });
 }
 
+const NO_ANSWER = "the kernel does not answer: is it running?";
+
 // An intent: its name and its arguments; the promise is of what the kernel answers.
 const waiting = new WeakMap();
 
@@ -116,14 +118,21 @@ function ask(model, intent, args = {}, { patience = 30_000 } = {}) {
   return new Promise((resolve, reject) => {
     const late = setTimeout(() => {
       state.open.delete(id);
-      reject(new Error("the kernel does not answer: is it running?"));
+      reject(new Error(NO_ANSWER));
     }, patience);
     state.open.set(id, (message) => {
       clearTimeout(late);
       if (message.error !== undefined) reject(new Error(message.error));
       else resolve(message.result);
     });
-    model.send({ intent, id, arguments: args });
+    try {
+      model.send({ intent, id, arguments: args });
+    } catch {
+      // Where the kernel has gone JupyterLab cannot even send, and says no more than that.
+      clearTimeout(late);
+      state.open.delete(id);
+      reject(new Error(NO_ANSWER));
+    }
   });
 }
 

@@ -2,7 +2,7 @@
 
 const SECOND = 1_000_000;
 const MOST = 2_400; // points of a line that are kept; beyond that every second one goes
-const CHECK = 5_000; // ms after which a page says again that it shows the chart
+const CHECK = 1_000; // ms after which a page says again that it shows the chart
 const SETTLE = 120; // ms for which a slider rests before the kernel is asked
 const NAMES = 150;
 const UPPER = 170;
@@ -675,7 +675,7 @@ function render({ model, el }) {
       const news = await ask(model, "follow", { viewer, reached: Math.round(known.at) });
       if (!state.following) return;
       told("Following.");
-      if (news) learn(news);
+      learn(news);
     } catch (error) {
       state.following = false;
       ended = error.message;
@@ -688,10 +688,23 @@ function render({ model, el }) {
     ask(model, "leave", { viewer }).catch(() => {});
   }
 
+  // Says what was drawn; and hears if there is nothing to follow any more.
+  async function seen() {
+    if (!state.following) return;
+    try {
+      await ask(model, "seen", { viewer, number: state.painted });
+    } catch (error) {
+      if (!state.following) return;
+      state.following = false;
+      ended = error.message;
+      update();
+    }
+  }
+
   const settle = painter(() => {
     update();
     fill();
-    if (state.following) ask(model, "seen", { viewer, number: state.painted }).catch(() => {});
+    seen();
   });
 
   function learn(news) {
@@ -700,11 +713,7 @@ function render({ model, el }) {
   }
 
   const received = (message) => {
-    if (message.ended !== undefined) {
-      ended = message.ended;
-      state.following = false;
-      update();
-    } else if (message.news && state.following) {
+    if (message.news && state.following) {
       state.painted = message.number;
       // A page that missed one asks for all that it missed.
       if (message.news.since > known.at) start();
@@ -712,9 +721,7 @@ function render({ model, el }) {
     }
   };
   model.on("msg:custom", received);
-  const still = setInterval(() => {
-    if (state.following) ask(model, "seen", { viewer, number: state.painted }).catch(() => {});
-  }, CHECK);
+  const still = setInterval(seen, CHECK);
   const watcher = new IntersectionObserver(([entry]) => {
     visible = entry.isIntersecting && !document.hidden;
     followed();
