@@ -62,7 +62,7 @@ spans as materialized (
     select projection, greatest(least(min(time), any_value(ends.first)), $since) as first,
            coalesce($until, greatest(max(time), any_value(ends.last), $at)) as last
     from watched left join moves using (projection), ends
-    group by projection having first is not null),
+    group by projection having least(min(time), any_value(ends.first)) is not null),
 span as (select min(first) as first, max(last) as last from spans),
 pieces as (
     select case when count(*) <= $rows then 1

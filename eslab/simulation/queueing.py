@@ -149,7 +149,7 @@ class QueueRun:
         """
         import pandas as pd
 
-        cuts = _thinned(self._cuts(), rows=rows)
+        cuts = _thinned(self._cuts(rows=rows), rows=rows)
         first = (as_utc(start) - datetime.fromisoformat("1970-01-01T00:00:00Z")) // _MICROSECOND
         times = pd.to_datetime(cuts["time"] + first, unit="us", utc=True).astype(
             "datetime64[us, UTC]"
@@ -174,14 +174,20 @@ class QueueRun:
     @property
     def _peak(self) -> tuple[int, int]:
         """When lag_events first was at its highest, and how high that was."""
-        cuts = self._cuts()
+        cuts = self._cuts(rows=len(self.arrived))
         place = int(np.argmax(cuts["lag_events"]))
         return int(cuts["time"][place]), int(cuts["lag_events"][place])
 
-    def _cuts(self) -> dict[str, Any]:
-        """Return what held at each append, and just before and just after each commit."""
+    def _cuts(self, *, rows: int) -> dict[str, Any]:
+        """Return what held at each append, and just before and just after each commit.
+
+        Of more appends than rows it is the last one of each piece of time, as in a lab.
+        """
         arrived, committed = np.asarray(self.arrived), np.asarray(self.committed)
-        times = np.union1d(arrived, committed)
+        length = (int(arrived[-1]) - int(arrived[0])) // (rows // 3) + 1
+        pieces = (arrived - arrived[0]) // (1 if len(arrived) <= rows else length)
+        lasts = arrived[np.flatnonzero(np.diff(pieces, append=pieces[-1] + 1))]
+        times = np.union1d(np.union1d(lasts, arrived[:1]), committed)
         time = np.concatenate([times, committed])
         seen = np.concatenate([times, committed - 1])
         # Commits that cost nothing may share a moment.
