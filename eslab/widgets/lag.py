@@ -91,7 +91,7 @@ class LagWidget(LiveWidget):
         self._verdicts = {now.projection: now.verdict.name for now in view.now}
         self._sent = 0
         self._sent_at = self._judged_at = self._said_at = 0.0
-        self._due = self._waiting = False
+        self._due = self._waiting = self._held = False
         self._shown: tuple[Any, ...] = ()
         drawing = _drawing(view, source, length=self._length)
         super().__init__(drawing=drawing, said=view.digest)
@@ -124,7 +124,8 @@ class LagWidget(LiveWidget):
         if self._failure is not None:
             raise self._failure
         self._viewers[viewer] = _Viewer(time.monotonic(), number)
-        if self._due or self._state() != self._shown:
+        judge = self._due and time.monotonic() - self._judged_at >= JUDGING
+        if judge or self._held or self._state() != self._shown:
             self._notice()
 
     @intent
@@ -159,7 +160,9 @@ class LagWidget(LiveWidget):
         """Send what is new; to whoever is slow, later and all at once."""
         try:
             if self._watched():
-                self._due = self._busy() or self._look()
+                self._held = self._busy()
+                if not self._held:
+                    self._look()
         except EslabError as error:
             self._failure = error
             raise
@@ -171,19 +174,19 @@ class LagWidget(LiveWidget):
         drawn = max((held.drawn for held in self._viewers.values()), default=self._sent)
         return self._sent - drawn >= UNSEEN
 
-    def _look(self) -> bool:
-        """Send what is new, and say whether verdicts are still to be told."""
+    def _look(self) -> None:
+        """Send what is new."""
         with self._looking:
             now = time.monotonic()
             judging = now - self._judged_at >= JUDGING
-            state = self._state()
             look = self._source.look(
                 since=self._reached,
                 judged_since=self._judged if judging else None,
                 length=self._length,
             )
             news = self._news(look)
-            self._shown = state
+            self._shown = (look.at if self._waiting else None, look.standing)
+            self._due = not judging
             self._reached = max(self._reached, look.at)
             if judging:
                 self._judged, self._judged_at = self._reached, now
@@ -191,7 +194,6 @@ class LagWidget(LiveWidget):
             self._sent += 1
             self._sent_at = now
             self.send({"news": news, "number": self._sent})
-        return not judging
 
     def _tell(self, look: Look, now: float) -> None:
         """Say the lag in words, when a verdict changed or some time has passed."""
