@@ -259,8 +259,9 @@ class OpenNotebook:
         self.page.set_viewport_size({"width": WIDTH, "height": min(height + 150, TALLEST)})
         self.page.evaluate(
             """() => {
+                const frame = () => new Promise(requestAnimationFrame);
                 document.querySelector('.jp-Notebook .jp-WindowedPanel-outer').scrollTop = 0;
-                return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+                return frame().then(frame);
             }"""
         )
         path = screenshot_path(label)
