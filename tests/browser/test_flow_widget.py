@@ -176,6 +176,10 @@ def test_five_thousand_messages_scroll_and_hostile_ones_stay_text(
     press(sequence, notebook, "End")
     expect(flow).to_contain_text("5000 of 5000")
     expect(rows.last).to_have_attribute("aria-posinset", "5000")
+    press(sequence, notebook, *["ArrowUp"] * 20)
+    expect(flow).to_contain_text("4980 of 5000")
+    places = rows.evaluate_all("rows => rows.map(row => Number(row.ariaPosInSet))")
+    assert places == sorted(places)
     assert 5 < rows.count() < 40
     press(flow, notebook, "c")
     assert flow.get_by_role("treeitem").count() < 50

@@ -258,17 +258,17 @@ function render({ model, el }) {
       row.remove();
       rows.delete(index);
     }
-    const fresh = document.createDocumentFragment();
-    for (let place = first; place < last; place++) {
+    // Each stands before the next one: who does not see them hears them in this order.
+    let next = null;
+    for (let place = last - 1; place >= first; place--) {
       const index = order[place];
       if (!rows.has(index)) {
-        const row = drawRow(index, place);
-        rows.set(index, row);
-        fresh.append(row);
+        rows.set(index, drawRow(index, place));
+        list.insertBefore(rows.get(index), next);
       }
-      state(rows.get(index), index);
+      next = rows.get(index);
+      state(next, index);
     }
-    list.append(fresh);
   });
 
   function drawRow(index, place) {
