@@ -359,6 +359,38 @@ def test_each_projection_has_its_own_colour_line_and_mark(lab: Lab) -> None:
         assert one[1] != other[1]
 
 
+def test_the_ribbon_shows_which_verdict_held_when(lab: Lab) -> None:
+    lab.project(Quick())
+    place(lab, 3)
+    lab.clock.advance(timedelta(minutes=2))  # type: ignore[attr-defined]
+    view = lab.lag()
+    assert [span.verdict for span in view.verdicts] == ["OK", "STOPPED"]
+    ok, stopped = view.verdicts
+    assert (ok.start, ok.end, stopped.end) == (START, stopped.start, lab.clock.now())
+    # What was zero a minute ago was not late for a minute, nearly to the moment.
+    assert abs(ok.end - START - timedelta(minutes=1)) < timedelta(seconds=1)
+    bars = {bar.name: bar for bar in view.figure().data if bar.type == "bar"}
+    assert {name: list(bar.text) for name, bar in bars.items()} == {"OK": ["O"], "STOPPED": ["X"]}
+    milliseconds = (stopped.end - stopped.start) / timedelta(milliseconds=1)
+    assert list(bars["STOPPED"].x) == [milliseconds]
+    assert list(bars["STOPPED"].customdata) == ["no commit and no heartbeat for 60 s"]
+    drawn = texts(view.svg())
+    assert "verdict: O OK, X STOPPED" in drawn
+    assert re.findall(r">([A-Z])</text>", view.svg()) == ["O", "X"]
+
+
+def test_many_words_are_lines_of_a_subtitle() -> None:
+    lags = [ProjectionLag(f"p{number}", START, 0, 9, 9, 1.0) for number in range(40)]
+    history = pd.concat(
+        [sawtooth(3, head=9).assign(projection=lag.projection) for lag in lags], ignore_index=True
+    )
+    figure = lag_figure(history, lags)
+    lines = figure.layout.title.subtitle.text.split("<br>")
+    assert len(lines) == 5
+    assert lines[-1] == "…"
+    assert all(len(line) < 160 for line in lines)
+
+
 def sawtooth(count: int, *, head: int) -> pd.DataFrame:
     """Return a history of so many rows, a second apart, with lag up to 96 s and once 500 s."""
     seconds = [float(number % 97) for number in range(count)]
