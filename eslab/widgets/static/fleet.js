@@ -51,7 +51,7 @@ function render({ model, el }) {
   let grid = { columns: 1, pitch: 100, names: 60, width: 0 };
 
   const heading = element("strong");
-  const refresh = button("Refresh", "Look at all sagas again", () => {
+  const refresh = button("", "", () => {
     ask(model, "refresh").catch((error) => (problem.textContent = error.message));
   });
   const find = focusable("input", { type: "search", name: "Find a saga by its id", placeholder: "id contains…" });
@@ -302,11 +302,18 @@ function render({ model, el }) {
   const watcher = new ResizeObserver(() => measure());
 
   const say = () => (said.textContent = model.get("said"));
+  const age = () => {
+    refresh.textContent = model.get("old") ? "Refresh: the log went on" : "Refresh";
+    refresh.setAttribute("aria-label", `${refresh.textContent}; look at all sagas again`);
+    refresh.title = refresh.getAttribute("aria-label");
+  };
   const hold = () => (opened.hidden = !model.get("page").moments);
   model.on("change:sagas", load);
   model.on("change:said", say);
   model.on("change:page", hold);
+  model.on("change:old", age);
   load();
+  age();
   say();
   hold();
   watcher.observe(body);
@@ -314,6 +321,7 @@ function render({ model, el }) {
     model.off("change:sagas", load);
     model.off("change:said", say);
     model.off("change:page", hold);
+    model.off("change:old", age);
     watcher.disconnect();
     picture.release();
     one.release();
