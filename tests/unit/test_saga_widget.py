@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 import eslab
 from eslab import Lab, Saga, Step, VirtualClock
 from eslab.errors import InputError, SagaError, StreamNotFoundError
-from eslab.sagas import NO_RETRY, SagaStarted
+from eslab.sagas import NO_RETRY, SagaStarted, StepCompleted, StepStarted
 from eslab.sagas.process_state import evolve_process
 from eslab.sagas.state import evolve
 from eslab.simulation.faults import STEP_FAULTS, Fault
 from eslab.simulation.scenarios import orders
 from eslab.views import SagaComparison, SagaTimeline
 from eslab.widgets.follower import Follower
-from eslab.widgets.saga import CLOSED, FOLLOWS, WAITS, SagaWidget
+from eslab.widgets.saga import CLOSED, FOLLOWS, WAITS, ComparisonWidget, SagaWidget
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 
@@ -180,6 +180,21 @@ def test_text_of_a_step_is_text_for_the_page(lab: Lab) -> None:
     assert EVIL in page["bars"][0]["name"]
 
 
+def test_of_an_error_as_long_as_a_book_only_the_details_have_all(lab: Lab) -> None:
+    book = "x" * 10_000
+
+    def fails(step: eslab.StepContext) -> None:
+        raise ValueError(book)
+
+    lab.start_saga(Saga("long", [Step("train", fails, retry=NO_RETRY)]), "1")
+    lab.run()
+    page = lab.saga("long-1").page
+    (bar,) = page["bars"]
+    assert len(bar["name"]) < 300
+    assert max(len(moment["words"]) for moment in page["moments"]) <= 200
+    assert len(dict(bar["facts"])["error"]) > 1_000
+
+
 # Following.
 
 
@@ -202,6 +217,46 @@ def test_a_widget_follows_a_saga_while_a_page_shows_it(lab: Lab) -> None:
     assert len(lab.store._listeners) == 2
     ask(widget, "leave", page="b")
     assert len(lab.store._listeners) == 1  # of the lab itself
+
+
+def test_what_failed_elsewhere_is_shown_beside_a_saga_that_goes_on(lab: Lab) -> None:
+    place(lab)
+    lab.advance("100 ms")
+    widget = SagaWidget(lab.saga("fulfilment-o-1"))
+    ask(widget, "watch", page="a")
+    ask(widget, "fail", step="charge_payment", fault="fails", undo=False, attempt=1)
+    assert widget.said.endswith("charge_payment: fails: COMPENSATED instead of RUNNING)")
+    lab.run()
+    wait_until(lambda: widget.page["status"] == "COMPLETED")
+    wait_until(lambda: widget.said.endswith("COMPENSATED instead of COMPLETED)"))
+    assert widget.page["span"] == widget.instead["page"]["span"]
+    ask(widget, "forget")
+    assert (widget.said, widget.instead) == (lab.saga("fulfilment-o-1").digest, {})
+    assert widget.page["parting"] is None
+
+
+def test_what_a_person_looked_at_again_is_shown_too(lab: Lab) -> None:
+    place(lab)
+    lab.advance("10 ms")
+    timeline = lab.saga("fulfilment-o-1")
+    widget = SagaWidget(timeline)
+    lab.run()
+    timeline.refresh()
+    widget.follow()
+    assert widget.said == timeline.digest
+
+
+def test_what_is_no_longer_shown_is_not_drawn(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(lab, "o-1")
+    place(lab, "o-2")
+    lab.advance("10 ms")
+    first, second = lab.saga("fulfilment-o-1"), lab.saga("fulfilment-o-2")
+    widget = SagaWidget(first)
+    lab.run()
+    refresh = first.refresh
+    monkeypatch.setattr(first, "refresh", lambda: (refresh(), widget.show(second)))
+    widget.follow()
+    assert widget.page["title"] == "fulfilment o-2: RUNNING"
 
 
 def test_a_widget_that_nobody_looks_at_follows_nothing(lab: Lab) -> None:
@@ -306,6 +361,58 @@ def test_undoing_fails_instead(lab: Lab) -> None:
     assert compared.outcome == "STUCK instead of COMPENSATED"
     # The payment had been refunded before.
     assert compared.df.set_index("step").loc["charge_payment", "is"] == "undone"
+
+
+@pytest.mark.parametrize("name", STEP_FAULTS)
+def test_both_are_drawn_on_one_axis_and_part_where_they_differ(lab: Lab, name: str) -> None:
+    compared = fulfilled(lab, destination="Atlantis").fail("charge_payment", name)
+    was, now = compared.pages
+    for shared in ("rows", "axis", "span", "ticks", "folds", "parting"):
+        assert was[shared] == now[shared]
+    (parting, words), edge = was["parting"], 0.05
+    assert words == "here they part"
+    common = [
+        [bar for bar in page["bars"] if bar["pieces"][-1][1] < parting - edge]
+        for page in (was, now)
+    ]
+    assert [bar["step"] for bar in common[0]][:1] == ["place_order"]
+    assert [bar["pieces"] for bar in common[0]] == [bar["pieces"] for bar in common[1]]
+    # Alone, it has an axis of its own.
+    assert compared.base.page["parting"] is None
+    assert compared.html().count("<img") == 2
+
+
+def test_beside_what_took_no_time_attempts_are_drawn_in_their_order(lab: Lab) -> None:
+    names = {"saga": "fulfilment", "saga_id": "still"}
+    still: list[Any] = [SagaStarted(**names, steps=["place_order"], input={})]
+    still += [StepStarted(step="place_order", attempt=1)]
+    still += [StepCompleted(step="place_order", attempt=1)]
+    lab.append("saga-fulfilment-still", still)
+    one, other = lab.saga("fulfilment-still"), fulfilled(lab)
+    assert one.page["axis"] == "attempts (no time passed)"
+    was, now = one.page_beside(other), other.page_beside(one)
+    assert was["axis"] == now["axis"] == "attempts (in their order)"
+    assert was["span"] == now["span"] == 5
+    assert was["rows"] == now["rows"] == other.page["rows"]
+
+
+def test_a_comparison_is_of_one_moment(lab: Lab) -> None:
+    place(lab)
+    lab.advance("100 ms")
+    timeline = lab.saga("fulfilment-o-1")
+    compared = timeline.fail("charge_payment")
+    before = (compared.digest, compared.html())
+    widget = compared.widget
+    assert isinstance(widget, ComparisonWidget)
+    ask(widget, "watch", page="a")
+    lab.run()
+    timeline.refresh()
+    assert timeline.summary.status == "COMPLETED"
+    assert (compared.digest, compared.html()) == before
+    # So is its widget, which nothing follows.
+    assert (widget.said, widget.live) == (compared.digest, "")
+    assert len(lab.store._listeners) == 1
+    assert widget.instead["words"] == compared.words
 
 
 def test_only_one_attempt_fails(lab: Lab) -> None:
