@@ -242,8 +242,8 @@ class SagaTimeline(PictureView):
     @property
     def still(self) -> SagaTimeline:
         """The same of this moment, which does not change when this one is refreshed."""
-        still = copy(self)
-        still.df, still.sql, still._widget = still._moment.df, still._moment.sql, None
+        still, moment = copy(self), self._moment
+        vars(still).update(_moment=moment, df=moment.df, sql=moment.sql, _widget=None)
         return still
 
     @property
@@ -278,7 +278,7 @@ class SagaTimeline(PictureView):
         moment = self._moment
         title, subtitle = moment.titles
         return saga_picture(
-            moment.drawn(None if beside is None else beside._moment),
+            moment.drawn(None if beside is None else beside._moment),  # noqa: SLF001 - its own
             title=title,
             subtitle=subtitle,
             alarm=moment.summary.alarming,
@@ -334,7 +334,7 @@ class SagaTimeline(PictureView):
         if self._rerun is None:
             raise InputError("only a lab can run a saga again: use lab.saga(...)")
         base = self.still  # this one may go on meanwhile
-        moment = base._moment
+        moment = base._moment  # noqa: SLF001 - its own
         process = isinstance(moment.summary, ProcessSummary)
         kind: Any = "command" if process else "compensate" if undo else "execute"
         version = began(moment.df, moment.summary, step, kind=kind, attempt=attempt)

@@ -9,6 +9,7 @@ const LEVELS = [BAR / 2 + 14, -BAR / 2 - 5, -BAR / 2 - 17];
 const NARROWEST = 2;
 const SPEEDS = [0.5, 1, 2, 4, 8];
 const EVENT_LASTS = 600;
+const HINT = "↑ ↓ steps · ← → attempts · C compensation · E next error · Shift+← → events · Home End · Space plays";
 const ANCHORS = { left: "start", center: "middle", right: "end" };
 
 // What is marked beside attempts: a path around (0, 0), how it is painted, and what is written on it.
@@ -125,6 +126,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     legend,
     element("div", { class: "eslab-main" }, element("div", {}, host, controls, event), state),
     details, table_,
+    element("div", { class: "eslab-dim", text: HINT }),
   );
 
   // What is drawn.
@@ -396,7 +398,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     if (!selected) {
       details.replaceChildren(element("span", {
         class: "eslab-dim",
-        text: "Select an attempt: click it, or use the arrows. C goes to its compensation, E to the next error, Space plays.",
+        text: "Select an attempt: click it, or use the arrows.",
       }));
       return;
     }
