@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from eslab.store.result import Result
     from eslab.testing.read_models import GivenRows
     from eslab.testing.specification import Outcome
-    from eslab.views import EventsView, LagView, SagasView, SagaTimeline, StreamPlayer
+    from eslab.views import (
+        EventsView,
+        FleetView,
+        LagView,
+        LineageView,
+        MessageFlow,
+        SagasView,
+        SagaTimeline,
+        StreamPlayer,
+    )
 
 __all__ = ["LabMagics", "load"]
 
@@ -55,21 +64,30 @@ def load(shell: InteractiveShell) -> None:
 
 @magics_class
 class LabMagics(Magics):
-    """``%events``, ``%replay``, ``%lag``, ``%saga``, ``%sql``, ``%%sql`` and ``%%given``."""
+    """The views of a lab, SQL on its log, and specifications."""
 
     @magic_arguments("%events")
-    @argument("stream", nargs="?", help="only events of this stream")
+    @argument("stream", nargs="?", help="only events of this stream; * stands for any text")
     @argument("--category", help="only events of streams of this category")
     @argument("--type", action="append", dest="types", help="only this type; may be said again")
+    @argument("--tag", action="append", dest="tags", help="only with this tag; may be said again")
+    @argument("--correlation", metavar="ID", help="only events of this conversation")
+    @argument("--where", metavar="SQL", help="only where this holds, such as 'len(tags) > 1'")
     @argument("--limit", type=int, default=1_000, help="how many at most, the newest ones")
     @_LAB
     @line_magic
     def events(self, line: str) -> EventsView:
-        """Show recorded events: all of them, or those of a stream, a category, some types."""
+        """Show recorded events: all of them, or those for which all that is said holds."""
         __tracebackhide__ = True
         said = _said(self.events, line)
         return self._lab(said.lab).events(
-            stream=said.stream, category=said.category, types=said.types, limit=said.limit
+            stream=said.stream,
+            category=said.category,
+            types=said.types,
+            tags=said.tags,
+            correlation_id=said.correlation,
+            where=said.where,
+            limit=said.limit,
         )
 
     @magic_arguments("%replay")
@@ -107,6 +125,44 @@ class LabMagics(Magics):
         said = _said(self.saga, line)
         lab = self._lab(said.lab)
         return lab.sagas if said.saga is None else lab.saga(said.saga)
+
+    @magic_arguments("%fleet")
+    @argument("saga", nargs="?", help="only sagas of this name")
+    @_LAB
+    @line_magic
+    def fleet(self, line: str) -> FleetView:
+        """Show very many sagas at once: where they failed, and how it ended."""
+        __tracebackhide__ = True
+        said = _said(self.fleet, line)
+        return self._lab(said.lab).fleet(said.saga)
+
+    @magic_arguments("%flow")
+    @argument("saga", nargs="?", help="a saga that takes part, such as fulfilment-o-1")
+    @argument("--correlation", metavar="ID", help="the correlation id of the conversation")
+    @argument("--event", type=int, metavar="POSITION", help="one of its events")
+    @argument("--tree", action="store_true", help="as a causation tree")
+    @_LAB
+    @line_magic
+    def flow(self, line: str) -> MessageFlow:
+        """Show who sent what to whom in a conversation, and which message caused which."""
+        __tracebackhide__ = True
+        said = _said(self.flow, line)
+        return self._lab(said.lab).flow(
+            correlation_id=said.correlation,
+            event=said.event,
+            saga=said.saga,
+            form="tree" if said.tree else "sequence",
+        )
+
+    @magic_arguments("%lineage")
+    @argument("position", type=int, help="of the event")
+    @_LAB
+    @line_magic
+    def lineage(self, line: str) -> LineageView:
+        """Show what led to an event, and what followed from it."""
+        __tracebackhide__ = True
+        said = _said(self.lineage, line)
+        return self._lab(said.lab).lineage(said.position)
 
     @magic_arguments("%sql")
     @argument("--as", dest="name", metavar="NAME", help="keep the rows as a DataFrame of this name")
@@ -211,6 +267,7 @@ class LabMagics(Magics):
             "events": self._completer(self._streams),
             "replay": self._completer(self._streams),
             "saga": self._completer(self._sagas),
+            "flow": self._completer(self._sagas),
             "lag": self._completer(lambda lab, _: list(lab.projections.df["projection"])),
         }
 

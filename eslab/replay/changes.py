@@ -8,6 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, Literal
 
@@ -190,15 +191,15 @@ def path_text(keys: Iterable[Key]) -> str:
         >>> path_text(["lines", 0, "price"]), path_text(["stock", "A 4"])
         ('lines[0].price', 'stock["A 4"]')
     """
-    text = ""
-    for key in keys:
-        if isinstance(key, int):
-            text += f"[{key}]"
-        elif _PLAIN.fullmatch(key):
-            text += f".{key}" if text else key
-        else:
-            text += f"[{json.dumps(key, ensure_ascii=False)}]"
-    return text
+    text = "".join(map(_key_text, keys))
+    return text.removeprefix(".")
+
+
+@lru_cache(maxsize=10_000)
+def _key_text(key: Key) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    return f".{key}" if _PLAIN.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
 
 
 def path_keys(path: str) -> tuple[Key, ...]:

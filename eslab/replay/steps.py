@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any
 
-from eslab.aggregates import Definition, Entity, Sourced
+from eslab.aggregates import Aggregate, Definition
 from eslab.errors import InputError
 from eslab.events import RecordedEvent, category_of
 from eslab.garbage import garbage_kept
@@ -113,8 +113,8 @@ class Replay:
 
         Args:
             predicate: a function of the state, or of the state and the recorded event. The state
-                is the aggregate itself, or what the decider's `evolve` returned; None, if there
-                is neither.
+                is the aggregate itself, what the decider's `evolve` returned, or the state of a
+                saga; None, if nothing is known that folds the stream.
 
         Raises:
             InputError: it is no such function, or it raised something.
@@ -408,7 +408,7 @@ class _Steps:
 
     def _folded(self) -> Iterator[tuple[int, Any]]:
         """Fold again, for what asks for the state itself; yield each frame's number with it."""
-        subjects: dict[str, Sourced | None] = {}
+        subjects: dict[str, Any] = {}
         number = 0
         for event in self._events:
             stream_id = event.stream_id
@@ -423,7 +423,8 @@ class _Steps:
             if subject is not None:
                 subject.rebuild([self._registry.decode(event)])
             if shown:
-                yield number, subject.state if isinstance(subject, Entity) else subject
+                whole = subject is None or isinstance(subject, Aggregate)
+                yield number, subject if whole else subject.state
 
 
 def _snapshots(

@@ -314,13 +314,14 @@ def width_text(width: timedelta) -> str:
     """Return the width of a bin as a person says it.
 
     Example:
-        >>> width_text(timedelta(days=7)), width_text(timedelta(seconds=90))
-        ('7 d', '1 min 30 s')
+        >>> width_text(timedelta(days=7)), width_text(timedelta(seconds=15))
+        ('7 d', '15 s')
     """
     for unit, name in (
         (timedelta(days=1), "d"),
         (timedelta(hours=1), "h"),
         (timedelta(minutes=1), "min"),
+        (timedelta(seconds=1), "s"),
     ):
         if width % unit == timedelta(0):
             return f"{width // unit} {name}"

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Final
 
@@ -194,7 +195,7 @@ class StreamPlayer(PictureView):
             f"event of a type, not to {to!r:.200}"
         )
 
-    @property
+    @cached_property
     def moments(self) -> list[datetime]:
         """When each event had occurred; where the clock went back, as late as the one before."""
         return list(accumulate((frame.event.occurred_at for frame in self.replay), max))
@@ -379,6 +380,9 @@ class StreamPlayer(PictureView):
     def _table(self) -> str:
         count = len(self.df)
         half = SHOWN_FRAMES // 2
+        shown = self.df
+        if count > SHOWN_FRAMES:
+            shown = pd.concat([self.df.head(half), self.df.tail(half)])
         single = self.replay.stream_id is not None
         rows = [
             (
@@ -388,8 +392,7 @@ class StreamPlayer(PictureView):
                 row.type,
                 _what(row),
             )
-            for row in records(self.df)
-            if row.number <= half or row.number > count - half
+            for row in records(shown)
         ]
         if count > SHOWN_FRAMES:
             gap = ("…", "", *(() if single else ("",)), f"{count - SHOWN_FRAMES:,} more", "")

@@ -83,7 +83,7 @@ class EventsWidget(LiveWidget):
         super().__init__()
         self._store = view.pages.store
         self._limit = view.limit
-        self._counted: dict[EventsFilter, EventPages] = {}
+        self._known: dict[object, tuple[EventPages, list[dict[str, Any]]]] = {}
         self._types: list[str] = []
         self._revision = 0
         self._watching: Callable[[], None] | None = None
@@ -205,7 +205,7 @@ class EventsWidget(LiveWidget):
     @intent
     def refresh(self) -> None:
         """Look at what was appended since, too."""
-        self._counted.clear()
+        self._known.clear()
         self._show(EventPages(self._store, self._pages.wanted))
 
     @intent
@@ -221,16 +221,19 @@ class EventsWidget(LiveWidget):
     # What it does about it.
 
     def _browse(self, wanted: EventsFilter) -> None:
-        pages = self._counted.get(wanted)
+        pages, _ = self._known.get(_key(wanted), (None, None))
         self._show(pages or EventPages(self._store, wanted, head=self._pages.head))
 
     def _show(self, pages: EventPages) -> None:
         """Show the newest page; what is not counted yet, the browser asks for."""
-        page = self._page(pages)
+        key = _key(pages.wanted)
+        if key not in self._known:
+            page = self._page(pages)["rows"]
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = pages, page
+        _, page = self._known[key]
         self._pages = pages
-        if len(self._counted) >= REMEMBERED:
-            self._counted.clear()
-        self._counted[pages.wanted] = pages
         self._revision += 1
         counted = pages.is_counted
         if counted:
@@ -241,7 +244,7 @@ class EventsWidget(LiveWidget):
             "operators": OPERATORS,
             "conditions": [[condition.field, condition.words] for condition in pages.wanted],
             "types": pages.wanted.types,
-            "page": page["rows"],
+            "page": page,
             "summary": self._summary(pages) if counted else None,
         }
         self._tell()
@@ -295,6 +298,11 @@ class EventsWidget(LiveWidget):
         stop, self._watching = self._watching, None
         if stop is not None:
             stop()
+
+
+def _key(wanted: EventsFilter) -> object:
+    # To Python 1 and True are equal; in words they are not.
+    return wanted, tuple(condition.words for condition in wanted)
 
 
 def _number(field: str, text: str) -> int | None:

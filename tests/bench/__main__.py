@@ -213,6 +213,9 @@ def main() -> None:
         at_scale["a year of flights in one file, each part in its own process"] = scale.measure(
             place, scale.FLIGHTS_YEAR, events=flights.EVENTS
         )
+        at_scale["looking at it: figures, and widgets in JupyterLab"] = scale.measure(
+            place, ("figures", "widgets"), events=flights.EVENTS, module="views"
+        )
         at_scale["every fault at every step of a saga"] = scale.measure(
             place, scale.EXPLORATION, events=8
         )

@@ -77,17 +77,18 @@ SAGAS = ("sagas",)
 """The part about so many sagas at once."""
 
 
-def measure(place: Path, parts: Sequence[str], *, events: int) -> list[Fact]:
+def measure(place: Path, parts: Sequence[str], *, events: int, module: str = "scale") -> list[Fact]:
     """Make a file of so many events, and look at what that made.
 
     Args:
         place: where to make it.
-        parts: the functions of this module that do so, each in a process of its own.
+        parts: the functions that do so, each in a process of its own.
         events: how many.
+        module: where these functions are.
     """
     facts = []
     for part in parts:
-        code = f"import sys, scale; scale.{part}(sys.argv[1], int(sys.argv[2]))"
+        code = f"import sys, {module}; {module}.{part}(sys.argv[1], int(sys.argv[2]))"
         finished = subprocess.run(
             [sys.executable, "-c", code, str(place / f"{events}.duckdb"), str(events)],
             cwd=Path(__file__).parent,

@@ -36,7 +36,7 @@ def test_the_tour(open_in_lab: Callable[[Path], OpenNotebook]) -> None:
     notebook = open_in_lab(TOUR)
     looks.runs(notebook)
     assert looks.figures_are_drawn(notebook) > 0
-    looks.slider_moves_the_text(notebook, notebook.page.get_by_role("slider").first)
+    looks.slider_moves_the_text(notebook, notebook.page.get_by_role("slider", name="version"))
     notebook.screenshot("tour-light")
     notebook.dark()
     notebook.screenshot("tour-dark")

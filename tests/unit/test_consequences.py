@@ -101,7 +101,7 @@ def test_each_event_of_the_streams_that_are_edited_is_told(store: MemoryStore) -
     assert (shelf.stream_id, shelf.base_version, shelf.version) == ("shelf-1", 5, 5)
     # As it was before what cannot be applied.
     assert [str(change) for change in shelf.changes] == [
-        "~ goods: ['d'] -> ['a', 'd']",
+        "+ goods[0]: 'a'",
         "~ removals: 2 -> 0",
     ]
 

@@ -296,6 +296,17 @@ def test_a_filter_that_was_counted_is_not_counted_again(ask: Asked) -> None:
     assert ask("summary") == counted | {"revision": counted["revision"] + 2}
 
 
+def test_what_is_equal_to_python_alone_is_not_taken_for_the_same_filter(
+    lab: Lab, ask: Asked
+) -> None:
+    lab.store.append("x-1", [NewEvent("X", {"ok": value}) for value in (True, 1)])
+    ask("refresh")
+    for text, position in (("1", 42), ("true", 41), ("1", 42)):
+        ask("filter", field="payload", values=["ok", "=", text])
+        assert ask.positions() == [position]
+        ask("drop", place=0)
+
+
 def test_a_type_keeps_its_looks_whatever_is_filtered(lab: Lab) -> None:
     for number in range(9):
         lab.store.append("z-1", [NewEvent(f"Rare{number}", {"rare": number})] * (9 - number))

@@ -116,6 +116,7 @@ def evaluated(code: SourceCode, text: str) -> Any:
     return eval(text, names)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_source_evaluates_to_the_value(value: Any) -> None:
     code = SourceCode()
@@ -508,7 +509,7 @@ def by_cloudevents(store: MemoryStore) -> Iterator[tuple[str, NewEvent]]:
 
 
 @pytest.mark.parametrize("way", [by_json, by_cloudevents])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(EVENTS)
 def test_what_is_read_again_are_the_same_events(
     way: Callable[[MemoryStore], Iterator[tuple[str, NewEvent]]], events: list[tuple[str, NewEvent]]

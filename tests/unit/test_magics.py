@@ -60,6 +60,11 @@ def run(shell: InteractiveShell, cell: str) -> Any:
         ("%events account-1", "EventsView(2 events, 2 types, 1 stream)"),
         ("%events --category account --type MoneyDeposited", "EventsView(1 event, 1 type"),
         ("%events --limit 1", "the newest 1)"),
+        ("%events account-* --where 'version = 1'", "EventsView(2 events, 1 type"),
+        ("%fleet", "FleetView(0 sagas)"),
+        ("%flow --event 1", "MessageFlow(correlation"),
+        ("%flow --event 2 --tree", "MessageFlow(correlation"),
+        ("%lineage 2", "Lineage(MoneyDeposited account-1 v2"),
         ("%replay account-1", "StreamPlayer(account-1 v1/2 AccountOpened"),
         ("%replay account-1 --at 2", "StreamPlayer(account-1 v2/2 MoneyDeposited"),
         ("%lag", "ProjectionLag(balances: caught up"),
@@ -133,6 +138,10 @@ def test_a_rule_that_does_not_hold_fails_with_what_differs(
         ("%events --limit 0", "limit must be"),
         ("%lag nothing", "there is no projection 'nothing'"),
         ("%saga nothing-1", "nothing-1"),
+        ("%flow", "takes one of correlation_id="),
+        ("%flow --event 99", "99"),
+        ("%lineage 99", "99"),
+        ("%events --where drop", "drop"),
         ("%sql drop table events", "SELECT or EXPLAIN"),
         ("%sql select $nobody", "there is no 'nobody'"),
         ("%sql --as 2x select 1", "name of a variable"),
@@ -192,11 +201,14 @@ def test_tab_completes_sagas_and_is_silent_without_a_lab(shell: InteractiveShell
     with provisionalcompleter():
         assert "trip-1" in {one.text for one in shell.Completer.completions("%saga tr", 8)}
         assert "SagaTimeline" in repr(run(shell, "%saga trip-1"))
+        assert "MessageFlow" in repr(run(shell, "%flow trip-1"))
         shell.run_cell("lab.close(); del lab").raise_error()
         assert "trip-1" not in {one.text for one in shell.Completer.completions("%saga tr", 8)}
 
 
-@pytest.mark.parametrize("name", ["events", "replay", "lag", "saga", "sql"])
+@pytest.mark.parametrize(
+    "name", ["events", "replay", "lag", "saga", "fleet", "flow", "lineage", "sql"]
+)
 def test_each_says_what_it_takes(shell: InteractiveShell, name: str) -> None:
     magic = shell.find_line_magic(name)
     assert f"%{name}" in magic.__doc__

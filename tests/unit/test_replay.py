@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eslab import Event, Lab, MemoryStore, NewEvent, applies
+from eslab import DomainError, Event, Lab, MemoryStore, NewEvent, Saga, StepContext, applies
+from eslab import Step as SagaStep
 from eslab.aggregates import Aggregate, Repository
 from eslab.errors import InputError
 from eslab.replay import Replay, following, replay, replay_events
@@ -497,6 +498,25 @@ def test_a_lab_replays_a_conversation() -> None:
             lab.replay(after=-1)
         with pytest.raises(InputError, match="a list of stream ids"):
             lab.replay(streams="shelf-1")
+
+
+def test_a_saga_is_replayed_by_what_runs_it() -> None:
+    def full(step: StepContext) -> None:
+        raise DomainError("the train is full")
+
+    trip = Saga(
+        "trip", [SagaStep("hotel", lambda _: None, lambda _: None), SagaStep("train", full)]
+    )
+    with Lab(seed=7) as lab:
+        lab.start_saga(trip, "1")
+        lab.run()
+        player = lab.replay("saga-trip-1")
+        failed = player.first(lambda state: state.failed_step is not None)
+        assert failed is not None
+        assert failed.event.type == "StepFailed"
+        states = [frame.state for frame in player.replay]
+        assert states[-1]["status"] == "COMPENSATED"
+        assert states[-1]["compensated"] == ["hotel"]
 
 
 def test_a_change_says_what_it_is() -> None:

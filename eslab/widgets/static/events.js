@@ -29,11 +29,13 @@ const LEAVES = 100;
 
 let entries = 0;
 
+const isEnabled = (control) => control.getAttribute("aria-disabled") !== "true";
 const whole = (number) => number.toLocaleString("en-US");
 const clear = (part, ...children) => part.replaceChildren(...children);
 
-// Microseconds since 1970, which a Date would round.
-function isoText(moment) {
+// Microseconds since 1970, which a Date would round; a bin may reach out of the years 1 to 9999.
+function isoText(given) {
+  const moment = Math.min(253402300799e6, Math.max(-62135596800e6, given));
   const seconds = Math.floor(moment / 1e6);
   const rest = String(moment - seconds * 1e6).padStart(6, "0");
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${rest}`;
@@ -91,6 +93,12 @@ function entry(name, verb, kinds, submit) {
     }));
     complain("");
   };
+  // JupyterLab keeps a form from being submitted by Enter.
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
@@ -313,10 +321,11 @@ function histogram(choose) {
 function binned({ bars, width }) {
   if (!bars.length) return [];
   const first = bars[0][0];
-  const count = (bars.at(-1)[0] - first) / width + 1;
+  const place = (start) => Math.round((start - first) / width);
+  const count = place(bars.at(-1)[0]) + 1;
   const bins = Array.from({ length: count }, (_, index) => ({ start: first + index * width, total: 0, parts: [] }));
   for (const [start, group, events] of bars) {
-    const bin = bins[(start - first) / width];
+    const bin = bins[place(start)];
     bin.parts.push([group, events]);
     bin.total += events;
   }
@@ -357,6 +366,8 @@ function branch(key, node, path, only) {
   const count = (node.keys ?? node.items).length;
   const summary = focusable("summary", {}, label,
     element("span", { class: "eslab-events-dim", text: node.keys ? `{${count}}` : `[${count}]` }));
+  // Its keys open and close it, and no row.
+  summary.addEventListener("keydown", (event) => event.key === "Enter" && event.stopPropagation());
   const details = element("details", {}, summary);
   details.addEventListener("toggle", () => details.childElementCount < 2 && details.append(tree(node, path, only)));
   details.open = count <= 20;
@@ -420,6 +431,7 @@ function render({ model, el }) {
   };
   const order = button("", "change the order of the rows", () => {
     state.newestFirst = !state.newestFirst;
+    show(0);
     go(state.newestFirst ? "newest" : "oldest");
   });
   const asTable = button("Table", "show the events over time as a table, or as a picture", () => {
@@ -458,6 +470,8 @@ function render({ model, el }) {
     detail,
   );
   overTable.hidden = true;
+  // Keys scroll it.
+  overTable.addEventListener("keydown", (event) => RANGE_KEYS.includes(event.key) && event.stopPropagation());
   filters.choose(model.get("shown").operators);
   jumps.choose([]);
 
@@ -578,11 +592,11 @@ function render({ model, el }) {
 
   // Going from page to page: one request at a time, and of those that wait the latest.
   async function go(move, at = 0) {
-    if (moves[move].getAttribute("aria-disabled") === "true") return;
     if (state.going) {
       state.next = [move, at];
       return;
     }
+    if (!isEnabled(moves[move])) return;
     state.going = true;
     const [before, asked] = [state.rows, revision];
     const args = {
@@ -607,6 +621,11 @@ function render({ model, el }) {
     const { next } = state;
     state.next = null;
     if (next) go(...next);
+  }
+
+  function edge(move, at) {
+    if (!state.going && !isEnabled(moves[move])) select(Math.min(at, Math.max(state.rows.length - 1, 0)));
+    else go(move, at);
   }
 
   async function jump(to, value) {
@@ -674,8 +693,8 @@ function render({ model, el }) {
     ArrowUp: () => step(-1),
     PageDown: () => go(state.newestFirst ? "older" : "newer", state.at),
     PageUp: () => go(state.newestFirst ? "newer" : "older", state.at),
-    Home: () => go("oldest", state.newestFirst ? lines.length - 1 : 0),
-    End: () => go("newest", state.newestFirst ? 0 : lines.length - 1),
+    Home: () => edge("oldest", state.newestFirst ? lines.length - 1 : 0),
+    End: () => edge("newest", state.newestFirst ? 0 : lines.length - 1),
     Enter: () => open(display()[state.at]?.position),
     Escape: () => { shut(); focusRow(); },
     "/": () => filters.focus(),
@@ -713,8 +732,9 @@ function render({ model, el }) {
   hint();
   drawDetail();
   follows();
-  model.send({ intent: "watch", id: -1, arguments: { on: true } });
-  releases.push(() => model.send({ intent: "watch", id: -1, arguments: { on: false } }));
+  const watch = (on) => ask(model, "watch", { on }).catch(() => {});
+  watch(true);
+  releases.push(() => watch(false));
   return () => releases.forEach((release) => release());
 }
 

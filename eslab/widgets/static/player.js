@@ -45,6 +45,8 @@ class Recording {
     this.trouble = "";
     this.model = model;
     this.states = new States(this);
+    // Goes ahead while the rest is loaded, and leaves copies behind.
+    this.ahead = new States(this, this.states.kept);
     this.add(JSON.parse(model.get("first")));
     this.load();
   }
@@ -62,7 +64,7 @@ class Recording {
     for (const moment of chunk.moments) {
       this.clock.push(Math.max(moment, this.clock.at(-1) ?? moment));
     }
-    this.states.passed();
+    this.ahead.passed();
   }
 
   async load() {
@@ -109,7 +111,13 @@ class Recording {
 
 // ---- States: one set is kept, and moved to where it is asked for.
 
-const copied = (value) => (value && typeof value === "object" ? structuredClone(value) : value);
+function copied(value) {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(copied);
+  const made = {};
+  for (const key in value) made[key] = copied(value[key]);
+  return made;
+}
 
 function size(value) {
   if (!value || typeof value !== "object") return 1;
@@ -150,7 +158,7 @@ class States {
     const cost = size(this.held);
     if (cost < this.room && loaded > 2000) {
       this.room -= cost;
-      this.kept.push({ number: loaded, cost, held: structuredClone(this.held) });
+      this.kept.push({ number: loaded, cost, held: copied(this.held) });
     }
   }
 
@@ -166,7 +174,7 @@ class States {
       const way = Math.abs(number - one.number) + one.cost;
       if (way < least) [best, least] = [one, way];
     }
-    if (best) [this.number, this.held] = [best.number, structuredClone(best.held)];
+    if (best) [this.number, this.held] = [best.number, copied(best.held)];
     while (this.number < number) this.forward(++this.number);
     while (this.number > number) this.back(this.number--);
   }
@@ -175,7 +183,7 @@ class States {
     const { streams, previous, changes, between, initials } = this.recording;
     const stream = streams[number - 1];
     if (!previous[number - 1]) {
-      this.held[stream] = structuredClone(initials[stream.split("-", 1)[0]] ?? {});
+      this.held[stream] = copied(initials[stream.split("-", 1)[0]] ?? {});
     }
     for (const change of between.get(number) ?? []) applied(this.held[stream], change);
     for (const change of changes[number - 1]) applied(this.held[stream], change);
@@ -322,6 +330,7 @@ class Player {
     this.wishes = [];
     this.from = 0;
     this.sent = 0;
+    this.told = -Infinity;
     this.toolbar();
     this.views();
     this.panels();
@@ -355,10 +364,12 @@ class Player {
     const next = Math.min(this.recording.loaded, Math.max(1, wanted));
     if (!this.recording.loaded || next === this.model.get("version")) return;
     this.model.set("version", next);
+    const wait = this.told + 50 - performance.now();
     this.sent ||= setTimeout(() => {
       this.sent = 0;
+      this.told = performance.now();
       this.model.save_changes();
-    }, 50);
+    }, Math.max(0, wait));
   }
 
   step(count) {
@@ -698,7 +709,9 @@ class Player {
       if (recording.snapshots.includes(number)) shape(context, at, bottom + 1, [[0, -4], [4, 0], [0, 4], [-4, 0]], dim);
       if (number === version || (number % 5 === 0 && Math.abs(number - version) * step > 34)) {
         context.fillStyle = number === version ? ink : dim;
-        context.fillText(number.toLocaleString("en"), at, bottom + 18);
+        const text = number.toLocaleString("en");
+        const half = context.measureText(text).width / 2;
+        context.fillText(text, Math.min(at, width - half), bottom + 18);
       }
       // Long waits and a clock that went back are said between the events.
       const gap = gaps[number - first - 1];
@@ -807,6 +820,7 @@ class Player {
       this.highest.set(half, high);
       half.style.minHeight = `${high}px`;
     }
+    this.reveal();
   }
 
   drawEvent(version) {
@@ -856,7 +870,14 @@ class Player {
       if (!this.changed.has(parent)) this.changed.set(parent, new Map());
       this.changed.get(parent).set(change[0].at(-1), change);
     }
-    this.touched = new Set(changes.flatMap(([keys]) => keys.map((_, depth) => JSON.stringify(keys.slice(0, depth)))));
+    // What leads to a change, by what holds it.
+    this.touched = new Map();
+    for (const [keys] of changes) {
+      keys.forEach((key, depth) => {
+        const holder = JSON.stringify(keys.slice(0, depth));
+        this.touched.set(holder, [...(this.touched.get(holder) ?? []), key]);
+      });
+    }
     const counts = Object.entries(MARK_WORDS)
       .map(([sign, word]) => [changes.filter((change) => markOf(change) === sign).length, word])
       .filter(([count]) => count)
@@ -869,29 +890,42 @@ class Player {
     );
   }
 
+  // What changed is in sight.
+  reveal() {
+    const row = this.state.querySelector(".eslab-changed");
+    if (!row) return;
+    const [box, seen] = [row.getBoundingClientRect(), this.state.getBoundingClientRect()];
+    if (box.top < seen.top || box.bottom > seen.bottom) {
+      this.state.scrollTop += box.top - seen.top - seen.height / 3;
+    }
+  }
+
   rows(holder, keys, rows) {
     const here = JSON.stringify(keys);
     const changed = this.changed.get(here) ?? new Map();
     const list = Array.isArray(holder);
-    let names = list ? holder.map((_, index) => index) : Object.keys(holder).sort();
     const gone = [...changed].filter(([, change]) => change[1] === REMOVE);
-    if (!list) names = [...new Set([...names, ...gone.map(([name]) => name)])].sort();
-    let hidden = 0;
-    if (names.length > MANY && !this.whole.has(here)) {
-      const wanted = (name, index) => index < MANY || changed.has(name) || this.touched.has(JSON.stringify([...keys, name]));
-      const kept = names.filter(wanted).slice(0, MOST);
-      hidden = names.length - kept.length;
-      names = kept;
+    let names = list ? [...holder.keys()] : Object.keys(holder);
+    const all = names.length;
+    const most = this.whole.has(here) ? MOST : MANY;
+    if (all > most) {
+      // Of many the first, and whatever changed; to sort them all would take too long.
+      const inner = (this.touched.get(here) ?? []).filter((name) => name in holder);
+      names = [...new Set([...names.slice(0, most), ...inner])];
     }
-    for (const name of names.slice(0, MOST)) {
+    const hidden = all - names.length;
+    if (list) names.sort((one, other) => one - other);
+    else names = [...new Set([...names, ...gone.map(([name]) => name)])].sort();
+    for (const name of names) {
       const change = changed.get(name);
-      const removed = !list && change?.[1] === REMOVE;
-      this.row(rows, [...keys, name], removed ? change[2] : holder[name], list && change?.[1] === REMOVE ? undefined : change);
+      const removed = change?.[1] === REMOVE;
+      const value = removed && !list ? change[2] : holder[name];
+      this.row(rows, [...keys, name], value, removed && list ? undefined : change);
     }
     if (list) for (const [name, change] of gone) this.row(rows, [...keys, name], change[2], change);
-    hidden += Math.max(0, names.length - MOST);
-    if (hidden || this.whole.has(here)) {
-      const more = focusable("button", { type: "button", class: "eslab-quiet", text: hidden ? `… ${hidden.toLocaleString("en")} more` : "show fewer" });
+    if (hidden || (this.whole.has(here) && all > MANY)) {
+      const text = hidden ? `… ${hidden.toLocaleString("en")} more` : "show fewer";
+      const more = focusable("button", { type: "button", class: "eslab-quiet", text });
       more.addEventListener("click", () => {
         if (!this.whole.delete(here)) this.whole.add(here);
         this.show();
@@ -1065,7 +1099,7 @@ class Player {
     const { recording, version, from } = this;
     const pick = (number) => {
       const states = this.states.after(number);
-      return structuredClone(recording.single ? states[recording.streams[number - 1]] : states);
+      return copied(recording.single ? states[recording.streams[number - 1]] : states);
     };
     const found = from === version ? [] : differences(pick(from), pick(version));
     const word = recording.single ? "version" : "frame";
@@ -1215,7 +1249,7 @@ class Player {
     this.outcome.replaceChildren(element("p", { class: "eslab-dim", text: "waiting for the kernel …" }));
     try {
       const wishes = this.wishes.length ? this.wishes : [this.wish()];
-      this.outcome.replaceChildren(...this.told(await ask(this.model, "what_if", { wishes })));
+      this.outcome.replaceChildren(...this.outcomeParts(await ask(this.model, "what_if", { wishes })));
     } catch (error) {
       this.outcome.replaceChildren(element("p", { class: "eslab-error", text: `✕ ${error.message}` }));
     }
@@ -1223,7 +1257,7 @@ class Player {
     enable(this.trial, true);
   }
 
-  told({ title, sections, exports }) {
+  outcomeParts({ title, sections, exports }) {
     const parts = [element("p", {}, element("b", { text: title }))];
     for (const section of sections) {
       const rows = section.findings.map(([sign, text]) => element("tr", {}, element("td", {}, mark(sign)), element("td", { text })));
