@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import eslab
 from eslab import Lab, Saga, Step, VirtualClock
 from eslab.errors import InputError, SagaError, StreamNotFoundError
+from eslab.lab.rerun import rerun_saga
 from eslab.sagas import NO_RETRY, SagaStarted, StepCompleted, StepStarted
 from eslab.sagas.process_state import evolve_process
 from eslab.sagas.state import evolve
@@ -450,6 +451,70 @@ def test_a_command_of_a_process_manager_fails_instead(process_lab: Lab) -> None:
     steps = compared.branch.df["step"].unique().tolist()
     assert steps == ["ReserveStock", "ChargePayment"]
     assert compared.branch.df["attempt"].max() == 6
+
+
+class Departed(eslab.Event):
+    trip_id: str
+
+
+class Ping(eslab.Command):
+    trip_id: str
+
+
+class Clockwork(eslab.ProcessManager, name="clockwork", by="trip_id"):
+    """Goes on for ever."""
+
+    @eslab.start
+    def departed(self, event: Departed) -> None:
+        self.set_timer("tick", "1 min")
+
+    @eslab.on_timer("tick")
+    def tick(self) -> None:
+        self.send(Ping(trip_id=self.id))
+        self.set_timer("tick", "1 min")
+
+
+@pytest.fixture
+def pinged() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def clockwork(lab: Lab, pinged: list[str]) -> SagaTimeline:
+    """Return what a process manager did, which was started by an event from outside."""
+    lab.register(Clockwork)
+
+    @lab.handles
+    def ping(command: Ping) -> None:
+        pinged.append(command.trip_id)
+
+    for trip_id in ("1", "2"):
+        lab.append(f"trip-{trip_id}", [Departed(trip_id=trip_id)])
+    lab.advance("90 s")
+    pinged.clear()
+    return lab.saga("clockwork-1")
+
+
+def test_what_has_no_end_is_left_after_very_many_events(
+    clockwork: SagaTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.lab.rerun.MOST", 50)
+    compared = clockwork.fail("Ping", "slow")
+    assert compared.outcome == "RUNNING as before"
+    assert 40 <= compared.branch.version - clockwork.version < 60
+
+
+def test_a_process_manager_that_was_started_from_outside_is_run_again(
+    clockwork: SagaTimeline, lab: Lab, pinged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.lab.rerun.MOST", 50)
+    (start,) = lab.store.read("trip-1")
+    assert start.metadata.correlation_id is None
+    # The branch begins before its start, and the other one, which is not its own, stands still.
+    fault = Fault("late_reply", type="Ping", kind="command")
+    other, _ = rerun_saga(lab, clockwork, start.position, fault)
+    assert other.version >= 50
+    assert {*pinged} == {"1"}
 
 
 def test_steps_that_are_functions_are_called_again(lab: Lab) -> None:
