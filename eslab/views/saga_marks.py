@@ -10,7 +10,7 @@ from typing import Final, Literal
 from eslab.views.folds import Fold
 from eslab.views.saga_notes import NoteKind
 from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, PENDING, RETRY
-from eslab.words import shortened
+from eslab.words import one_line, shortened
 
 __all__ = [
     "BREAK",
@@ -324,4 +324,4 @@ def _label(group: Sequence[Bar]) -> str:
         text += f" {last.style.words}"
     if len(group) > 1:
         text += f", {len(group)} attempts"
-    return text if last.error is None else f"{text}: {last.error}"
+    return text if last.error is None else f"{text}: {one_line(last.error)}"

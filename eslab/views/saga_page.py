@@ -14,7 +14,7 @@ from eslab.views.saga_log import Logged
 from eslab.views.saga_marks import NOTE_WORDS, PARTING, Bar, Drawing, Spot, Style
 from eslab.views.saga_story import Moment
 from eslab.views.scales import moment_text
-from eslab.words import shortened
+from eslab.words import one_line, shortened
 
 __all__ = ["Fact", "timeline_page"]
 
@@ -148,7 +148,7 @@ class _Teller:
         }
 
     def _name(self, bar: Bar) -> str:
-        error = f": {shortened(bar.error, ERROR_LETTERS)}" if bar.error else ""
+        error = f": {shortened(one_line(bar.error), ERROR_LETTERS)}" if bar.error else ""
         attempt = f", attempt {bar.attempt}" if self._count(bar) > 1 else ""
         return f"{bar.order}. {bar.step}: {bar.style.words}{attempt}, {bar.took}{error}"
 
@@ -221,7 +221,7 @@ class _Teller:
             "x": spot.x,
             "mark": spot.mark,
             "version": spot.version,
-            "name": shortened(f"{words} {spot.detail}".strip(), ERROR_LETTERS),
+            "name": shortened(one_line(f"{words} {spot.detail}".strip()), ERROR_LETTERS),
             "facts": facts,
         }
 

@@ -44,7 +44,7 @@ from eslab.sagas.state import evolve
 from eslab.schema import canonical_json
 from eslab.views.saga_log import Logged
 from eslab.views.scales import duration_text
-from eslab.words import shortened
+from eslab.words import one_line, shortened
 
 __all__ = ["Line", "Moment", "story_of"]
 
@@ -114,7 +114,7 @@ def story_of(log: Sequence[Logged], *, process: bool) -> list[Moment]:
             )
             for name, timer in state.timers.items()
         }
-        words = shortened(_words(one.event, names, one.at), LETTERS)
+        words = shortened(one_line(_words(one.event, names, one.at)), LETTERS)
         lines = tuple(_lines(before, after))
         told.append(
             Moment(one.version, one.position, one.at, type(one.event).__name__, words, lines)
