@@ -249,7 +249,7 @@ function render({ model, el }) {
       while (until < steps.length && cells[until] === cells[from]) until++;
       const [word] = looks[cells[from] ?? "."];
       const names = steps.slice(from, until);
-      if (names.length > 3) said.push(`${names.length} steps ${word}: ${names[0]} … ${names.at(-1)}`);
+      if (names.length > 5) said.push(`${names.length} steps ${word}: ${names[0]} … ${names.at(-1)}`);
       else said.push(...names.map((step) => `${step} ${word}`));
     }
     return said;
