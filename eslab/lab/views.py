@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         LineageView,
         MessageFlow,
         ProjectionsView,
+        SagaComparison,
         SagasView,
         SagaTimeline,
         StreamPlayer,
@@ -524,10 +525,10 @@ def _fleet_widget(fleet: FleetView) -> Any:
     return FleetWidget(fleet)
 
 
-def _saga_widget(timeline: SagaTimeline) -> Any:
-    from eslab.widgets.saga import SagaWidget
+def _saga_widget(view: SagaTimeline | SagaComparison) -> Any:
+    from eslab.widgets.saga import saga_widget
 
-    return SagaWidget(timeline)
+    return saga_widget(view)
 
 
 def _events_widget(view: EventsView) -> Any:

@@ -50,7 +50,7 @@ from eslab.views import (
 )
 from eslab.views.lag_picture import lag_picture
 from eslab.views.lag_series import DASHED, DENSE, lag_lines, outline
-from eslab.views.saga_layout import drawing
+from eslab.views.saga_layout import Shown, drawing
 from eslab.views.scales import linear_ticks, nice_step, thinned, time_ticks
 from eslab.views.svg import Svg
 from eslab.views.theme import NEUTRAL, SERIES, TEMPLATE, series_style
@@ -577,7 +577,7 @@ def test_a_saga_that_is_being_undone(lab: Lab) -> None:
     assert (
         view.digest == "SagaTimeline(trip-1 COMPENSATING 3 steps, 1 failed: c, b is being undone)"
     )
-    arcs = drawing(view.df, steps="abc").arcs
+    arcs = drawing(Shown(view.df, None, "abc")).arcs
     assert [(arc.row, arc.completed) for arc in arcs] == [(1, False)]
 
 
@@ -631,7 +631,7 @@ def test_a_saga_in_no_time(lab: Lab) -> None:
     lab.append("saga-trip-1", [SagaStarted(saga="trip", saga_id="1", steps=["a"], input={})])
     lab.append("saga-trip-1", UNDOING)
     view = SagaTimeline(lab.store, "saga-trip-1")
-    drawn = drawing(view.df, steps="a")
+    drawn = drawing(Shown(view.df, None, "a"))
     assert drawn.rows == ("a", "b", "c")
     assert [(bar.start, bar.end) for bar in drawn.bars] == [(0, 1), (1, 2), (2, 3)]
     assert "no time passed" in drawn.axis
@@ -670,7 +670,7 @@ def test_the_saga_figure_is_the_frame(lab: Lab) -> None:
 
 
 def test_an_arc_leads_back_to_what_is_undone(lab: Lab) -> None:
-    arcs = drawing(fulfilled(lab, "Atlantis").df, steps=["reserve_stock"]).arcs
+    arcs = drawing(Shown(fulfilled(lab, "Atlantis").df, None, ["reserve_stock"])).arcs
     assert {(arc.start, arc.end, arc.completed) for arc in arcs} == {
         (290.0, 110.0, True),
         (370.0, 30.0, True),
