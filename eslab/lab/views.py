@@ -549,6 +549,6 @@ def _player_widget(player: StreamPlayer) -> Any:
 
 
 def _flow_widget(flow: MessageFlow) -> Any:
-    from eslab.widgets.flow import flow_widget
+    from eslab.widgets.flow import FlowWidget
 
-    return flow_widget(flow)
+    return FlowWidget(flow)
