@@ -150,13 +150,14 @@ function painter(draw) {
   return paint;
 }
 
-// A canvas as sharp as the screen; `draw(context, width, height)` gets CSS pixels.
+// A canvas as sharp as the screen; `draw(context, width, height)` gets CSS pixels. Its height may be
+// changed later, by its style.
 function canvas(height, name, draw) {
   const made = element("canvas", { role: "img", name });
   made.style.width = "100%";
   made.style.height = `${height}px`;
   const paint = painter(() => {
-    const width = made.clientWidth;
+    const { clientWidth: width, clientHeight: height } = made;
     if (!width) return;
     const ratio = devicePixelRatio || 1;
     if (made.width !== Math.round(width * ratio) || made.height !== Math.round(height * ratio)) {

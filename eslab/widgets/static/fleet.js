@@ -134,9 +134,12 @@ function render({ model, el }) {
       });
       return element("tr", {}, element("th", { text: status, scope: "row" }), ...cells);
     });
-    const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
-    made.prepend(element("caption", { text: "Where they stand, and at which step they failed; a cell shows only its sagas" }));
-    matrix.replaceChildren(made);
+    // Not its caption: that would be as narrow as the table.
+    const words = "Where they stand, and at which step they failed; a cell shows only its sagas";
+    matrix.replaceChildren(
+      element("div", { text: words, class: "eslab-dim", "aria-hidden": "true" }),
+      element("table", { name: words }, element("thead", {}, head), element("tbody", {}, ...rows)),
+    );
     mark();
   }
 
@@ -209,7 +212,7 @@ function render({ model, el }) {
         context.fillStyle = ink;
         context.textAlign = "right";
         context.textBaseline = "middle";
-        context.fillText(fitted(named(shown[at]), 18), x + grid.names - 6, y + CELL / 2);
+        context.fillText(fitted(named(shown[at]), 18), x + grid.names - 6, y + CELL / 2, grid.names - 10);
         [...cells].forEach((letter, step) => outcome(context, looks[letter], x + grid.names + step * CELL, y));
         if (failed !== null && cells[failed] !== "f") {
           context.fillStyle = COLOURS.failed;
