@@ -99,14 +99,12 @@ class Replay {
   at(place) {
     const [start, end] = this.span;
     if (end <= start) return 1 + Math.round(place * (this.count - 1));
-    let [low, high] = [0, this.loaded];
-    const moment = start + place * (end - start);
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.clock[middle] <= moment) low = middle + 1;
-      else high = middle;
-    }
-    return Math.max(1, low);
+    return Math.max(1, this.by(start + place * (end - start)));
+  }
+
+  // The last event that had occurred by a moment.
+  by(moment) {
+    return this.clock.findLastIndex((one) => one <= moment) + 1;
   }
 
   say(number) {
@@ -446,7 +444,7 @@ function render({ model, el }) {
   dragged(lanes, (x) => (pending = under(x)), () => seek(pending));
   lanes.addEventListener("pointermove", (event) => {
     const number = under(event.offsetX);
-    const { [number - 1]: type } = types;
+    const type = types[number - 1];
     lanes.title = type === undefined ? ""
       : `${single ? "v" : ""}${number} ${type}\n${momentText(moments[number - 1])} UTC`;
   });
@@ -643,10 +641,10 @@ function render({ model, el }) {
       tell(`“${text}” is no version, no time and no type of these events`);
       return false;
     }
-    const found = replay.clock.findLastIndex((one) => one <= moment * 1000);
-    if (found < 0) tell(`nothing had occurred by ${momentText(moment * 1000)}`);
-    else move(found + 1 - now());
-    return found >= 0;
+    const found = replay.by(moment * 1000);
+    if (found) move(found - now());
+    else tell(`nothing had occurred by ${momentText(moment * 1000)}`);
+    return found > 0;
   }
 
   function drawControls() {
@@ -725,15 +723,16 @@ function render({ model, el }) {
     context.fillStyle = line;
     context.fillRect(left, base, wide, 1);
     context.fillStyle = here;
-    for (const number of matches.slice(0, 2000)) context.fillRect(x(number) - 0.5, base + 1, 1.5, 4);
-    for (const number of replay.snapshots) {
-      if (number <= replay.loaded) shape(context, x(number), base + 5, DIAMOND, dim);
-    }
-    for (const number of stops.keys()) {
-      if (number <= replay.loaded) shape(context, x(number), top - 3, FLAG, COLOURS.retry);
-    }
-    const wrong = replay.errors.keys().next().value;
-    if (wrong) cross(context, Math.min(x(wrong), left + wide - 5), top + 4, bad);
+    // One mark a pixel, however many there are.
+    const spots = (numbers) => {
+      const known = [...numbers].filter((number) => number <= replay.loaded);
+      return new Set(known.map((number) => Math.round(x(number))));
+    };
+    for (const at of spots(matches)) context.fillRect(at - 0.5, base + 1, 1.5, 4);
+    for (const at of spots(replay.snapshots)) shape(context, at, base + 5, DIAMOND, dim);
+    for (const at of spots(stops.keys())) shape(context, at, top - 3, FLAG, COLOURS.retry);
+    const [wrong] = replay.errors.keys();
+    if (wrong) shape(context, Math.min(x(wrong), left + wide - 5), top + 4, CROSS, bad);
     if (compared) playhead(context, x(compared), top - 4, base + 6, dim, [3, 3]);
     playhead(context, x(version), top - 6, base + 8, here);
     context.fillStyle = dim;
@@ -796,7 +795,7 @@ function render({ model, el }) {
     let free = -Infinity;
     for (let number = first; number <= last; number += 1) {
       const [at, y] = [x(number), lane(number)];
-      if (replay.errors.has(number)) cross(context, at, y, bad, number === version ? 7 : 5);
+      if (replay.errors.has(number)) shape(context, at, y, CROSS, bad);
       else {
         context.beginPath();
         context.arc(at, y, number === version ? 7 : 4.5, 0, 2 * Math.PI);
@@ -919,7 +918,7 @@ function render({ model, el }) {
   }
 
   function fields(name, values) {
-    return sheet(name, Object.entries(values).map(([key, value]) => row(named(key), short(value))));
+    return sheet(name, Object.entries(values).map(([key, value]) => row(named(pathText([key])), short(value))));
   }
 
   // ---- The state, as a tree with marks.
@@ -1008,7 +1007,7 @@ function render({ model, el }) {
     const here = JSON.stringify(keys);
     const inner = isHolder(value) && !gone && Object.keys(value).length;
     const open = inner && (folds.get(here) ?? (keys.length < 4 || leadsTo.has(here)));
-    const label = typeof keys.at(-1) === "number" ? `[${keys.at(-1)}]` : keys.at(-1);
+    const label = pathText(keys.slice(-1));
     const name = named();
     name.style.paddingLeft = indent(keys.length - (inner ? 1 : 0));
     if (inner) {
@@ -1033,20 +1032,20 @@ function render({ model, el }) {
   }
 
   function pinButton(keys) {
-    const pins = model.get("pins");
     const path = pathText(keys);
-    const held = pins.includes(path);
-    const made = quiet(held ? "◆" : "◇", `${held ? "Unpin" : "Pin"} ${path}`, () => {
-      pin(held ? pins.filter((one) => one !== path) : [...pins, path]);
-    });
+    const held = model.get("pins").includes(path);
+    const name = `${held ? "Unpin" : "Pin"} ${path}`;
+    const made = quiet(held ? "◆" : "◇", name, () => pin(path));
     made.setAttribute("aria-pressed", String(held));
     return made;
   }
 
   // ---- Pins: the value at a path over time.
 
-  function pin(paths) {
-    model.set("pins", paths);
+  // Pins a path, or unpins it.
+  function pin(path) {
+    const kept = model.get("pins").filter((one) => one !== path);
+    model.set("pins", kept.length < model.get("pins").length ? kept : [...kept, path]);
     model.save_changes();
   }
 
@@ -1069,10 +1068,8 @@ function render({ model, el }) {
   function pinRow(path) {
     const value = element("span", { class: "eslab-code" });
     const trend = canvas(30, `${path} over time`, (context, width) => drawSeries(context, width, path));
-    const end = quiet("✕", `Unpin ${path}`, () => {
-      pin(model.get("pins").filter((one) => one !== path));
-    });
-    const head = element("div", {}, element("b", { text: path }), " ", value, end);
+    const end = quiet("✕", `Unpin ${path}`, () => pin(path));
+    const head = element("div", {}, element("b", { text: path }), " ", value, " ", end);
     const part = element("div", { class: "eslab-pin" }, head, trend);
     return {
       part,
@@ -1349,6 +1346,10 @@ function playhead(context, x, top, bottom, colour, dash = [], width = 2.5) {
 }
 
 const FLAG = [[-5, -4], [5, -4], [0, 4]];
+const CROSS = [
+  [-6, -4], [-4, -6], [0, -2], [4, -6], [6, -4], [2, 0],
+  [6, 4], [4, 6], [0, 2], [-4, 6], [-6, 4], [-2, 0],
+];
 const DIAMOND = [[0, -4], [4, 0], [0, 4], [-4, 0]];
 
 function shape(context, x, y, points, colour) {
@@ -1357,17 +1358,6 @@ function shape(context, x, y, points, colour) {
   for (const [dx, dy] of points) context.lineTo(x + dx, y + dy);
   context.closePath();
   context.fill();
-}
-
-function cross(context, x, y, colour, radius = 5) {
-  context.strokeStyle = colour;
-  context.lineWidth = 3;
-  context.beginPath();
-  for (const slope of [-1, 1]) {
-    context.moveTo(x - radius, y - slope * radius);
-    context.lineTo(x + radius, y + slope * radius);
-  }
-  context.stroke();
 }
 
 function fit(context, text, width) {
