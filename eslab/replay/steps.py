@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from eslab.aggregates import Aggregate, Definition
 from eslab.errors import InputError
@@ -22,8 +22,11 @@ __all__ = ["Change", "Frame", "Replay", "changes", "replay", "replay_events"]
 
 Predicate = Callable[..., Any]
 
+TOLD: Final = 5
+"""Changes that the representation of a frame tells, at most."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Frame:
     """One step of a replay.
 
@@ -33,7 +36,8 @@ class Frame:
         changes: what it changed in the state of its stream.
         between: what events that are not shown changed there since the stream's frame before.
         previous: the number of that frame; 0 if this is the stream's first one.
-        digest: twelve hexadecimal digits that stand for the state after it.
+        digest: twelve hexadecimal digits that stand for the state after it; `Mirror.digest` says of
+            what they are the hash.
         error: why the event could not be applied; the state is then the one before it.
     """
 
@@ -45,6 +49,17 @@ class Frame:
     digest: str
     error: str | None = None
     _states: _States = field(repr=False, compare=False, kw_only=True)
+
+    def __repr__(self) -> str:
+        event = self.event
+        told = f"not applied: {self.error}" if self.error else ", ".join(map(str, self._few))
+        return f"<frame {self.number}: {event.type} {event.stream_id} v{event.version}: {told}>"
+
+    @property
+    def _few(self) -> tuple[object, ...]:
+        rest = len(self.changes) - TOLD
+        more = (f"and {rest:,} more",) if rest > 0 else ()
+        return (*self.changes[:TOLD], *more) or ("nothing changed",)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -128,8 +143,8 @@ class Replay:
             ...     for amount in (10, 20, 30):
             ...         _ = lab.execute(Deposit(account_id="a-1", amount=amount))
             ...     steps = lab.replay("account-a-1").replay
-            >>> steps.first(lambda state: state.balance > 20).event
-            <MoneyDeposited account-a-1 v3 @3>
+            >>> steps.first(lambda state: state.balance > 20)
+            <frame 3: MoneyDeposited account-a-1 v3: ~ balance: 10 -> 30>
             >>> steps.breakpoints(lambda state: state.balance > 20)
             (3,)
         """
