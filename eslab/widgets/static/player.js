@@ -918,7 +918,8 @@ function render({ model, el }) {
   }
 
   function fields(name, values) {
-    return sheet(name, Object.entries(values).map(([key, value]) => row(named(pathText([key])), short(value))));
+    const cells = ([key, value]) => row(named(pathText([key])), short(value));
+    return sheet(name, Object.entries(values).map(cells));
   }
 
   // ---- The state, as a tree with marks.
