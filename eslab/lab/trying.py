@@ -26,6 +26,8 @@ __all__ = ["choices", "trying"]
 
 SHOWN: Final = 12
 """Lines of a section, at most."""
+LETTERS: Final = 300
+"""Letters of a line, at most: a name, or what somebody's handler says, may have any length."""
 EXPORTED: Final = 10_000
 """Events of a branch, at most, that are exported unasked."""
 
@@ -69,11 +71,13 @@ def _try_out(lab: Lab, wishes: Sequence[Wish]) -> Outcome:
     places = {wish.position for wish, _ in commands}
     if len(places) > 1:
         raise InputError("commands are carried out at one place: say all of them at one version")
-    with lab.branch(*edits, at=places.pop() if places else None) as branch:
+    # What was recorded behind the commands does not follow from them: it is left out on both sides.
+    place = places.pop() if places else None
+    with lab.branch(*edits, at=place) as branch:
         sections = [_consequences(branch)] if edits else []
         sections += [Section("Commands", tuple(_told(branch, *one) for one in commands))]
         branch.run()
-        found = branch.comparison(at=lab.store.head(), progress=False).found
+        found = branch.comparison(progress=False).found
         for title, kinds in (
             ("States", ("state",)),
             ("Read models", ("read model",)),
@@ -130,9 +134,9 @@ def _told(branch: Branch, wish: Wish, command: Command) -> Finding:
     try:
         branch.execute(command)
     except EslabError as refused:
-        return Finding("!", f"{wish.type} is refused: {refused}")
+        return _line("!", f"{wish.type} is refused: {refused}")
     recorded = [event.type for event in branch.store.read_all(after=head)]
-    return Finding("+", f"{wish.type}: {', '.join(recorded) or 'nothing is recorded'}")
+    return _line("+", f"{wish.type}: {', '.join(recorded) or 'nothing is recorded'}")
 
 
 def _consequences(branch: Branch) -> Section:
@@ -148,7 +152,7 @@ def _consequences(branch: Branch) -> Section:
 def _became(one: Consequence) -> Finding:
     place = one.base_version or one.version
     why = "".join(f": {reason}" for reason in (one.error, one.note) if reason)
-    return Finding(_BECAME[one.became], f"{one.stream_id} v{place} {one.type} {one.became}{why}")
+    return _line(_BECAME[one.became], f"{one.stream_id} v{place} {one.type} {one.became}{why}")
 
 
 def _differences(found: Iterable[Difference]) -> tuple[Finding, ...]:
@@ -160,7 +164,11 @@ def _different(one: Difference) -> Finding:
     key = "" if one.key is None else f" {one.key}"
     path = f" {one.path}" if one.path else ""
     values = " → ".join(_text(value) for value in (one.base, one.branch))
-    return Finding(_FOUND[one.found_in], f"{one.name}{key}{path}: {values}")
+    return _line(_FOUND[one.found_in], f"{one.name}{key}{path}: {values}")
+
+
+def _line(mark: str, text: str) -> Finding:
+    return Finding(mark, text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…")
 
 
 def _text(value: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from eslab.aggregates import Definition, Sourced
 from eslab.errors import EslabError, error_message
 from eslab.events import Event, RecordedEvent, category_of
+from eslab.replay.sagas import SagaStreams
 from eslab.replay.watching import plain_state
 from eslab.sagas import Orchestrator
 from eslab.sagas.instances import CATEGORY
@@ -100,16 +101,17 @@ class Folding:
             subject = self._begin(stream_id)
             assert subject is not None
             for event in applied:
-                subject.apply(event)
-        return FoldedStream(subject.state, tuple(errors))
+                subject.rebuild([event])
+        state = _outcome(subject.state) if is_saga(stream_id) else state_of(subject)
+        return FoldedStream(state, tuple(errors))
 
     def _applied(
-        self, subject: _Aggregate | _Saga, recorded: RecordedEvent, applied: list[Event]
+        self, subject: Sourced, recorded: RecordedEvent, applied: list[Event]
     ) -> str | None:
         """Apply an event and take note of it; return why that cannot be done."""
         try:
             event = self._registry.decode(recorded)
-            subject.apply(event)
+            subject.rebuild([event])
         except EslabError as problem:
             return error_message(problem)
         except Exception as problem:
@@ -117,35 +119,13 @@ class Folding:
         applied.append(event)
         return None
 
-    def _begin(self, stream_id: str) -> _Aggregate | _Saga | None:
+    def _begin(self, stream_id: str) -> Sourced | None:
+        category = category_of(stream_id)
+        definition: Any = self._definitions.get(category)
         if is_saga(stream_id) and self._sagas is not None:
-            return _Saga(*self._sagas.folding(stream_id.split("-", 2)[1]))
-        definition = self._definitions.get(category_of(stream_id))
-        if definition is None:
-            return None
-        return _Aggregate(definition(stream_id.removeprefix(f"{definition.category}-")))
+            definition = SagaStreams(self._sagas)
+        return None if definition is None else definition(stream_id.removeprefix(f"{category}-"))
 
 
-class _Aggregate:
-    def __init__(self, subject: Sourced) -> None:
-        self._subject = subject
-
-    def apply(self, event: Event) -> None:
-        self._subject.rebuild([event])
-
-    @property
-    def state(self) -> dict[str, Any]:
-        return state_of(self._subject)
-
-
-class _Saga:
-    def __init__(self, initial: Any, evolve: Callable[[Any, Event], Any]) -> None:
-        self._state, self._evolve = initial, evolve
-
-    def apply(self, event: Event) -> None:
-        self._state = self._evolve(self._state, event)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        state = self._state
-        return _as_json({name: getattr(state, name) for name in OUTCOME if hasattr(state, name)})
+def _outcome(state: Any) -> dict[str, Any]:
+    return _as_json({name: getattr(state, name) for name in OUTCOME if hasattr(state, name)})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from eslab.aggregates import Aggregate, Definition
 from eslab.errors import InputError
@@ -13,8 +12,9 @@ from eslab.events import RecordedEvent, category_of
 from eslab.garbage import garbage_kept
 from eslab.messaging.envelope import takes
 from eslab.progress import progress_bar
-from eslab.replay.changes import Change, Key, apply, changes, copied, path_keys, value_at
+from eslab.replay.changes import Change, changes, copied, path_keys
 from eslab.replay.following import Follower, MissedChangeError, begun
+from eslab.replay.states import States
 from eslab.schema import EventRegistry
 from eslab.store.port import EventStore, SnapshotKey
 
@@ -22,8 +22,11 @@ __all__ = ["Change", "Frame", "Replay", "changes", "replay", "replay_events"]
 
 Predicate = Callable[..., Any]
 
+TOLD: Final = 5
+"""Changes that the representation of a frame tells, at most."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Frame:
     """One step of a replay.
 
@@ -33,7 +36,8 @@ class Frame:
         changes: what it changed in the state of its stream.
         between: what events that are not shown changed there since the stream's frame before.
         previous: the number of that frame; 0 if this is the stream's first one.
-        digest: twelve hexadecimal digits that stand for the state after it.
+        digest: twelve hexadecimal digits that stand for the state after it; `Mirror.digest` says of
+            what they are the hash.
         error: why the event could not be applied; the state is then the one before it.
     """
 
@@ -44,7 +48,18 @@ class Frame:
     previous: int
     digest: str
     error: str | None = None
-    _states: _States = field(repr=False, compare=False, kw_only=True)
+    _states: States = field(repr=False, compare=False, kw_only=True)
+
+    def __repr__(self) -> str:
+        event = self.event
+        told = f"not applied: {self.error}" if self.error else ", ".join(map(str, self._few))
+        return f"<frame {self.number}: {event.type} {event.stream_id} v{event.version}: {told}>"
+
+    @property
+    def _few(self) -> tuple[object, ...]:
+        rest = len(self.changes) - TOLD
+        more = (f"and {rest:,} more",) if rest > 0 else ()
+        return (*self.changes[:TOLD], *more) or ("nothing changed",)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -128,8 +143,8 @@ class Replay:
             ...     for amount in (10, 20, 30):
             ...         _ = lab.execute(Deposit(account_id="a-1", amount=amount))
             ...     steps = lab.replay("account-a-1").replay
-            >>> steps.first(lambda state: state.balance > 20).event
-            <MoneyDeposited account-a-1 v3 @3>
+            >>> steps.first(lambda state: state.balance > 20)
+            <frame 3: MoneyDeposited account-a-1 v3: ~ balance: 10 -> 30>
             >>> steps.breakpoints(lambda state: state.balance > 20)
             (3,)
         """
@@ -190,62 +205,8 @@ class Replay:
             InputError: it is no path.
         """
         keys = path_keys(path)
-        states = _States(self.frames, self.initials)
+        states = States(self.frames, self.initials)
         return [copied(states.value(frame, keys)) for frame in self.frames]
-
-
-class _States:
-    """The states after each frame: one set of them is kept, and moved to where it is asked for."""
-
-    def __init__(self, frames: Sequence[Frame], initials: Mapping[str, dict[str, Any]]) -> None:
-        self._frames = frames
-        self._initials = initials
-        self._held: dict[str, Any] = {}
-        self._number = 0
-        self._lock = threading.Lock()
-
-    def after(self, number: int) -> dict[str, Any]:
-        """Return a copy of the states after a frame, by stream."""
-        with self._lock, garbage_kept():
-            self._move(number)
-            return copied(self._held)  # type: ignore[no-any-return]
-
-    def of(self, number: int) -> dict[str, Any]:
-        """Return a copy of the state of the frame's stream after it."""
-        with self._lock, garbage_kept():
-            self._move(number)
-            return copied(self._held[self._frames[number - 1].event.stream_id])  # type: ignore[no-any-return]
-
-    def value(self, frame: Frame, keys: Iterable[Key]) -> Any:
-        """Return what stands at a path after a frame."""
-        with self._lock:
-            self._move(frame.number)
-            return value_at(self._held[frame.event.stream_id], keys)
-
-    def _move(self, number: int) -> None:
-        while self._number < number:
-            self._forward(self._frames[self._number])
-            self._number += 1
-        while self._number > number:
-            self._number -= 1
-            self._back(self._frames[self._number])
-
-    def _forward(self, frame: Frame) -> None:
-        stream_id = frame.event.stream_id
-        if not frame.previous:
-            self._held[stream_id] = copied(self._initials[category_of(stream_id)])
-        state = self._held[stream_id]
-        for change in (*frame.between, *frame.changes):
-            apply(value_at(state, change.keys[:-1]), change)
-
-    def _back(self, frame: Frame) -> None:
-        stream_id = frame.event.stream_id
-        if not frame.previous:
-            del self._held[stream_id]
-            return
-        state = self._held[stream_id]
-        for change in reversed((*frame.between, *frame.changes)):
-            apply(value_at(state, change.keys[:-1]), change.undone())
 
 
 def replay(
@@ -344,7 +305,7 @@ class _Steps:
         self._frames: list[Frame] = []
         self._initials: dict[str, dict[str, Any]] = {}
         self._failed: dict[str, int] = {}
-        self._states = _States(self._frames, self._initials)
+        self._states = States(self._frames, self._initials)
 
     def replay(
         self, title: str, *, stream_id: str | None = None, snapshots: tuple[int, ...] = ()

@@ -69,12 +69,15 @@ def wish(said: Mapping[str, Any], *, position: Callable[[int], int], stream_id: 
     if missing:
         raise InputError(f"{action}: {' and '.join(missing)} must be said")
     after = said.get("after", 0)
+    type_ = said.get("type", "")
+    if not isinstance(type_, str):
+        raise InputError(f"{action}: a type is said by its name, not {type_!r:.100}")
     return Wish(
         action=action,
         position=position(said["version"]),
         stream_id=stream_id,
         data=_data(said["data"], action) if "data" in _NEEDS[action] else {},
-        type=str(said.get("type", "")),
+        type=type_,
         after=position(after) if "after" in _NEEDS[action] and after != 0 else 0,
     )
 
@@ -82,10 +85,12 @@ def wish(said: Mapping[str, Any], *, position: Callable[[int], int], stream_id: 
 def _data(text: Any, action: str) -> Mapping[str, Any]:
     try:
         data = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{action}: the data is no JSON: {error}") from None
     if not isinstance(data, dict):
-        raise InputError(f'{action}: the data is a JSON object such as {{"amount": 3}}: {text!r}')
+        raise InputError(
+            f'{action}: the data is a JSON object such as {{"amount": 3}}, not {text!r:.200}'
+        )
     return data
 
 

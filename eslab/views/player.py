@@ -79,6 +79,10 @@ class StreamPlayer(PictureView):
     (JSON text), state (the digest of the state after it), changes (text, a line each) and error.
     The query gives the events; the states are what the aggregates' handlers make of them.
 
+    What is shown as ``state=sha256:...`` stands for the whole state: the first digits of the
+    SHA-256 of the sum of the SHA-256 of each of its values with its path. Two equal states have
+    the same one, on whatever way they were reached; no other tool computes it.
+
     Args:
         replay: the steps.
         sql: the query that gives the events; by default that for the stream.
@@ -299,6 +303,12 @@ class StreamPlayer(PictureView):
             raise InputError("nothing can be tried out here: ask for the replay with lab.replay()")
         if not wishes:
             raise InputError("say first what is to be otherwise")
+        for said in wishes:
+            if not isinstance(said, Mapping):
+                raise InputError(
+                    f"a wish is a dict such as {{'action': 'skip', 'version': 3}}, "
+                    f"not {said!r:.200}"
+                )
         return self._what_if(
             [
                 wish(said, position=self._position, stream_id=self._stream_of(said.get("version")))

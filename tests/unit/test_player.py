@@ -243,15 +243,16 @@ def test_wishes_are_told_by_positions(player: StreamPlayer) -> None:
         ({"action": "edit", "version": 1}, "data must be said"),
         ({"action": "edit", "version": 1, "data": "["}, "no JSON"),
         ({"action": "edit", "version": 1, "data": "[1]"}, "JSON object"),
+        ({"action": "edit", "version": 1, "data": "[" * 99_999}, "no JSON"),
+        ({"action": "insert", "version": 1, "type": 5, "data": "{}"}, "by its name, not 5"),
+        ("skip", "a wish is a dict"),
         ({"action": "move", "version": 1, "after": 77}, "not 77"),
         ({"action": "edit", "version": 2, "data": '{"quantity": "x"}'}, "does not fit Added"),
         ({"action": "insert", "version": 1, "type": "Added", "data": "{}"}, "no Added: article"),
         ({"action": "command", "version": 1, "type": "Do", "data": "{}"}, "no command 'Do'"),
     ],
 )
-def test_what_cannot_be_tried_out_is_said(
-    player: StreamPlayer, said: dict[str, Any], reason: str
-) -> None:
+def test_what_cannot_be_tried_out_is_said(player: StreamPlayer, said: Any, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         player.what_if(said)
 
@@ -297,3 +298,33 @@ def test_commands_are_carried_out_as_things_stood_then() -> None:
         assert "! Withdraw is refused" in str(told)
         assert "~ account-a-1 balance: 0 → 5" in str(told)
         assert lab.store.head() == 1
+
+
+def test_what_was_recorded_behind_a_command_is_no_consequence_of_it() -> None:
+    with Lab(seed=7) as lab:
+        lab.register(account)
+        for number in (1, 2):
+            lab.execute(OpenAccount(account_id=f"a-{number}", owner="Ann"))
+        player = lab.replay(category="account")
+        deposit = {"action": "command", "version": 1, "type": "Deposit"}
+        told = str(player.what_if({**deposit, "data": '{"account_id": "a-1", "amount": 5}'}))
+        assert "~ account-a-1 balance: 0 → 5" in told
+        assert "a-2" not in told
+
+
+def test_in_a_replay_of_a_query_wishes_are_for_the_streams_of_its_frames(
+    lab: Lab, player: StreamPlayer
+) -> None:
+    several = lab.replay(types=["Added"])
+    assert several.frame.event.version == 2
+    told = str(several.what_if({"action": "skip", "version": 1}))
+    assert "- order-1 v2 Added skipped" in told
+    with lab.branch(at=3) as branch:
+        told = str(branch.replay("order-1").what_if({"action": "skip", "version": 2}))
+    assert "- order-1 v2 Added skipped" in told
+
+
+def test_a_line_of_what_comes_of_it_has_an_end(player: StreamPlayer) -> None:
+    event = {"action": "insert", "version": 1, "type": "x" * 10_000, "data": "{}"}
+    findings = player.what_if(event).sections[0].findings
+    assert max(len(finding.text) for finding in findings) == 300

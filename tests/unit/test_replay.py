@@ -519,6 +519,14 @@ def test_a_saga_is_replayed_by_what_runs_it() -> None:
         assert states[-1]["compensated"] == ["hotel"]
 
 
+def test_a_frame_says_what_happened_in_it(store: MemoryStore) -> None:
+    put(store, "a")
+    store.append("shelf-1", [encode(Removed(key="b"))])
+    frames = shown(store)
+    assert repr(frames[1]) == "<frame 1: Put shelf-1 v1: + goods.a: 1, + seen[0]: 'a'>"
+    assert repr(frames[2]).startswith("<frame 2: Removed shelf-1 v2: not applied: ")
+
+
 def test_a_change_says_what_it_is() -> None:
     assert str(Change(("a", 0), "set", 1, 2)) == "~ a[0]: 1 -> 2"
     assert Change(("a",), "set", None, 2).mark == "+"

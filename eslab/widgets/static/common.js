@@ -89,7 +89,8 @@ function keys(root, actions) {
     const { tagName, type } = event.target;
     const own = tagName === "INPUT" && type === "range" ? RANGE_KEYS : OWN_KEYS[tagName];
     if (own === null || own?.includes(event.key)) return;
-    const act = actions[event.shiftKey ? `Shift+${event.key}` : event.key] ?? actions[event.key];
+    const act = actions[event.shiftKey ? `Shift+${event.key}` : event.key]
+      ?? actions[event.key] ?? actions[event.key.toLowerCase()];
     if (!act) return;
     event.preventDefault();
     event.stopPropagation();

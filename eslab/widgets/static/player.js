@@ -3,11 +3,24 @@
 const SPEEDS = [0.5, 1, 2, 4, 8, 16, 32, 64];
 const LONGEST_GAP = 2000;
 const [SET, INSERT, REMOVE] = [0, 1, 2];
+const COLUMNS = [
+  "streams", "types", "versions", "positions", "moments", "previous",
+  "digests", "data", "about", "changes",
+];
 const MARK_WORDS = { "+": "appeared", "-": "disappeared", "~": "changed" };
 const SHOWN_MARKS = { "+": "+", "-": "−", "~": "~", "=": "=", "!": "!" };
 const MANY = 20;
-const MOST = 500;
+const MOST = 200;
 const LETTERS = 300;
+const LANES = 8;
+const LANE = 24;
+const ACTIONS = {
+  skip: "leave it out",
+  edit: "let it say something else",
+  insert: "let something more happen behind it",
+  move: "move it",
+  command: "carry out a command after it",
+};
 const KEYS = [
   ["Space", "play, pause"],
   ["← →", "one back, one on"],
@@ -23,20 +36,18 @@ const KEYS = [
 
 // ---- What was recorded: columns, which grow while the rest is loaded.
 
-const recordings = new WeakMap();
+const replays = new WeakMap();
 
-function recordingOf(model) {
-  if (!recordings.has(model)) recordings.set(model, new Recording(model));
-  return recordings.get(model);
+function replayOf(model) {
+  if (!replays.has(model)) replays.set(model, new Replay(model));
+  return replays.get(model);
 }
 
-class Recording {
+class Replay {
   constructor(model) {
     Object.assign(this, model.get("head"));
     this.initials = JSON.parse(this.initials);
-    this.columns = ["streams", "types", "versions", "positions", "moments", "previous"];
-    this.columns.push("digests", "data", "about", "changes");
-    for (const name of this.columns) this[name] = [];
+    for (const name of COLUMNS) this[name] = [];
     this.clock = [];
     this.errors = new Map();
     this.between = new Map();
@@ -56,7 +67,7 @@ class Recording {
   }
 
   add(chunk) {
-    for (const name of this.columns) for (const value of chunk[name]) this[name].push(value);
+    for (const name of COLUMNS) for (const value of chunk[name]) this[name].push(value);
     for (const [number, error] of Object.entries(chunk.errors)) this.errors.set(+number, error);
     for (const [number, some] of Object.entries(chunk.between)) this.between.set(+number, some);
     for (const type of chunk.types) this.kinds.set(type, (this.kinds.get(type) ?? 0) + 1);
@@ -88,14 +99,12 @@ class Recording {
   at(place) {
     const [start, end] = this.span;
     if (end <= start) return 1 + Math.round(place * (this.count - 1));
-    let [low, high] = [0, this.loaded];
-    const moment = start + place * (end - start);
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.clock[middle] <= moment) low = middle + 1;
-      else high = middle;
-    }
-    return Math.max(1, low);
+    return Math.max(1, this.by(start + place * (end - start)));
+  }
+
+  // The last event that had occurred by a moment.
+  by(moment) {
+    return this.clock.findLastIndex((one) => one <= moment) + 1;
   }
 
   say(number) {
@@ -114,7 +123,7 @@ class Recording {
 function copied(value) {
   if (value === null || typeof value !== "object") return value;
   if (Array.isArray(value)) return value.map(copied);
-  const made = {};
+  const made = Object.create(null); // a key may be called __proto__
   for (const key in value) made[key] = copied(value[key]);
   return made;
 }
@@ -143,17 +152,17 @@ function undone([keys, kind, ...values]) {
 }
 
 class States {
-  constructor(recording, kept = []) {
-    this.recording = recording;
+  constructor(replay, kept = []) {
+    this.replay = replay;
     this.number = 0;
-    this.held = {};
+    this.held = Object.create(null);
     this.kept = kept;
     this.room = 400_000;
   }
 
   // A copy is kept here and there, as long as there is room, so that no way is far.
   passed() {
-    const { loaded } = this.recording;
+    const { loaded } = this.replay;
     this.move(loaded);
     const cost = size(this.held);
     if (cost < this.room && loaded > 2000) {
@@ -180,28 +189,24 @@ class States {
   }
 
   forward(number) {
-    const { streams, previous, changes, between, initials } = this.recording;
+    const { streams, previous, changes, between, initials } = this.replay;
     const stream = streams[number - 1];
     if (!previous[number - 1]) {
-      this.held[stream] = copied(initials[stream.split("-", 1)[0]] ?? {});
+      this.held[stream] = copied(initials[stream.split("-", 1)[0]]);
     }
     for (const change of between.get(number) ?? []) applied(this.held[stream], change);
     for (const change of changes[number - 1]) applied(this.held[stream], change);
   }
 
   back(number) {
-    const { streams, previous, changes, between } = this.recording;
+    const { streams, previous, changes, between } = this.replay;
     const stream = streams[number - 1];
     if (!previous[number - 1]) {
       delete this.held[stream];
       return;
     }
-    for (const change of changes[number - 1].toReversed()) {
-      applied(this.held[stream], undone(change));
-    }
-    for (const change of (between.get(number) ?? []).toReversed()) {
-      applied(this.held[stream], undone(change));
-    }
+    const made = [...(between.get(number) ?? []), ...changes[number - 1]];
+    for (const change of made.reverse()) applied(this.held[stream], undone(change));
   }
 }
 
@@ -209,10 +214,16 @@ class States {
 
 const isHolder = (value) => value !== null && typeof value === "object";
 
+const whole = new Intl.NumberFormat("en").format;
+const pretty = (text) => JSON.stringify(JSON.parse(text), null, 2);
+// What would turn the direction of the text around it is written as JSON can.
+const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const escaped = (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
 function spaced(value) {
   if (Array.isArray(value)) return `[${value.map(spaced).join(", ")}]`;
-  if (!isHolder(value)) return JSON.stringify(value) ?? "nothing";
-  const parts = Object.entries(value).map(([key, inner]) => `${JSON.stringify(key)}: ${spaced(inner)}`);
+  if (!isHolder(value)) return (JSON.stringify(value) ?? "nothing").replace(TURNS, escaped);
+  const parts = Object.entries(value).map(([key, inner]) => `${spaced(key)}: ${spaced(inner)}`);
   return `{${parts.join(", ")}}`;
 }
 
@@ -226,7 +237,7 @@ function pathText(keys) {
   for (const key of keys) {
     if (typeof key === "number") text += `[${key}]`;
     else if (/^[\p{L}_][\p{L}\p{N}_-]*$/u.test(key)) text += text ? `.${key}` : key;
-    else text += `[${JSON.stringify(key)}]`;
+    else text += `[${spaced(key)}]`;
   }
   return text;
 }
@@ -249,21 +260,28 @@ function markOf([, kind, ...values]) {
 
 function differences(before, after, keys = [], found = []) {
   if (isHolder(before) && isHolder(after) && Array.isArray(before) === Array.isArray(after)) {
-    if (Array.isArray(before)) {
-      const shared = Math.min(before.length, after.length);
-      for (let index = 0; index < shared; index += 1) {
-        differences(before[index], after[index], [...keys, index], found);
-      }
-      after.slice(shared).forEach((value, index) => found.push([[...keys, shared + index], INSERT, value]));
-      before.slice(shared).forEach((value, index) => found.push([[...keys, shared + index], REMOVE, value]));
-      return found;
-    }
+    if (Array.isArray(before)) return listDifferences(before, after, keys, found);
     for (const key of [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()) {
       if (!(key in after)) found.push([[...keys, key], REMOVE, before[key]]);
       else if (!(key in before)) found.push([[...keys, key], INSERT, after[key]]);
       else differences(before[key], after[key], [...keys, key], found);
     }
-  } else if (before !== after && spaced(before) !== spaced(after)) found.push([keys, SET, before, after]);
+  } else if (before !== after) found.push([keys, SET, before, after]);
+  return found;
+}
+
+// What is the same at the beginning and at the end is left out, as the kernel does.
+function listDifferences(before, after, keys, found) {
+  const same = (at) => spaced(before.at(at)) === spaced(after.at(at));
+  const shorter = Math.min(before.length, after.length);
+  let [start, end] = [0, 0];
+  while (start < shorter && same(start)) start += 1;
+  while (end < shorter - start && same(-1 - end)) end += 1;
+  const both = shorter - end;
+  for (let at = start; at < both; at += 1) differences(before[at], after[at], [...keys, at], found);
+  const middle = (list) => list.slice(both, list.length - end);
+  middle(after).forEach((value, at) => found.push([[...keys, both + at], INSERT, value]));
+  for (const value of middle(before)) found.push([[...keys, both], REMOVE, value]);
   return found;
 }
 
@@ -284,7 +302,6 @@ function durationText(micros) {
 
 function mark(sign) {
   const made = element("b", { text: SHOWN_MARKS[sign] ?? "", class: "eslab-mark" });
-  made.dataset.mark = sign;
   if (MARK_WORDS[sign]) {
     made.title = MARK_WORDS[sign];
     made.setAttribute("role", "img");
@@ -293,280 +310,358 @@ function mark(sign) {
   return made;
 }
 
+// A button that does not draw the eye.
+function quiet(text, name, act) {
+  const made = button(text, name, act);
+  made.classList.add("eslab-quiet");
+  return made;
+}
+
+// A row of texts and of cells that are made already.
+function row(...cells) {
+  return element("tr", {}, ...cells.map((cell) => (
+    cell instanceof Node ? cell : element("td", { text: cell })
+  )));
+}
+
+const line = (...parts) => element("div", { class: "eslab-row" }, ...parts);
+const sign = (text) => element("td", { class: "eslab-sign" }, ...(text ? [mark(text)] : []));
+const named = (text) => element("th", { scope: "row", text });
+const indent = (depth) => `${depth * 16 + 4}px`;
+const dim = (text) => element("span", { class: "eslab-dim", text });
+
+function sheet(name, rows, ...above) {
+  return element("table", { class: "eslab-tree", name }, ...above, element("tbody", {}, ...rows));
+}
+
 // ---- The widget.
 
 function render({ model, el }) {
-  const recording = recordingOf(model);
-  const { root, body, said } = frame(el, "player", `Replay of ${recording.title}`);
-  const player = new Player(model, recording, root, said);
-  body.append(...player.parts());
-  const moved = () => player.show();
-  const marked = () => player.marked();
-  const grown = () => player.grown();
-  recording.watchers.add(grown);
-  model.on("change:version", moved);
-  model.on("change:pins", marked);
-  model.on("change:breakpoints", marked);
-  player.grown();
-  player.marked();
-  return () => {
-    recording.watchers.delete(grown);
-    model.off("change:version", moved);
-    model.off("change:pins", marked);
-    model.off("change:breakpoints", marked);
-    player.release();
-  };
-}
+  const replay = replayOf(model);
+  const { root, body, said } = frame(el, "player", `Replay of ${replay.title}`);
+  const { types, moments, streams, single, count } = replay;
+  const show = painter(draw);
+  const folds = new Map(); // which objects and lists are open, where somebody said so
+  const wholes = new Set(); // of which more is shown
+  let stops = new Map(); // the names of the breakpoints at a version
+  let pinRows = [];
+  let series = new Map(); // the values at a path
+  let matches = [];
+  let compared = 0; // the version that is compared with
+  let binned = null;
+  let placed = null; // where the lanes stand
+  let pending = 0; // the version to which they are dragged
+  let timer = 0;
+  let due = 0; // when the next event is played
+  let sent = 0;
+  let toldAt = -Infinity; // when the kernel heard of the version
+  let shownAt = 0;
+  let highest = 0;
+  let changedIn = new Map(); // what changed, by what holds it
+  let leadsTo = new Map(); // what leads to a change, by what holds it
+  let aboutOpen = false;
+  const wishes = [];
+  let offered = ""; // what the form is for
+  let typeInput = null;
+  let dataInput = null;
+  let afterInput = null;
+  let trying = false;
 
-class Player {
-  constructor(model, recording, root, said) {
-    Object.assign(this, { model, recording, root, said });
-    this.states = recording.states;
-    this.show = painter(() => this.draw());
-    this.open = new Map();
-    this.whole = new Set();
-    this.stops = new Map();
-    this.matches = [];
-    this.wishes = [];
-    this.from = 0;
-    this.sent = 0;
-    this.told = -Infinity;
-    this.toolbar();
-    this.views();
-    this.panels();
-    keys(root, {
-      " ": () => this.toggle(),
-      ArrowRight: () => this.step(1),
-      ArrowLeft: () => this.step(-1),
-      "Shift+ArrowRight": () => this.step(10),
-      "Shift+ArrowLeft": () => this.step(-10),
-      Home: () => this.seek(1),
-      End: () => this.seek(recording.count),
-      "]": () => this.same(1),
-      "[": () => this.same(-1),
-      d: () => this.panel("compare"),
-      D: () => this.panel("compare"),
-      b: () => this.panel("branch"),
-      B: () => this.panel("branch"),
-      t: () => this.panel("table"),
-      T: () => this.panel("table"),
-      "/": () => this.panel("search", true),
-      "?": () => this.panel("keys"),
-    });
+  // The controls.
+
+  const firstButton = button("|◀", "First", () => move(1 - now()));
+  const backButton = button("◀", "One back", () => move(-1));
+  const startButton = button("▶ Play", "Play", toggle);
+  const nextButton = button("▶", "One on", () => move(1));
+  const lastButton = button("▶|", "Last", () => move(count));
+  const speedInput = focusable("select", { name: "Speed", title: "Speed" });
+  for (const factor of SPEEDS) {
+    speedInput.append(new Option(`${factor}×`, factor, factor === 1, factor === 1));
   }
+  const gapsInput = focusable("input", { type: "checkbox", name: "In original gaps" });
+  const gaps = element("label", { title: "Wait between events as long as it took, at most 2 s" });
+  gaps.append(gapsInput, " original gaps");
+  for (const control of [speedInput, gapsInput]) {
+    control.addEventListener("change", () => (due = performance.now() + pace()));
+  }
+  const gotoInput = focusable("input", {
+    type: "text",
+    name: "Go to a version, a time or the next of a type",
+    placeholder: "go to: 7, 12:30, a type",
+    class: "eslab-goto",
+  });
+  gotoInput.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") root.focus();
+    if (event.key === "Enter" && jump(gotoInput.value.trim())) {
+      gotoInput.value = "";
+      root.focus();
+    }
+  });
+  const tabs = {};
+  const tab = (kind, text, name) => {
+    tabs[kind] = button(text, name, () => switchTo(kind));
+    tabs[kind].setAttribute("aria-pressed", "false");
+    return tabs[kind];
+  };
+  const group = (...controls) => element("span", { class: "eslab-group" }, ...controls);
+  const bar = line(
+    group(firstButton, backButton, startButton, nextButton, lastButton),
+    group(speedInput, gaps),
+    group(
+      button("‹ type", "Previous of the same type", () => nextOf(-1)),
+      button("type ›", "Next of the same type", () => nextOf(1)),
+      gotoInput,
+    ),
+    group(
+      tab("search", "Search", "Search"),
+      tab("compare", "Compare", "Compare two versions"),
+      ...(replay.branch ? [tab("branch", "What if", "What if: a branch from here")] : []),
+      tab("table", "Table", "Table"),
+      tab("keys", "?", "Keys"),
+    ),
+  );
+  // What was just done, and what could not be.
+  const note = element("div", { class: "eslab-note", "aria-live": "polite" });
 
-  get version() {
-    return Math.min(this.model.get("version"), this.recording.loaded);
+  // The strip of the whole replay, and the lanes around the playhead.
+
+  const strip = canvas(58, "Events over time", drawStrip);
+  const slider = focusable("div", {
+    class: "eslab-strip",
+    role: "slider",
+    tabindex: "0",
+    name: single ? "Version" : "Frame",
+    "aria-valuemin": String(Math.min(1, count)),
+    "aria-valuemax": String(count),
+  }, strip);
+  dragged(slider, (x, width) => seek(replay.at((x - 4) / (width - 8))));
+  const lanes = canvas(48, "Events around this one, a lane for each type", drawLanes);
+  lanes.style.cursor = "pointer";
+  const under = (x) => {
+    const { first, left, step } = placed ?? { first: 0, left: 0, step: 1 };
+    return first + Math.round((x - left) / step);
+  };
+  dragged(lanes, (x) => (pending = under(x)), () => seek(pending));
+  lanes.addEventListener("pointermove", (event) => {
+    const number = under(event.offsetX);
+    const type = types[number - 1];
+    lanes.title = type === undefined ? ""
+      : `${single ? "v" : ""}${number} ${type}\n${momentText(moments[number - 1])} UTC`;
+  });
+
+  // What stands below.
+
+  const box = (name) => focusable("div", { class: "eslab-panel", name, role: "region", tabindex: "0" });
+  const eventPanel = box("Event");
+  const statePanel = box("State");
+  const halves = element("div", { class: "eslab-halves" }, eventPanel, statePanel);
+  const pinBox = element("div", { class: "eslab-pins" });
+  const more = Object.fromEntries(
+    ["search", "compare", "branch", "table", "keys"].map((kind) => {
+      const made = element("div", { class: "eslab-more" });
+      made.hidden = true;
+      return [kind, made];
+    }),
+  );
+  more.keys.append(table(["key", "what it does"], KEYS));
+  const where = "in types, data and changes";
+  const queryInput = focusable("input", { type: "search", name: `Search ${where}`, placeholder: where });
+  const matchCount = element("span", { class: "eslab-dim", "aria-live": "polite" });
+  queryInput.addEventListener("input", () => find(queryInput.value));
+  queryInput.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") match(event.shiftKey ? -1 : 1);
+    if (event.key === "Escape") {
+      switchTo("search");
+      root.focus();
+    }
+  });
+  more.search.append(line(
+    queryInput,
+    button("◀ Previous", "Previous match", () => match(-1)),
+    button("Next ▶", "Next match", () => match(1)),
+    matchCount,
+  ));
+  const word = single ? "version" : "frame";
+  const otherInput = focusable("input", { type: "number", min: "1", name: `The other ${word}` });
+  otherInput.addEventListener("change", () => {
+    compared = Math.min(replay.loaded, Math.max(1, Math.round(Number(otherInput.value)) || 1));
+    show();
+  });
+  const differ = element("span");
+  const differing = element("div");
+  more.compare.append(line(`From ${word}`, otherInput, differ), differing);
+
+  // What if: edits from here, tried out on a branch by the kernel.
+
+  const actionInput = focusable("select", { name: "What is to be otherwise" });
+  for (const [value, text] of Object.entries(ACTIONS)) {
+    if (value !== "command" || replay.commands.length) actionInput.append(new Option(text, value));
+  }
+  actionInput.addEventListener("change", () => offer(true));
+  const hereText = element("b");
+  const form = element("span", { class: "eslab-form" });
+  const wishList = element("ol", { class: "eslab-wishes" });
+  const outcome = element("div", { "aria-live": "polite" });
+  const tryButton = button("Try it on a branch", "Try it on a branch", tryOut);
+  const another = button("Add another", "Add this, and say another", add);
+  more.branch.append(
+    line("What if, at", hereText, actionInput, form),
+    wishList,
+    line(another, tryButton, dim("What is recorded stays as it is.")),
+    outcome,
+  );
+
+  body.append(
+    bar, more.search, slider, lanes, pinBox, halves, note,
+    more.compare, more.branch, more.table, more.keys,
+  );
+  keys(root, {
+    " ": toggle,
+    ArrowRight: () => move(1),
+    ArrowLeft: () => move(-1),
+    "Shift+ArrowRight": () => move(10),
+    "Shift+ArrowLeft": () => move(-10),
+    Home: () => seek(1),
+    End: () => seek(count),
+    "]": () => nextOf(1),
+    "[": () => nextOf(-1),
+    d: () => switchTo("compare"),
+    b: () => switchTo("branch"),
+    t: () => switchTo("table"),
+    "/": () => switchTo("search", true),
+    "?": () => switchTo("keys"),
+  });
+
+  function now() {
+    return Math.min(model.get("version"), replay.loaded);
   }
 
   // The kernel hears of it at most twenty times a second; the latest wins.
-  seek(wanted) {
-    const next = Math.min(this.recording.loaded, Math.max(1, wanted));
-    if (!this.recording.loaded || next === this.model.get("version")) return;
-    this.model.set("version", next);
-    const wait = this.told + 50 - performance.now();
-    this.sent ||= setTimeout(() => {
-      this.sent = 0;
-      this.told = performance.now();
-      this.model.save_changes();
+  function seek(wanted) {
+    const next = Math.min(replay.loaded, Math.max(1, wanted));
+    if (!replay.loaded || next === model.get("version")) return;
+    model.set("version", next);
+    const wait = toldAt + 50 - performance.now();
+    sent ||= setTimeout(() => {
+      sent = 0;
+      toldAt = performance.now();
+      model.save_changes();
     }, Math.max(0, wait));
   }
 
-  step(count) {
-    this.pause();
-    this.seek(this.version + count);
+  function move(by) {
+    pause();
+    seek(now() + by);
   }
 
-  same(direction, type = this.recording.types[this.version - 1]) {
-    const { types } = this.recording;
-    const found = direction > 0 ? types.indexOf(type, this.version) : this.version > 1
-      ? types.lastIndexOf(type, this.version - 2) : -1;
-    if (found >= 0) this.step(found + 1 - this.version);
-    else this.tell(`no ${type} ${direction > 0 ? "comes behind" : "is before"} this one`);
+  function nextOf(direction, type = types[now() - 1]) {
+    const version = now();
+    const found = direction > 0 ? types.indexOf(type, version)
+      : version > 1 ? types.lastIndexOf(type, version - 2) : -1;
+    if (found >= 0) move(found + 1 - version);
+    else tell(`no ${type} ${direction > 0 ? "comes behind" : "is before"} this one`);
     return found >= 0;
   }
 
-  tell(text) {
-    this.note.textContent = text;
+  function tell(text) {
+    note.textContent = text;
   }
 
   // ---- Playing.
 
-  toggle() {
-    if (this.timer) this.pause();
-    else this.play();
+  function toggle() {
+    if (timer) pause();
+    else play();
   }
 
-  play() {
-    if (this.recording.count < 2) return;
-    if (this.version >= this.recording.count) this.seek(1);
-    this.said.setAttribute("aria-live", "off");
-    this.due = performance.now() + this.pace();
-    this.timer = setInterval(() => this.tick(), 16);
-    this.controls();
+  function play() {
+    if (count < 2) return;
+    if (now() >= count) seek(1);
+    said.setAttribute("aria-live", "off");
+    due = performance.now() + pace();
+    timer = setInterval(tick, 16);
+    drawControls();
   }
 
-  pause() {
-    if (!this.timer) return;
-    clearInterval(this.timer);
-    this.timer = 0;
-    this.said.setAttribute("aria-live", "polite");
-    this.controls();
-    this.show();
+  function pause() {
+    if (!timer) return;
+    clearInterval(timer);
+    timer = 0;
+    said.setAttribute("aria-live", "polite");
+    drawControls();
+    show();
   }
 
   // Milliseconds until the next event.
-  pace() {
-    const speed = Number(this.speed.value);
-    if (!this.gaps.checked) return 1000 / speed;
-    const { moments } = this.recording;
-    const gap = (moments[this.version] - moments[this.version - 1]) / 1000;
+  function pace() {
+    const speed = Number(speedInput.value);
+    if (!gapsInput.checked) return 1000 / speed;
+    const gap = (moments[now()] - moments[now() - 1]) / 1000;
     return Math.min(LONGEST_GAP, Math.max(0, gap || 0) / speed);
   }
 
-  tick() {
+  function tick() {
     // Whole steps since the last one, or a busy browser would lose some.
-    const now = performance.now();
-    for (let steps = 0; this.due <= now && steps < 500; steps += 1) {
-      this.seek(this.version + 1);
-      if (this.version >= this.recording.count || this.stops.has(this.version)) {
-        const stop = this.stops.get(this.version);
-        if (stop) this.tell(`stopped at ${stop.join(", ")}`);
-        this.pause();
+    const moment = performance.now();
+    for (let steps = 0; due <= moment && steps < 500; steps += 1) {
+      seek(now() + 1);
+      if (now() >= count || stops.has(now())) {
+        const stop = stops.get(now());
+        if (stop) tell(`stopped at ${stop.join(", ")}`);
+        pause();
         return;
       }
-      this.due += this.pace();
+      due += pace();
     }
-    if (this.due <= now) this.due = now;
+    if (due <= moment) due = moment;
   }
 
   // ---- The controls.
 
-  toolbar() {
-    const { recording } = this;
-    this.first = button("|◀", "First", () => this.step(1 - this.version));
-    this.back = button("◀", "One back", () => this.step(-1));
-    this.start = button("▶ Play", "Play", () => this.toggle());
-    this.next = button("▶", "One on", () => this.step(1));
-    this.last = button("▶|", "Last", () => this.step(recording.count));
-    this.speed = focusable("select", { name: "Speed", title: "Speed" });
-    for (const factor of SPEEDS) {
-      this.speed.append(new Option(`${factor}×`, factor, factor === 1, factor === 1));
-    }
-    this.gaps = focusable("input", { type: "checkbox", name: "In original gaps" });
-    const gaps = element("label", { title: "Wait between events as long as it took, at most 2 s" });
-    gaps.append(this.gaps, " original gaps");
-    for (const control of [this.speed, this.gaps]) {
-      control.addEventListener("change", () => (this.due = performance.now() + this.pace()));
-    }
-    this.before = button("‹ type", "Previous of the same type", () => this.same(-1));
-    this.behind = button("type ›", "Next of the same type", () => this.same(1));
-    this.goto = focusable("input", {
-      type: "text",
-      name: "Go to a version, a time or the next of a type",
-      placeholder: "go to: 7, 12:30, a type",
-      class: "eslab-goto",
-    });
-    this.goto.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.root.focus();
-      if (event.key === "Enter" && this.jump(this.goto.value.trim())) {
-        this.goto.value = "";
-        this.root.focus();
-      }
-    });
-    this.tabs = {};
-    const tab = (kind, text, name) => {
-      this.tabs[kind] = button(text, name, () => this.panel(kind));
-      this.tabs[kind].setAttribute("aria-pressed", "false");
-      return this.tabs[kind];
-    };
-    this.bar = element("div", { class: "eslab-row" });
-    this.bar.append(
-      element("span", { class: "eslab-group" }, this.first, this.back, this.start, this.next, this.last),
-      element("span", { class: "eslab-group" }, this.speed, gaps),
-      element("span", { class: "eslab-group" }, this.before, this.behind, this.goto),
-      element("span", { class: "eslab-group eslab-tabs" },
-        tab("search", "Search", "Search"),
-        tab("compare", "Compare", "Compare two versions"),
-        ...(recording.branch ? [tab("branch", "What if", "What if: a branch from here")] : []),
-        tab("table", "Table", "Table"),
-        tab("keys", "?", "Keys")),
-    );
-    // What was just done, and what could not be.
-    this.note = element("div", { class: "eslab-note", "aria-live": "polite" });
-  }
-
-  jump(text) {
-    const { recording } = this;
+  function jump(text) {
     if (!text) return false;
     if (/^\d[\d,]*$/.test(text)) {
       const number = Number(text.replaceAll(",", ""));
-      if (number >= 1 && number <= recording.count) this.step(number - this.version);
-      else this.tell(`there are the versions 1 to ${recording.count}, not ${number}`);
-      return number >= 1 && number <= recording.count;
+      const known = number >= 1 && number <= count;
+      if (known) move(number - now());
+      else tell(`there are the versions 1 to ${count}, not ${number}`);
+      return known;
     }
     const lower = text.toLowerCase();
-    const type = [...recording.kinds.keys()].find((name) => name.toLowerCase() === lower)
-      ?? [...recording.kinds.keys()].find((name) => name.toLowerCase().includes(lower));
-    if (type) return this.same(1, type);
-    const day = momentText(recording.clock[this.version - 1] ?? 0).slice(0, 10);
-    const whole = /^\d\d?:\d\d/.test(text) ? `${day}T${text.padStart(5, "0")}` : text.replace(" ", "T");
-    const moment = Date.parse(/[zZ]$|[+-]\d\d:?\d\d$/.test(whole) ? whole : `${whole}Z`.replace(/^(\d{4}-\d\d-\d\d)Z$/, "$1T00:00Z"));
+    const names = [...replay.kinds.keys()];
+    const type = names.find((name) => name.toLowerCase() === lower)
+      ?? names.find((name) => name.toLowerCase().includes(lower));
+    if (type) return nextOf(1, type);
+    const day = momentText(replay.clock[now() - 1] ?? 0).slice(0, 10);
+    const said = /^\d\d?:\d\d/.test(text)
+      ? `${day}T${text.replace(/^(?=\d:)/, "0")}` : text.replace(" ", "T");
+    // A day alone is one in UTC already, and what says no zone is meant in UTC.
+    const moment = Date.parse(/T(?!.*(z|[+-]\d\d:?\d\d)$)/i.test(said) ? `${said}Z` : said);
     if (Number.isNaN(moment)) {
-      this.tell(`“${text}” is no version, no time and no type of these events`);
+      tell(`“${text}” is no version, no time and no type of these events`);
       return false;
     }
-    const found = recording.clock.findLastIndex((one) => one <= moment * 1000);
-    if (found < 0) this.tell(`nothing had occurred by ${momentText(moment * 1000)}`);
-    else this.step(found + 1 - this.version);
-    return found >= 0;
+    const found = replay.by(moment * 1000);
+    if (found) move(found - now());
+    else tell(`nothing had occurred by ${momentText(moment * 1000)}`);
+    return found > 0;
   }
 
-  controls() {
-    const { version, recording } = this;
-    const playing = Boolean(this.timer);
-    this.start.textContent = playing ? "‖ Pause" : "▶ Play";
-    this.start.setAttribute("aria-label", playing ? "Pause" : "Play");
-    this.start.title = playing ? "Pause" : "Play";
-    enable(this.start, recording.count > 1);
-    for (const control of [this.first, this.back]) enable(control, version > 1);
-    for (const control of [this.next, this.last]) enable(control, version < recording.count);
+  function drawControls() {
+    const version = now();
+    const playing = Boolean(timer);
+    const word = playing ? "Pause" : "Play";
+    startButton.textContent = `${playing ? "‖" : "▶"} ${word}`;
+    startButton.setAttribute("aria-label", word);
+    startButton.title = word;
+    enable(startButton, count > 1);
+    for (const control of [firstButton, backButton]) enable(control, version > 1);
+    for (const control of [nextButton, lastButton]) enable(control, version < count);
   }
 
   // ---- The strip of the whole replay, and the lanes around the playhead.
 
-  views() {
-    const { recording } = this;
-    this.strip = canvas(58, "Events over time", (context, width, height) => this.drawStrip(context, width, height));
-    this.slider = focusable("div", {
-      class: "eslab-strip",
-      role: "slider",
-      tabindex: "0",
-      name: recording.single ? "Version" : "Frame",
-      "aria-valuemin": String(Math.min(1, recording.count)),
-      "aria-valuemax": String(recording.count),
-    }, this.strip);
-    this.dragged(this.slider, (x, width) => this.seek(recording.at((x - 4) / (width - 8))));
-    const rows = Math.min(8, recording.kinds.size + (recording.kinds.size > 8 ? 1 : 0)) || 1;
-    this.lanes = canvas(rows * 24 + 48, "Events around this one, a lane for each type", (context, width, height) => this.drawLanes(context, width, height));
-    this.lanes.style.cursor = "pointer";
-    this.dragged(this.lanes, (x) => {
-      if (!this.window) return;
-      const { first, left, step } = this.window;
-      this.pending = first + Math.round((x - left) / step);
-    }, () => this.seek(this.pending));
-    this.lanes.addEventListener("pointermove", (event) => {
-      if (!this.window) return;
-      const { first, left, step } = this.window;
-      const number = first + Math.round((event.offsetX - left) / step);
-      const known = number >= 1 && number <= recording.loaded;
-      this.lanes.title = known
-        ? `${recording.single ? "v" : ""}${number} ${recording.types[number - 1]}\n${momentText(recording.moments[number - 1])} UTC`
-        : "";
-    });
-  }
-
-  dragged(area, act, end = () => {}) {
+  function dragged(area, act, end = () => {}) {
     let held = false;
     const go = (event) => {
       const box = area.getBoundingClientRect();
@@ -576,7 +671,7 @@ class Player {
       if (event.button) return;
       held = true;
       area.setPointerCapture(event.pointerId);
-      this.pause();
+      pause();
       go(event);
     });
     area.addEventListener("pointermove", (event) => held && go(event));
@@ -587,96 +682,98 @@ class Player {
     area.addEventListener("pointercancel", () => (held = false));
   }
 
-  colours() {
+  function colours() {
     return {
-      ink: themed(this.root, "--jp-content-font-color1", "#333"),
-      dim: themed(this.root, "--jp-ui-font-color2", "#666"),
-      line: themed(this.root, "--jp-border-color2", "#999"),
-      here: themed(this.root, "--jp-brand-color1", COLOURS.ok),
-      bad: themed(this.root, "--jp-error-color1", COLOURS.failed),
-      font: `11px ${themed(this.root, "--jp-ui-font-family", "system-ui, sans-serif")}`,
+      ink: themed(root, "--jp-content-font-color1", "#333"),
+      dim: themed(root, "--jp-ui-font-color2", "#666"),
+      line: themed(root, "--jp-border-color2", "#999"),
+      here: themed(root, "--jp-brand-color1", COLOURS.ok),
+      bad: themed(root, "--jp-error-color1", COLOURS.failed),
+      font: `11px ${themed(root, "--jp-ui-font-family", "system-ui, sans-serif")}`,
     };
   }
 
   // Counted once for a width: the playhead moves far more often.
-  bins(width) {
-    const { recording } = this;
-    const key = `${width} ${recording.loaded}`;
-    if (this.binned?.key !== key) {
+  function bins(width) {
+    const key = `${width} ${replay.loaded}`;
+    if (binned?.key !== key) {
       const counts = new Uint32Array(Math.max(1, Math.ceil(width / 5)));
-      for (let number = 1; number <= recording.loaded; number += 1) {
-        counts[Math.min(counts.length - 1, Math.floor(recording.place(number) * counts.length))] += 1;
+      for (let number = 1; number <= replay.loaded; number += 1) {
+        counts[Math.min(counts.length - 1, Math.floor(replay.place(number) * counts.length))] += 1;
       }
-      this.binned = { key, counts, highest: counts.reduce((a, b) => Math.max(a, b), 1) };
+      binned = { key, counts, highest: counts.reduce((a, b) => Math.max(a, b), 1) };
     }
-    return this.binned;
+    return binned;
   }
 
-  drawStrip(context, width) {
-    const { recording, version } = this;
-    const { dim, here, bad, line, font } = this.colours();
-    if (!recording.count) return;
+  function drawStrip(context, width) {
+    const version = now();
+    const { dim, here, bad, line, font } = colours();
+    if (!count) return;
     const [left, wide, top, base] = [4, width - 8, 8, 40];
-    const x = (number) => left + recording.place(number) * wide;
-    const { counts, highest } = this.bins(wide);
+    const x = (number) => left + replay.place(number) * wide;
+    const { counts, highest } = bins(wide);
     context.fillStyle = dim;
     counts.forEach((count, index) => {
       if (!count) return;
       const height = Math.max(2, (base - top) * (count / highest));
-      context.fillRect(left + (index * wide) / counts.length, base - height, Math.max(1, wide / counts.length - 1), height);
+      const each = wide / counts.length;
+      context.fillRect(left + index * each, base - height, Math.max(1, each - 1), height);
     });
     context.fillStyle = line;
     context.fillRect(left, base, wide, 1);
     context.fillStyle = here;
-    for (const number of this.matches.slice(0, 2000)) context.fillRect(x(number) - 0.5, base + 1, 1.5, 4);
-    for (const number of recording.snapshots) {
-      if (number <= recording.loaded) shape(context, x(number), base + 5, [[0, -4], [4, 0], [0, 4], [-4, 0]], dim);
-    }
-    for (const number of this.stops.keys()) {
-      if (number <= recording.loaded) shape(context, x(number), top - 3, [[-5, -4], [5, -4], [0, 4]], COLOURS.retry);
-    }
-    const wrong = recording.errors.keys().next().value;
-    if (wrong) cross(context, Math.min(x(wrong), left + wide - 5), top + 4, bad);
-    if (this.from) playhead(context, x(this.from), top - 4, base + 6, dim, [3, 3]);
+    // One mark a pixel, however many there are.
+    const spots = (numbers) => {
+      const known = [...numbers].filter((number) => number <= replay.loaded);
+      return new Set(known.map((number) => Math.round(x(number))));
+    };
+    for (const at of spots(matches)) context.fillRect(at - 0.5, base + 1, 1.5, 4);
+    for (const at of spots(replay.snapshots)) shape(context, at, base + 5, DIAMOND, dim);
+    for (const at of spots(stops.keys())) shape(context, at, top - 3, FLAG, COLOURS.retry);
+    const [wrong] = replay.errors.keys();
+    if (wrong) shape(context, Math.min(x(wrong), left + wide - 5), top + 4, CROSS, bad);
+    if (compared) playhead(context, x(compared), top - 4, base + 6, dim, [3, 3]);
     playhead(context, x(version), top - 6, base + 8, here);
     context.fillStyle = dim;
     context.font = font;
     const y = base + 16;
-    const [start, end] = recording.span;
+    const [start, end] = replay.span;
     context.fillText(momentText(start), left, y);
     context.textAlign = "right";
     context.fillText(momentText(end), left + wide, y);
     context.textAlign = "center";
-    const words = recording.loaded < recording.count
-      ? recording.trouble || `loading: ${recording.loaded.toLocaleString("en")} of ${recording.count.toLocaleString("en")}`
+    const words = replay.loaded < count
+      ? replay.trouble || `loading: ${whole(replay.loaded)} of ${whole(count)}`
       : end > start ? "events over time (UTC)" : "events, all at one moment";
     context.fillText(words, left + wide / 2, y);
     context.textAlign = "left";
   }
 
-  drawLanes(context, width, height) {
-    const { recording, version } = this;
-    if (!recording.count) return;
-    const { ink, dim, here, bad, line, font } = this.colours();
+  function drawLanes(context, width, height) {
+    const version = now();
+    if (!count) return;
+    const { ink, dim, here, bad, line, font } = colours();
     context.font = font.replace("11px", "12px");
-    let names = [...recording.kinds.keys()];
-    if (names.length > 8) {
-      names = [...recording.kinds].sort((one, other) => other[1] - one[1]).slice(0, 7).map(([name]) => name);
-      names.push("other types");
+    let names = [...replay.kinds.keys()];
+    if (names.length > LANES) {
+      names.sort((one, other) => replay.kinds.get(other) - replay.kinds.get(one));
+      names = [...names.slice(0, LANES - 1), "other types"];
     }
-    const left = Math.min(width * 0.3, Math.max(...names.map((name) => context.measureText(name).width))) + 24;
+    const widest = Math.max(...names.map((name) => context.measureText(name).width));
+    const left = Math.min(width * 0.3, widest) + 24;
     const room = width - left - 20;
     const around = Math.max(3, Math.min(15, Math.floor(room / 44)));
-    const first = Math.max(1, Math.min(version - around, recording.loaded - 2 * around));
-    const last = Math.min(recording.loaded, first + 2 * around);
+    const first = Math.max(1, Math.min(version - around, replay.loaded - 2 * around));
+    const last = Math.min(replay.loaded, first + 2 * around);
     const step = room / Math.max(around, last - first);
-    this.window = { first, left: left + 8, step };
+    placed = { first, left: left + 8, step };
     const x = (number) => left + 8 + step * (number - first);
     const top = 24;
-    const bottom = top + names.length * 24;
+    const bottom = top + names.length * LANE;
     names.forEach((name, row) => {
-      const y = top + row * 24 + 12;
-      context.fillStyle = name === recording.types[version - 1] ? ink : dim;
+      const y = top + (row + 0.5) * LANE;
+      context.fillStyle = name === types[version - 1] ? ink : dim;
       context.textAlign = "right";
       context.fillText(fit(context, name, left - 16), left - 12, y + 4);
       context.fillStyle = line;
@@ -685,31 +782,31 @@ class Player {
     context.font = font;
     context.textAlign = "center";
     const lane = (number) => {
-      const row = names.indexOf(recording.types[number - 1]);
-      return top + (row < 0 ? names.length - 1 : row) * 24 + 12;
+      const row = names.indexOf(types[number - 1]);
+      return top + ((row < 0 ? names.length : row + 1) - 0.5) * LANE;
     };
     playhead(context, x(version), top - 6, bottom + 4, here, [], 1.5);
-    if (this.from >= first && this.from <= last) {
-      playhead(context, x(this.from), top - 6, bottom + 4, dim, [3, 3], 1.5);
+    if (compared >= first && compared <= last) {
+      playhead(context, x(compared), top - 6, bottom + 4, dim, [3, 3], 1.5);
     }
-    const gaps = [];
-    for (let number = first; number < last; number += 1) gaps.push(recording.moments[number] - recording.moments[number - 1]);
+    const gaps = moments.slice(first, last)
+      .map((moment, index) => moment - moments[first + index - 1]);
     const usual = [...gaps].sort((one, other) => one - other)[gaps.length >> 1] ?? 0;
     let free = -Infinity;
     for (let number = first; number <= last; number += 1) {
       const [at, y] = [x(number), lane(number)];
-      if (recording.errors.has(number)) cross(context, at, y, bad, number === version ? 7 : 5);
+      if (replay.errors.has(number)) shape(context, at, y, CROSS, bad);
       else {
         context.beginPath();
         context.arc(at, y, number === version ? 7 : 4.5, 0, 2 * Math.PI);
         context.fillStyle = number === version ? here : dim;
         context.fill();
       }
-      if (this.stops.has(number)) shape(context, at, top - 6, [[-5, -4], [5, -4], [0, 4]], COLOURS.retry);
-      if (recording.snapshots.includes(number)) shape(context, at, bottom + 1, [[0, -4], [4, 0], [0, 4], [-4, 0]], dim);
+      if (stops.has(number)) shape(context, at, top - 6, FLAG, COLOURS.retry);
+      if (replay.snapshots.includes(number)) shape(context, at, bottom + 1, DIAMOND, dim);
       if (number === version || (number % 5 === 0 && Math.abs(number - version) * step > 34)) {
         context.fillStyle = number === version ? ink : dim;
-        const text = number.toLocaleString("en");
+        const text = whole(number);
         const half = context.measureText(text).width / 2;
         context.fillText(text, Math.min(at, width - half), bottom + 18);
       }
@@ -731,186 +828,155 @@ class Player {
 
   // ---- What stands below.
 
-  panels() {
-    const box = (name) => focusable("div", { class: "eslab-panel", name, role: "region", tabindex: "0" });
-    this.event = box("Event");
-    this.state = box("State");
-    this.halves = element("div", { class: "eslab-halves" }, this.event, this.state);
-    this.pinned = element("div", { class: "eslab-pins" });
-    this.more = Object.fromEntries(
-      ["search", "compare", "branch", "table", "keys"].map((kind) => {
-        const made = element("div", { class: "eslab-more" });
-        made.hidden = true;
-        return [kind, made];
-      }),
-    );
-    this.searchPanel();
-    if (this.recording.branch) this.branchPanel();
-    this.more.keys.append(table(["key", "what it does"], KEYS));
-  }
-
-  parts() {
-    return [this.bar, this.more.search, this.slider, this.lanes, this.pinned, this.halves, this.note,
-      this.more.compare, this.more.branch, this.more.table, this.more.keys];
-  }
-
-  panel(kind, stay = false) {
-    const panel = this.more[kind];
-    if (!this.tabs[kind]) return;
+  function switchTo(kind, stay = false) {
+    const panel = more[kind];
+    if (!tabs[kind]) return;
     panel.hidden = !panel.hidden && !stay;
-    this.tabs[kind].setAttribute("aria-pressed", String(!panel.hidden));
-    if (kind === "compare") this.from = panel.hidden ? 0 : this.version;
+    tabs[kind].setAttribute("aria-pressed", String(!panel.hidden));
+    if (kind === "compare") compared = panel.hidden ? 0 : now();
     if (kind === "search") {
-      if (panel.hidden) this.find("");
-      else this.query.focus();
+      if (panel.hidden) find("");
+      else queryInput.focus();
     }
-    if (kind === "branch" && !panel.hidden) this.offer();
-    this.show();
+    if (kind === "branch" && !panel.hidden) offer();
+    show();
   }
 
-  grown() {
-    const { recording } = this;
-    this.slider.setAttribute("aria-valuemax", String(recording.count));
-    this.lanes.style.height = `${Math.max(1, Math.min(8, recording.kinds.size)) * 24 + 48}px`;
-    this.series = new Map();
-    if (this.query?.value) this.find(this.query.value);
-    this.show();
+  function grown() {
+    lanes.style.height = `${Math.max(1, Math.min(LANES, replay.kinds.size)) * LANE + 48}px`;
+    series = new Map();
+    if (queryInput.value) find(queryInput.value);
+    show();
   }
 
-  marked() {
-    this.stops = new Map();
-    for (const { name, versions } of this.model.get("breakpoints")) {
+  function marked() {
+    stops = new Map();
+    for (const { name, versions } of model.get("breakpoints")) {
       for (const version of versions) {
-        this.stops.set(version, [...(this.stops.get(version) ?? []), name]);
+        stops.set(version, [...(stops.get(version) ?? []), name]);
       }
     }
-    this.pinRows = this.model.get("pins").map((path) => this.pinRow(path));
-    this.release(this.pinned);
-    this.pinned.replaceChildren(...this.pinRows.map((row) => row.part));
-    this.show();
+    for (const row of pinRows) row.release();
+    pinRows = model.get("pins").map(pinRow);
+    pinBox.replaceChildren(...pinRows.map((row) => row.part));
+    show();
   }
 
-  draw() {
-    const { recording, version } = this;
-    this.said.textContent = `StreamPlayer(${recording.say(version)})`;
-    this.controls();
-    this.slider.setAttribute("aria-valuenow", String(version));
-    this.slider.setAttribute("aria-valuetext", version ? `${version} of ${recording.count}, ${recording.types[version - 1]}` : "no events");
-    this.strip.paint();
-    this.lanes.paint();
+  function draw() {
+    const version = now();
+    said.textContent = `StreamPlayer(${replay.say(version)})`;
+    drawControls();
+    slider.setAttribute("aria-valuenow", String(version));
+    const value = version ? `${version} of ${count}, ${types[version - 1]}` : "no events";
+    slider.setAttribute("aria-valuetext", value);
+    strip.paint();
+    lanes.paint();
     if (!version) {
-      this.event.replaceChildren(element("p", { text: "There are no events." }));
-      this.state.hidden = true;
-      this.slider.hidden = true;
-      this.lanes.hidden = true;
+      eventPanel.replaceChildren(element("p", { text: "There are no events." }));
+      for (const part of [statePanel, slider, lanes]) part.hidden = true;
       return;
     }
-    if (this.shown !== version) this.tell(this.stops.has(version) ? `at ${this.stops.get(version).join(", ")}` : "");
-    this.shown = version;
-    this.drawEvent(version);
-    this.drawState(version);
-    for (const row of this.pinRows) row.draw();
-    if (!this.more.compare.hidden) this.drawCompare();
-    if (!this.more.table.hidden) this.drawTable();
-    if (!this.more.branch.hidden) this.offer();
-    // They grow with what is in them, and do not shrink again: nothing below jumps.
-    this.highest ??= new Map();
-    for (const half of [this.event, this.state]) {
-      const high = Math.max(this.highest.get(half) ?? 0, Math.min(380, half.scrollHeight + 2));
-      this.highest.set(half, high);
-      half.style.minHeight = `${high}px`;
-    }
-    this.reveal();
+    if (shownAt !== version) tell(stops.has(version) ? `at ${stops.get(version).join(", ")}` : "");
+    shownAt = version;
+    drawEvent(version);
+    drawState(version);
+    for (const row of pinRows) row.draw();
+    if (!more.compare.hidden) drawCompare();
+    if (!more.table.hidden) drawTable();
+    if (!more.branch.hidden) offer();
+    // It grows with what is in it, and does not shrink again: nothing below jumps.
+    highest = Math.max(highest, Math.min(380, statePanel.scrollHeight + 2));
+    statePanel.style.minHeight = `${highest}px`;
+    reveal();
   }
 
-  drawEvent(version) {
-    const { recording } = this;
+  function drawEvent(version) {
     const index = version - 1;
-    const back = index > 0 && recording.moments[index] < recording.moments[index - 1];
-    const gap = index ? recording.moments[index] - recording.moments[index - 1] : 0;
-    const since = !index ? "" : back ? `, ${durationText(-gap)} before the event in front of it: the clock went back` : gap ? `, ${durationText(gap)} later` : ", at the same moment";
-    const place = recording.single ? `position ${recording.positions[index].toLocaleString("en")}`
-      : `${recording.streams[index]} v${recording.versions[index]}, position ${recording.positions[index].toLocaleString("en")}`;
+    const gap = index ? moments[index] - moments[index - 1] : 0;
+    const since = !index ? ""
+      : gap > 0 ? `, ${durationText(gap)} later`
+        : gap ? `, ${durationText(-gap)} before the event in front of it: the clock went back`
+          : ", at the same moment";
+    const stream = single ? "" : `${streams[index]} v${replay.versions[index]}, `;
+    const place = `${stream}position ${whole(replay.positions[index])}`;
     const parts = [
-      element("div", {}, element("b", { text: recording.types[index] }), element("span", { class: "eslab-dim", text: `  ${place}` })),
-      element("div", { class: "eslab-dim", text: `${momentText(recording.moments[index])} UTC${since}` }),
+      element("div", {}, element("b", { text: types[index] }), dim(`  ${place}`)),
+      element("div", { class: "eslab-dim", text: `${momentText(moments[index])} UTC${since}` }),
     ];
-    const error = recording.errors.get(version);
+    const error = replay.errors.get(version);
     if (error) {
-      parts.push(element("p", { class: "eslab-error" }, element("b", { text: "✕ Not applied: " }), document.createTextNode(error.replace(/^not applied: /, ""))));
+      const why = error.replace(/^not applied: /, "");
+      parts.push(element("p", { class: "eslab-error" }, element("b", { text: "✕ Not applied: " }), why));
     }
-    parts.push(this.fields("Data", JSON.parse(recording.data[index])));
+    parts.push(fields("Data", JSON.parse(replay.data[index])));
     const about = element("details", {}, focusable("summary", { text: "About it" }));
-    about.open = this.aboutOpen;
-    about.addEventListener("toggle", () => (this.aboutOpen = about.open));
-    about.append(this.fields("About it", JSON.parse(recording.about[index])));
+    about.open = aboutOpen;
+    about.addEventListener("toggle", () => (aboutOpen = about.open));
+    about.append(fields("About it", JSON.parse(replay.about[index])));
     parts.push(about);
-    this.event.replaceChildren(...parts);
+    eventPanel.replaceChildren(...parts);
   }
 
-  fields(name, values) {
-    const rows = Object.entries(values).map(([key, value]) =>
-      element("tr", {}, element("th", { scope: "row", text: key }), element("td", { text: short(value) })));
-    return element("table", { class: "eslab-tree", name }, element("tbody", {}, ...rows));
+  function fields(name, values) {
+    const cells = ([key, value]) => row(named(pathText([key])), short(value));
+    return sheet(name, Object.entries(values).map(cells));
   }
 
   // ---- The state, as a tree with marks.
 
-  drawState(version) {
-    const { recording } = this;
-    if (!recording.state) {
-      this.state.replaceChildren(element("p", { text: "No state: no aggregate of it is known to the lab." }));
+  function drawState(version) {
+    if (!replay.state) {
+      const text = "No state: no aggregate of it is known to the lab.";
+      statePanel.replaceChildren(element("p", { text }));
       return;
     }
-    const changes = recording.changes[version - 1];
-    const state = this.states.after(version)[recording.streams[version - 1]];
-    this.changed = new Map();
+    const changes = replay.changes[version - 1];
+    const state = replay.states.after(version)[streams[version - 1]];
+    changedIn = new Map();
     for (const change of changes) {
       const parent = JSON.stringify(change[0].slice(0, -1));
-      if (!this.changed.has(parent)) this.changed.set(parent, new Map());
-      this.changed.get(parent).set(change[0].at(-1), change);
+      if (!changedIn.has(parent)) changedIn.set(parent, new Map());
+      changedIn.get(parent).set(change[0].at(-1), change);
     }
     // What leads to a change, by what holds it.
-    this.touched = new Map();
+    leadsTo = new Map();
     for (const [keys] of changes) {
       keys.forEach((key, depth) => {
         const holder = JSON.stringify(keys.slice(0, depth));
-        this.touched.set(holder, [...(this.touched.get(holder) ?? []), key]);
+        leadsTo.set(holder, [...(leadsTo.get(holder) ?? []), key]);
       });
     }
     const counts = Object.entries(MARK_WORDS)
-      .map(([sign, word]) => [changes.filter((change) => markOf(change) === sign).length, word])
-      .filter(([count]) => count)
-      .map(([count, word]) => `${count} ${word}`);
+      .map(([sign, word]) => `${changes.filter((one) => markOf(one) === sign).length} ${word}`)
+      .filter((told) => !told.startsWith("0 "));
     const rows = [];
-    this.rows(state, [], rows);
-    this.state.replaceChildren(
-      element("div", {}, element("b", { text: "State" }), element("span", { class: "eslab-dim", text: `  after this event: ${counts.join(", ") || "nothing changed"}` })),
-      element("table", { class: "eslab-tree", name: "State" }, element("tbody", {}, ...rows)),
-    );
+    addRows(state, [], rows);
+    const told = dim(`  after this event: ${counts.join(", ") || "nothing changed"}`);
+    const heading = element("div", {}, element("b", { text: "State" }), told);
+    statePanel.replaceChildren(heading, sheet("State", rows));
   }
 
   // What changed is in sight.
-  reveal() {
-    const row = this.state.querySelector(".eslab-changed");
+  function reveal() {
+    const row = statePanel.querySelector(".eslab-changed");
     if (!row) return;
-    const [box, seen] = [row.getBoundingClientRect(), this.state.getBoundingClientRect()];
+    const [box, seen] = [row.getBoundingClientRect(), statePanel.getBoundingClientRect()];
     if (box.top < seen.top || box.bottom > seen.bottom) {
-      this.state.scrollTop += box.top - seen.top - seen.height / 3;
+      statePanel.scrollTop += box.top - seen.top - seen.height / 3;
     }
   }
 
-  rows(holder, keys, rows) {
+  function addRows(holder, keys, rows) {
     const here = JSON.stringify(keys);
-    const changed = this.changed.get(here) ?? new Map();
+    const changed = changedIn.get(here) ?? new Map();
     const list = Array.isArray(holder);
     const gone = [...changed].filter(([, change]) => change[1] === REMOVE);
     let names = list ? [...holder.keys()] : Object.keys(holder);
     const all = names.length;
-    const most = this.whole.has(here) ? MOST : MANY;
+    const most = wholes.has(here) ? MOST : MANY;
     if (all > most) {
       // Of many the first, and whatever changed; to sort them all would take too long.
-      const inner = (this.touched.get(here) ?? []).filter((name) => name in holder);
+      const inner = (leadsTo.get(here) ?? []).filter((name) => name in holder);
       names = [...new Set([...names.slice(0, most), ...inner])];
     }
     const hidden = all - names.length;
@@ -920,116 +986,125 @@ class Player {
       const change = changed.get(name);
       const removed = change?.[1] === REMOVE;
       const value = removed && !list ? change[2] : holder[name];
-      this.row(rows, [...keys, name], value, removed && list ? undefined : change);
+      addRow(rows, [...keys, name], value, removed && list ? undefined : change);
     }
-    if (list) for (const [name, change] of gone) this.row(rows, [...keys, name], change[2], change);
-    if (hidden || (this.whole.has(here) && all > MANY)) {
-      const text = hidden ? `… ${hidden.toLocaleString("en")} more` : "show fewer";
-      const more = focusable("button", { type: "button", class: "eslab-quiet", text });
-      more.addEventListener("click", () => {
-        if (!this.whole.delete(here)) this.whole.add(here);
-        this.show();
+    if (list) for (const [name, change] of gone) addRow(rows, [...keys, name], change[2], change);
+    const opened = wholes.has(here) && all > MANY;
+    if (hidden || opened) {
+      const text = hidden ? `… ${whole(hidden)} more ` : "";
+      const word = opened ? "Show fewer" : "Show more";
+      const fold = quiet(`${text}${opened ? "▴" : "▾"}`, word, () => {
+        if (!wholes.delete(here)) wholes.add(here);
+        show();
       });
-      const cell = element("td", { colspan: "3" }, more);
-      cell.style.paddingLeft = `${keys.length * 14 + 6}px`;
-      rows.push(element("tr", {}, element("td"), cell));
+      const cell = element("td", { colspan: "3" }, fold);
+      cell.style.paddingLeft = indent(keys.length);
+      rows.push(row("", cell));
     }
   }
 
-  row(rows, keys, value, change) {
-    const sign = change ? markOf(change) : "";
+  function addRow(rows, keys, value, change) {
     const gone = change?.[1] === REMOVE;
     const here = JSON.stringify(keys);
     const inner = isHolder(value) && !gone && Object.keys(value).length;
-    const open = inner && (this.open.get(here) ?? (keys.length < 4 || this.touched.has(here)));
-    const name = element("th", { scope: "row" });
-    name.style.paddingLeft = `${(keys.length - 1) * 14 + 4}px`;
-    const label = typeof keys.at(-1) === "number" ? `[${keys.at(-1)}]` : keys.at(-1);
+    const open = inner && (folds.get(here) ?? (keys.length < 4 || leadsTo.has(here)));
+    const label = pathText(keys.slice(-1));
+    const name = named();
+    name.style.paddingLeft = indent(keys.length - (inner ? 1 : 0));
     if (inner) {
-      const fold = focusable("button", { type: "button", class: "eslab-quiet", text: `${open ? "▾" : "▸"} ${label}`, "aria-expanded": String(Boolean(open)) });
-      fold.addEventListener("click", () => {
-        this.open.set(here, !open);
-        this.show();
+      const fold = quiet(`${open ? "▾" : "▸"} ${label}`, label, () => {
+        folds.set(here, !open);
+        show();
       });
+      fold.setAttribute("aria-expanded", String(Boolean(open)));
       name.append(fold);
     } else name.textContent = label;
     const cell = element("td");
-    if (inner) cell.append(element("span", { class: "eslab-dim", text: `${Array.isArray(value) ? "list" : "object"} of ${inner.toLocaleString("en")}` }));
+    if (inner) cell.append(dim(`${Array.isArray(value) ? "list" : "object"} of ${whole(inner)}`));
     else if (gone) cell.append(element("s", { text: short(value) }));
-    else if (change?.[1] === SET && sign !== "+") cell.append(element("s", { class: "eslab-dim", text: short(change[2]) }), document.createTextNode(` → ${short(value)}`));
-    else cell.textContent = short(value);
-    const pins = this.model.get("pins");
+    else if (change && markOf(change) === "~") {
+      cell.append(element("s", { class: "eslab-dim", text: short(change[2]) }), ` → ${short(value)}`);
+    } else cell.textContent = short(value);
+    const pinned = element("td", {}, gone ? "" : pinButton(keys));
+    const made = row(sign(change && markOf(change)), name, cell, pinned);
+    if (change) made.className = "eslab-changed";
+    rows.push(made);
+    if (open) addRows(value, keys, rows);
+  }
+
+  function pinButton(keys) {
     const path = pathText(keys);
-    const held = pins.includes(path);
-    const pin = focusable("button", { type: "button", class: "eslab-quiet", text: held ? "◆" : "◇", name: `${held ? "Unpin" : "Pin"} ${path}`, title: held ? "Do not show it over time" : "Show it over time", "aria-pressed": String(held) });
-    pin.addEventListener("click", () => this.pin(held ? pins.filter((one) => one !== path) : [...pins, path]));
-    const sort = element("tr", { class: sign ? "eslab-changed" : "" }, element("td", {}, ...(sign ? [mark(sign)] : [])), name, cell, element("td", {}, ...(gone ? [] : [pin])));
-    rows.push(sort);
-    if (open) this.rows(value, keys, rows);
+    const held = model.get("pins").includes(path);
+    const name = `${held ? "Unpin" : "Pin"} ${path}`;
+    const made = quiet(held ? "◆" : "◇", name, () => pin(path));
+    made.setAttribute("aria-pressed", String(held));
+    return made;
   }
 
   // ---- Pins: the value at a path over time.
 
-  pin(paths) {
-    this.model.set("pins", paths);
-    this.model.save_changes();
+  // Pins a path, or unpins it.
+  function pin(path) {
+    const kept = model.get("pins").filter((one) => one !== path);
+    model.set("pins", kept.length < model.get("pins").length ? kept : [...kept, path]);
+    model.save_changes();
   }
 
-  points(path) {
-    this.series ??= new Map();
-    if (!this.series.has(path)) {
-      const { recording } = this;
+  function pointsOf(path) {
+    if (!series.has(path)) {
       const keys = pathKeys(path);
-      const states = new States(recording);
+      const states = new States(replay);
       const points = [];
-      for (let number = 1; number <= recording.loaded; number += 1) {
+      for (let number = 1; number <= replay.loaded; number += 1) {
         states.move(number);
-        const value = valueAt(states.held[recording.streams[number - 1]], keys);
-        const same = points.length && (isHolder(value) ? short(value) : value) === points.at(-1)[1];
-        if (!same) points.push([number, isHolder(value) ? short(value) : value]);
+        const found = valueAt(states.held[streams[number - 1]], keys);
+        const value = isHolder(found) ? short(found) : found;
+        if (!points.length || value !== points.at(-1)[1]) points.push([number, value]);
       }
-      this.series.set(path, points);
+      series.set(path, points);
     }
-    return this.series.get(path);
+    return series.get(path);
   }
 
-  pinRow(path) {
+  function pinRow(path) {
     const value = element("span", { class: "eslab-code" });
-    const line = canvas(30, `${path} over time`, (context, width) => this.drawSeries(context, width, path));
-    const end = button("✕", `Unpin ${path}`, () => this.pin(this.model.get("pins").filter((one) => one !== path)));
-    end.classList.add("eslab-quiet");
-    const part = element("div", { class: "eslab-pin" }, element("div", {}, element("b", { text: path }), " ", value, end), line);
-    part.release = () => line.release();
+    const trend = canvas(30, `${path} over time`, (context, width) => drawSeries(context, width, path));
+    const end = quiet("✕", `Unpin ${path}`, () => pin(path));
+    const head = element("div", {}, element("b", { text: path }), " ", value, " ", end);
+    const part = element("div", { class: "eslab-pin" }, head, trend);
     return {
       part,
+      release: trend.release,
       draw: () => {
-        const { streams } = this.recording;
-        const now = valueAt(this.states.after(this.version)[streams[this.version - 1]], pathKeys(path));
-        value.textContent = now === undefined ? "nothing" : short(now);
-        line.paint();
+        const version = now();
+        const state = replay.states.after(version)[streams[version - 1]];
+        value.textContent = short(valueAt(state, pathKeys(path)));
+        trend.paint();
       },
     };
   }
 
-  drawSeries(context, width, path) {
-    const { recording } = this;
-    if (!recording.loaded) return;
-    const { here, dim } = this.colours();
-    const points = this.points(path);
-    const known = [...new Set(points.map(([, value]) => value))].filter((value) => value != null);
+  function drawSeries(context, width, path) {
+    if (!replay.loaded) return;
+    const { here, dim } = colours();
+    const points = pointsOf(path);
+    const known = [...new Set(points.map(([, value]) => value))].filter((one) => one != null);
     // Texts of numbers, as decimals are, are numbers; other values are steps in their order.
-    const numbers = known.every((value) => value !== "" && typeof value !== "boolean" && Number.isFinite(Number(value)));
-    const level = (value) => (value == null ? NaN : numbers ? Number(value) : known.indexOf(value));
+    const numbers = known.every((one) => (
+      one !== "" && typeof one !== "boolean" && Number.isFinite(Number(one))
+    ));
+    const levels = new Map(known.map((one, index) => [one, numbers ? Number(one) : index]));
+    const level = (value) => levels.get(value) ?? NaN;
     let [low, high] = [Infinity, -Infinity];
-    for (const value of known) [low, high] = [Math.min(low, level(value)), Math.max(high, level(value))];
-    const x = (number) => 4 + recording.place(number) * (width - 8);
+    for (const one of levels.values()) [low, high] = [Math.min(low, one), Math.max(high, one)];
+    const x = (number) => 4 + replay.place(number) * (width - 8);
     const y = (value) => 26 - (high > low ? (value - low) / (high - low) : 0.5) * 22;
     context.strokeStyle = dim;
     context.lineWidth = 1.5;
     context.beginPath();
     let drawing = false;
     points.forEach(([number, value], index) => {
-      const [start, end] = [x(number), x(points[index + 1]?.[0] ?? recording.loaded)];
+      const [start, end] = [x(number), x(points[index + 1]?.[0] ?? replay.loaded)];
       const at = y(level(value));
       if (Number.isNaN(at)) {
         drawing = false;
@@ -1041,251 +1116,220 @@ class Player {
       drawing = true;
     });
     context.stroke();
-    playhead(context, x(this.version), 1, 29, here, [], 1.5);
+    playhead(context, x(now()), 1, 29, here, [], 1.5);
   }
 
   // ---- Search.
 
-  searchPanel() {
-    this.query = focusable("input", { type: "search", name: "Search in types, data and changes", placeholder: "in types, data and changes" });
-    this.found = element("span", { class: "eslab-dim", "aria-live": "polite" });
-    this.query.addEventListener("input", () => this.find(this.query.value));
-    this.query.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") this.match(event.shiftKey ? -1 : 1);
-      if (event.key === "Escape") {
-        this.panel("search");
-        this.root.focus();
-      }
-    });
-    this.more.search.append(element("div", { class: "eslab-row" }, this.query,
-      button("◀ Previous", "Previous match", () => this.match(-1)),
-      button("Next ▶", "Next match", () => this.match(1)), this.found));
-  }
-
-  find(text) {
-    const { recording } = this;
+  function find(text) {
     const wanted = text.trim().toLowerCase();
-    this.matches = [];
-    for (let index = 0; wanted && index < recording.loaded; index += 1) {
-      const told = `${recording.types[index]} ${recording.single ? "" : recording.streams[index]} ${recording.data[index]}`;
-      if (told.toLowerCase().includes(wanted)
-        || recording.changes[index].some(([keys]) => pathText(keys).toLowerCase().includes(wanted))) {
-        this.matches.push(index + 1);
-      }
+    matches = [];
+    for (let index = 0; wanted && index < replay.loaded; index += 1) {
+      const told = [types[index], replay.data[index]];
+      if (!single) told.push(streams[index]);
+      told.push(...replay.changes[index].map(([keys]) => pathText(keys)));
+      if (told.some((one) => one.toLowerCase().includes(wanted))) matches.push(index + 1);
     }
-    this.count();
-    this.show();
+    tellMatches();
+    show();
   }
 
-  count() {
-    const place = this.matches.indexOf(this.version) + 1;
-    const many = this.matches.length.toLocaleString("en");
-    this.found.textContent = !this.query.value.trim() ? "" : place ? `${place.toLocaleString("en")} of ${many}` : `${many} found`;
+  function tellMatches() {
+    const place = matches.indexOf(now()) + 1;
+    const many = whole(matches.length);
+    const told = place ? `${whole(place)} of ${many}` : `${many} found`;
+    matchCount.textContent = queryInput.value.trim() ? told : "";
   }
 
-  match(direction) {
-    const { matches, version } = this;
+  function match(direction) {
+    const version = now();
     if (!matches.length) return;
     const found = direction > 0
       ? matches.find((number) => number > version) ?? matches[0]
       : matches.findLast((number) => number < version) ?? matches.at(-1);
-    this.step(found - version);
-    this.count();
+    move(found - version);
+    tellMatches();
   }
 
   // ---- Comparison and table.
 
-  drawCompare() {
-    const { recording, version, from } = this;
+  function drawCompare() {
+    const version = now();
+    const from = compared;
     const pick = (number) => {
-      const states = this.states.after(number);
-      return copied(recording.single ? states[recording.streams[number - 1]] : states);
+      const states = replay.states.after(number);
+      return copied(single ? states[streams[number - 1]] : states);
     };
     const found = from === version ? [] : differences(pick(from), pick(version));
-    const word = recording.single ? "version" : "frame";
-    const input = focusable("input", { type: "number", min: "1", max: String(recording.count), name: `The other ${word}`, value: String(from) });
-    input.addEventListener("change", () => {
-      this.from = Math.min(recording.loaded, Math.max(1, Math.round(Number(input.value)) || 1));
-      this.show();
-    });
     const rows = found.slice(0, MOST).map((change) => {
       const [keys, kind, ...values] = change;
-      const sign = markOf(change);
-      const [before, after] = kind === INSERT ? [undefined, values[0]] : kind === REMOVE ? [values[0], undefined] : values;
-      const cell = (value) => element("td", { text: value === undefined ? "" : short(value) });
-      return element("tr", {}, element("td", {}, mark(sign)), element("th", { scope: "row", text: pathText(keys) }), cell(before), cell(after));
+      const [before, after] = kind === INSERT ? ["", short(values[0])] : values.map(short);
+      return row(sign(markOf(change)), named(pathText(keys)), before, after ?? "");
     });
-    const head = ["", "path", `at ${from}`, `at ${version}`].map((text) => element("th", { scope: "col", text }));
-    const heading = element("div", { class: "eslab-row" }, element("span", { text: `From ${word}` }), input, element("span", { text: `to ${version}: ${found.length ? `${found.length.toLocaleString("en")} of the state's paths differ` : "the state is the same"}` }));
-    if (this.more.compare.contains(document.activeElement) && document.activeElement.tagName === "INPUT") {
-      // Whoever types here goes on typing.
-      this.more.compare.lastChild.replaceWith(element("table", { class: "eslab-tree", name: "What differs" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
-      this.more.compare.firstChild.lastChild.replaceWith(heading.lastChild);
-      return;
-    }
-    this.more.compare.replaceChildren(heading, element("table", { class: "eslab-tree", name: "What differs" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
+    if (found.length > MOST) rows.push(row("", `… ${whole(found.length - MOST)} more`, "", ""));
+    const head = ["", "path", `at ${from}`, `at ${version}`]
+      .map((text) => element("th", { scope: "col", text }));
+    const same = "the state is the same";
+    const told = found.length ? `${whole(found.length)} of the state's paths differ` : same;
+    otherInput.max = count;
+    // Whoever types here goes on typing.
+    if (document.activeElement !== otherInput) otherInput.value = from;
+    differ.textContent = `to ${version}: ${told}`;
+    differing.replaceChildren(
+      sheet("What differs", rows, element("thead", {}, element("tr", {}, ...head))),
+    );
   }
 
-  drawTable() {
-    const { recording, version } = this;
-    const first = Math.max(1, Math.min(version - 8, recording.loaded - 16));
-    const last = Math.min(recording.loaded, first + 16);
+  function drawTable() {
+    const version = now();
+    const first = Math.max(1, Math.min(version - 8, replay.loaded - 16));
+    const last = Math.min(replay.loaded, first + 16);
     const rows = [];
     for (let number = first; number <= last; number += 1) {
       const index = number - 1;
-      const changes = recording.changes[index];
+      const changes = replay.changes[index];
       const told = changes.slice(0, 3).map((change) => {
         const values = change.slice(2).map(short);
         return `${SHOWN_MARKS[markOf(change)]} ${pathText(change[0])}: ${values.join(" → ")}`;
       });
       if (changes.length > 3) told.push(`… ${changes.length - 3} more`);
-      if (recording.errors.has(number)) told.unshift(`✕ ${recording.errors.get(number)}`);
+      if (replay.errors.has(number)) told.unshift(`✕ ${replay.errors.get(number)}`);
       rows.push([
-        `${number === version ? "▶ " : ""}${number.toLocaleString("en")}`,
-        momentText(recording.moments[index]),
-        ...(recording.single ? [] : [`${recording.streams[index]} v${recording.versions[index]}`]),
-        recording.types[index],
+        `${number === version ? "▶ " : ""}${whole(number)}`,
+        momentText(moments[index]),
+        ...(single ? [] : [`${streams[index]} v${replay.versions[index]}`]),
+        types[index],
         told.join("\n"),
       ]);
     }
-    const names = [recording.single ? "version" : "number", "occurred at (UTC)", ...(recording.single ? [] : ["stream"]), "type", "what it changed"];
-    const made = table(names, rows, { caption: `${first.toLocaleString("en")} to ${last.toLocaleString("en")} of ${recording.count.toLocaleString("en")}`, numbers: [names[0]] });
+    const names = ["occurred at (UTC)", ...(single ? [] : ["stream"]), "type", "what it changed"];
+    const number = single ? "version" : "number";
+    const caption = `${whole(first)} to ${whole(last)} of ${whole(count)}`;
+    const made = table([number, ...names], rows, { caption, numbers: [number] });
     made.tBodies[0].rows[version - first]?.setAttribute("aria-current", "true");
-    this.more.table.replaceChildren(made);
+    more.table.replaceChildren(made);
   }
 
   // ---- What if: edits from here, tried out on a branch by the kernel.
 
-  branchPanel() {
-    const { recording } = this;
-    const actions = { skip: "leave it out", edit: "let it say something else", insert: "let something more happen behind it", move: "move it", command: "carry out a command after it" };
-    this.action = focusable("select", { name: "What is to be otherwise" });
-    for (const [value, text] of Object.entries(actions)) {
-      if (value !== "command" || recording.commands.length) this.action.append(new Option(text, value));
-    }
-    this.action.addEventListener("change", () => this.offer(true));
-    this.here = element("b");
-    this.form = element("span", { class: "eslab-form" });
-    this.list = element("ol", { class: "eslab-wishes" });
-    this.outcome = element("div", { "aria-live": "polite" });
-    this.trial = button("Try it on a branch", "Try it on a branch", () => this.tryOut());
-    this.more.branch.append(
-      element("div", { class: "eslab-row" }, element("span", { text: "What if, at " }), this.here, this.action, this.form),
-      this.list,
-      element("div", { class: "eslab-row" }, button("Add another", "Add this, and say another", () => this.add()), this.trial, element("span", { class: "eslab-dim", text: "What is recorded stays as it is." })),
-      this.outcome,
-    );
-  }
-
   // The form for what was chosen, at the version where the player stands.
-  offer(anew = false) {
-    const { recording, version } = this;
-    const action = this.action.value;
+  function offer(anew = false) {
+    const version = now();
+    const action = actionInput.value;
     const state = `${action} ${version}`;
-    if (this.offered === state && !anew) return;
-    this.offered = state;
-    this.here.textContent = `${version} ${recording.types[version - 1]}`;
-    const pretty = JSON.stringify(JSON.parse(recording.data[version - 1]), null, 2);
+    if (offered === state && !anew) return;
+    offered = state;
+    hereText.textContent = `${version} ${types[version - 1]}`;
+    typeInput = dataInput = afterInput = null;
     const parts = [];
-    this.type = this.data = this.after = null;
     if (action === "insert" || action === "command") {
-      this.type = focusable("select", { name: action === "insert" ? "Type of the event" : "Command" });
-      const names = action === "insert" ? new Set([...recording.events, ...recording.kinds.keys()]) : recording.commands;
-      for (const name of names) this.type.append(new Option(name, name));
-      parts.push(this.type);
+      typeInput = focusable("select", { name: action === "insert" ? "Type of the event" : "Command" });
+      const names = action === "insert"
+        ? new Set([...replay.events, ...replay.kinds.keys()]) : replay.commands;
+      for (const name of names) typeInput.append(new Option(name, name));
+      parts.push(typeInput);
     }
-    if (action === "edit" || action === "insert" || action === "command") {
-      this.data = focusable("textarea", { name: "Its data, as JSON", rows: String(Math.min(8, action === "edit" ? pretty.split("\n").length : 4)), spellcheck: "false" });
-      this.data.value = action === "edit" ? pretty : "{}";
+    if (action !== "skip" && action !== "move") {
+      dataInput = focusable("textarea", { name: "Its data, as JSON", rows: "4", spellcheck: "false" });
+      dataInput.value = action === "edit" ? pretty(replay.data[version - 1]) : "{}";
+      parts.push(dataInput);
+    }
+    if (action === "edit") dataInput.rows = Math.min(8, dataInput.value.split("\n").length);
+    if (action === "insert") {
       const fill = () => {
-        const index = recording.types.lastIndexOf(this.type.value);
-        if (index >= 0) this.data.value = JSON.stringify(JSON.parse(recording.data[index]), null, 2);
+        const index = types.lastIndexOf(typeInput.value);
+        if (index >= 0) dataInput.value = pretty(replay.data[index]);
       };
-      if (action === "insert") {
-        this.type.addEventListener("change", fill);
-        fill();
-      }
-      parts.push(this.data);
+      typeInput.addEventListener("change", fill);
+      fill();
     }
     if (action === "move") {
-      this.after = focusable("input", { type: "number", min: "0", max: String(recording.count), name: "Behind which version; 0 is the beginning", value: String(Math.max(0, version - 2)) });
-      parts.push(element("span", { text: "behind" }), this.after);
+      const name = "Behind which version; 0 is the beginning";
+      afterInput = focusable("input", { type: "number", min: "0", max: count, name });
+      afterInput.value = Math.max(0, version - 2);
+      parts.push("behind", afterInput);
     }
-    this.form.replaceChildren(...parts);
+    form.replaceChildren(...parts);
   }
 
-  wish() {
-    const { version } = this;
+  function wished() {
+    const version = now();
     return {
-      action: this.action.value,
+      action: actionInput.value,
       version,
-      ...(this.type && { type: this.type.value }),
-      ...(this.data && { data: this.data.value }),
-      ...(this.after && { after: Math.round(Number(this.after.value)) }),
+      ...(typeInput && { type: typeInput.value }),
+      ...(dataInput && { data: dataInput.value }),
+      ...(afterInput && { after: Math.round(Number(afterInput.value)) }),
     };
   }
 
-  add() {
-    this.wishes.push(this.wish());
-    this.listed();
+  function add() {
+    wishes.push(wished());
+    listed();
   }
 
-  listed() {
-    this.list.replaceChildren(...this.wishes.map((wish, index) => {
-      const told = [wish.action, `${wish.version} ${this.recording.types[wish.version - 1]}`, wish.type, wish.after === undefined ? "" : `behind ${wish.after}`, wish.data?.replace(/\s+/g, " ").slice(0, 80)];
-      const end = button("✕", `Take back ${wish.action} ${wish.version}`, () => {
-        this.wishes.splice(index, 1);
-        this.listed();
+  function listed() {
+    wishList.replaceChildren(...wishes.map((wish, index) => {
+      const { action, version, type, after, data } = wish;
+      const told = [action, version, types[version - 1], type];
+      if (after !== undefined) told.push(`behind ${after}`);
+      told.push(data?.replace(/\s+/g, " ").slice(0, 80));
+      const end = quiet("✕", `Take back ${action} ${version}`, () => {
+        wishes.splice(index, 1);
+        listed();
       });
-      end.classList.add("eslab-quiet");
-      return element("li", {}, element("span", { text: told.filter(Boolean).join(" ") }), " ", end);
+      return element("li", {}, told.filter(Boolean).join(" "), " ", end);
     }));
   }
 
-  async tryOut() {
-    if (this.trying) return;
-    this.trying = true;
-    enable(this.trial, false);
-    this.outcome.replaceChildren(element("p", { class: "eslab-dim", text: "waiting for the kernel …" }));
+  async function tryOut() {
+    if (trying) return;
+    trying = true;
+    enable(tryButton, false);
+    outcome.replaceChildren(dim("waiting for the kernel …"));
     try {
-      const wishes = this.wishes.length ? this.wishes : [this.wish()];
-      this.outcome.replaceChildren(...this.outcomeParts(await ask(this.model, "what_if", { wishes })));
+      const asked = wishes.length ? wishes : [wished()];
+      const found = await ask(model, "what_if", { wishes: asked });
+      outcome.replaceChildren(...outcomeParts(found));
     } catch (error) {
-      this.outcome.replaceChildren(element("p", { class: "eslab-error", text: `✕ ${error.message}` }));
+      const text = `✕ ${error.message}`;
+      outcome.replaceChildren(element("p", { class: "eslab-error", text }));
     }
-    this.trying = false;
-    enable(this.trial, true);
+    trying = false;
+    enable(tryButton, true);
   }
 
-  outcomeParts({ title, sections, exports }) {
+  function outcomeParts({ title, sections, exports }) {
     const parts = [element("p", {}, element("b", { text: title }))];
     for (const section of sections) {
-      const rows = section.findings.map(([sign, text]) => element("tr", {}, element("td", {}, mark(sign)), element("td", { text })));
-      parts.push(element("table", { class: "eslab-tree", name: section.title }, element("caption", { text: section.title }), element("tbody", {}, ...rows)));
+      const rows = section.findings.map(([mark, text]) => row(sign(mark), text));
+      parts.push(sheet(section.title, rows, element("caption", { text: section.title })));
     }
-    const names = Object.keys(exports);
-    if (names.length) {
-      parts.push(element("div", { class: "eslab-row" }, element("span", { text: "Take along:" }), ...names.map((name) => button(name, `Save ${name}`, () => {
-        const link = element("a", { download: name, href: URL.createObjectURL(new Blob([exports[name]])) });
-        link.click();
-        setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-      }))));
-    }
+    const saves = Object.entries(exports).map(([name, text]) => button(name, `Save ${name}`, () => {
+      const href = URL.createObjectURL(new Blob([text]));
+      element("a", { download: name, href }).click();
+      setTimeout(() => URL.revokeObjectURL(href), 1000);
+    }));
+    if (saves.length) parts.push(line("Take along:", ...saves));
     return parts;
   }
 
-  release(inside) {
-    if (inside) {
-      for (const part of inside.children) part.release?.();
-      return;
-    }
-    this.pause();
-    this.show.cancel();
-    clearTimeout(this.sent);
-    this.strip.release();
-    this.lanes.release();
-    this.release(this.pinned);
-  }
+  replay.watchers.add(grown);
+  model.on("change:version", show);
+  model.on("change:pins", marked);
+  model.on("change:breakpoints", marked);
+  grown();
+  marked();
+  return () => {
+    replay.watchers.delete(grown);
+    model.off("change:version", show);
+    model.off("change:pins", marked);
+    model.off("change:breakpoints", marked);
+    pause();
+    show.cancel();
+    clearTimeout(sent);
+    for (const drawing of [strip, lanes, ...pinRows]) drawing.release();
+  };
 }
 
 // ---- Marks on a canvas.
@@ -1302,6 +1346,13 @@ function playhead(context, x, top, bottom, colour, dash = [], width = 2.5) {
   context.restore();
 }
 
+const FLAG = [[-5, -4], [5, -4], [0, 4]];
+const CROSS = [
+  [-6, -4], [-4, -6], [0, -2], [4, -6], [6, -4], [2, 0],
+  [6, 4], [4, 6], [0, 2], [-4, 6], [-6, 4], [-2, 0],
+];
+const DIAMOND = [[0, -4], [4, 0], [0, 4], [-4, 0]];
+
 function shape(context, x, y, points, colour) {
   context.fillStyle = colour;
   context.beginPath();
@@ -1310,21 +1361,13 @@ function shape(context, x, y, points, colour) {
   context.fill();
 }
 
-function cross(context, x, y, colour, radius = 5) {
-  context.strokeStyle = colour;
-  context.lineWidth = 3;
-  context.beginPath();
-  for (const slope of [-1, 1]) {
-    context.moveTo(x - radius, y - slope * radius);
-    context.lineTo(x + radius, y + slope * radius);
-  }
-  context.stroke();
-}
-
 function fit(context, text, width) {
-  let shown = text;
-  while (shown.length > 1 && context.measureText(shown === text ? text : `${shown}…`).width > width) shown = shown.slice(0, -1);
-  return shown === text ? text : `${shown}…`;
+  // Of ten thousand letters none behind these is ever seen.
+  let shown = text.length > LETTERS ? `${text.slice(0, LETTERS)}…` : text;
+  while (shown.length > 2 && context.measureText(shown).width > width) {
+    shown = `${shown.replace("…", "").slice(0, -1)}…`;
+  }
+  return shown;
 }
 
 export default { render };
