@@ -373,13 +373,15 @@ def _comparison(place: int, path: str, operator: str, value: Any) -> tuple[str, 
         sql = f"{found} {sign} {wanted}"
     else:
         # Exact, as the columns of event types are; what is too large for that is a double. A text
-        # such as "nan" is no number.
+        # such as "nan" is no number. Most events lack the value: asking for that first, and never
+        # again for what is no number, takes half the time.
         value = str(value)
         exact, double = (
             f"try_cast({found} as {kind}) {sign} try_cast({wanted} as {kind})"
             for kind in ("decimal(38,10)", "double")
         )
-        sql = f"coalesce({exact}, isfinite(try_cast({found} as double)) and {double})"
+        finite = f"isfinite(try_cast({found} as double))"
+        sql = f"{found} is not null and coalesce({exact}, if({finite}, {double}, false))"
     return sql, {**values, f"value_{place}": value}
 
 
