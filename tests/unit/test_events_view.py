@@ -102,6 +102,13 @@ def test_values_in_the_data_are_compared_as_what_they_are(
     assert positions(lab, payload=[condition]) == found
 
 
+def test_a_key_in_quotes_may_hold_anything(lab: Lab) -> None:
+    keys = ["a.b", "a[0]", '"', "\\", "*", "$", " a ", "a\n\x00", "~1/x", "", "ü😀", "'", "0"]
+    record(lab, *({key: {"n": [1, 2]}} for key in keys))
+    for position, key in enumerate(keys, 1):
+        assert positions(lab, payload=[(f"{json.dumps(key)}.n[1]", "=", 2)]) == [position], key
+
+
 def test_large_numbers_are_compared_exactly_and_no_text_is_a_number(lab: Lab) -> None:
     record(lab, {"n": 2**53}, {"n": 2**53 + 1}, {"n": "nan"}, {"n": "infinity"}, {"n": "x"})
     assert positions(lab, payload=[("n", "=", 2**53 + 1)]) == [2]
@@ -176,6 +183,9 @@ def test_sql_may_ask_for_whatever_a_query_can(lab: Lab) -> None:
         ({"payload": [("a[x]", "=", 3)]}, "is no path"),
         ({"payload": [('a"b', "=", 3)]}, "is no path"),
         ({"payload": [("*", "=", 3)]}, "is no path"),
+        ({"payload": [('"a', "=", 3)]}, "is no path"),
+        ({"payload": [('"a"b', "=", 3)]}, "is no path"),
+        ({"payload": [(r'"\q"', "=", 3)]}, "is no path"),
         ({"payload": [(3, "=", 3)]}, "is no path"),
         ({"payload": [("a", "=", math.nan)]}, "finite"),
         ({"payload": [("a", "=", [3])]}, "a text, a number, a time"),
