@@ -183,6 +183,7 @@ class Metadata:
         command_id: the id of the command that recorded it.
         actor: who did it.
         traceparent: the W3C trace context.
+        command_type: the name of that command's class: the log has no commands to look it up in.
         extra: the user's own keys, of JSON values.
     """
 
@@ -191,6 +192,7 @@ class Metadata:
     command_id: str | None = None
     actor: str | None = None
     traceparent: str | None = None
+    command_type: str | None = None
     extra: Mapping[str, Any] = field(default_factory=lambda: _NO_KEYS)
 
     def to_dict(self) -> dict[str, Any]:
@@ -214,7 +216,14 @@ class Metadata:
         return cls(**known, extra=extra or _NO_KEYS)
 
 
-_METADATA_KEYS: Final = ("actor", "causation_id", "command_id", "correlation_id", "traceparent")
+_METADATA_KEYS: Final = (
+    "actor",
+    "causation_id",
+    "command_id",
+    "command_type",
+    "correlation_id",
+    "traceparent",
+)
 _NO_METADATA: Final = Metadata()
 
 

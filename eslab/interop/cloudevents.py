@@ -3,8 +3,8 @@
 Of the attributes of an event of eslab these are told: ``id`` and ``type``; ``subject``, its stream;
 ``time``, when it occurred; ``source``, its store. As extensions: ``streamversion``, ``position``,
 ``schemaversion``, ``recordedat`` and ``tags`` (a JSON array as text); the documented ones
-``correlationid``, ``causationid`` and ``traceparent``; ``commandid`` and ``actor``; and in
-``metadata`` the user's own keys, as JSON text.
+``correlationid``, ``causationid`` and ``traceparent``; ``commandid``, ``commandtype`` and
+``actor``; and in ``metadata`` the user's own keys, as JSON text.
 
 See https://github.com/cloudevents/spec (1.0.2) and its documented extensions.
 """
@@ -32,6 +32,7 @@ _METADATA: Final[Mapping[str, str]] = {
     "correlationid": "correlation_id",
     "causationid": "causation_id",
     "commandid": "command_id",
+    "commandtype": "command_type",
     "actor": "actor",
     "traceparent": "traceparent",
 }

@@ -680,7 +680,7 @@ class Lab(LabViews, LabExport):
 
     def pause(self, projection: str) -> None:
         """Stop a projection after its current batch, until it is resumed."""
-        self._projection(projection).paused = True
+        self._projection(projection).pause()
         self._engine.notice()
 
     def resume(self, projection: str) -> None:

@@ -13,6 +13,7 @@ from eslab.clock import Clock, as_duration, as_utc
 from eslab.errors import InputError, StreamNotFoundError
 from eslab.events import Event, category_of, type_name
 from eslab.projections import AnyProjection, Cost, projection_status
+from eslab.projections.status import standing
 from eslab.replay import replay, replay_events
 from eslab.replay.query import LIMIT, EventQuery
 from eslab.replay.sagas import SagaStreams
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from eslab.lab.lab import Lab
     from eslab.messaging import CommandBus
     from eslab.projections import ProjectionRunner
+    from eslab.projections.runner import Observer
     from eslab.replay.lineage import EventReference
     from eslab.simulation.workload import Arrival
     from eslab.store.duckdb import DuckDBStore
+    from eslab.subscriptions import BatchReport
     from eslab.views import (
         EventsView,
         ExplorationView,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
         WhatIfView,
     )
     from eslab.views.flow import Form
+    from eslab.views.lag_source import LagSource
 
 __all__ = ["LabViews"]
 
@@ -58,6 +62,8 @@ class LabViews:
     _commands: CommandBus
     _orchestrator: Orchestrator
     _projections: dict[str, ProjectionRunner]
+    _observers: list[Observer]
+    superseded: bool
 
     def events(
         self,
@@ -248,13 +254,47 @@ class LabViews:
         """
         from eslab.views import LagView
 
+        span = as_duration(window)
+        chosen = projections or tuple(self._projections)
+        runners = [self._projection(name) for name in chosen]
+        source = self._lag_source(chosen, span)
         return LagView(
             self.store,
-            self._chosen(projections),
+            [runner.projection for runner in runners],
             at=self.clock.now(),
             since=None if since is None else as_utc(since, what="since"),
             until=None if until is None else as_utc(until, what="until"),
-            window=as_duration(window),
+            window=span,
+            standing={runner.name: standing(runner) for runner in runners},
+            pauses={runner.name: runner.pauses for runner in runners},
+            widget=lambda view: _lag_widget(view, source),
+        )
+
+    def _lag_source(self, names: Sequence[str], window: timedelta) -> LagSource:
+        from eslab.views.lag_source import LagSource
+
+        def listen(tell: Callable[[], None]) -> Callable[[], None]:
+            def observe(_report: BatchReport) -> None:
+                tell()
+
+            stop = self.store.listen(tell)
+            self._observers.append(observe)
+
+            def end() -> None:
+                stop()
+                self._observers.remove(observe)
+
+            return end
+
+        return LagSource(
+            store=self.store,
+            runners=lambda: [self._projections[name] for name in names],
+            now=self.clock.now,
+            window=window,
+            listen=listen,
+            gone=lambda: self.superseded or self.store.closed,
+            find=self.store.find,
+            what_if=self.what_if,
         )
 
     def visibility(self, projection: str) -> VisibilityView:
@@ -473,6 +513,12 @@ class LabViews:
         return ExplorationView(explore(saga, make_lab, **options))
 
 
+def _lag_widget(view: LagView, source: LagSource) -> Any:
+    from eslab.widgets.lag import LagWidget
+
+    return LagWidget(view, source)
+
+
 def _fleet_widget(fleet: FleetView) -> Any:
     from eslab.widgets.fleet import FleetWidget
 
@@ -504,6 +550,6 @@ def _player_widget(player: StreamPlayer) -> Any:
 
 
 def _flow_widget(flow: MessageFlow) -> Any:
-    from eslab.widgets.flow import flow_widget
+    from eslab.widgets.flow import FlowWidget
 
-    return flow_widget(flow)
+    return FlowWidget(flow)

@@ -2,7 +2,7 @@
 
 from eslab.messaging.commands import Command, CommandBus
 from eslab.messaging.envelope import Envelope, Middleware, handled, handling
-from eslab.messaging.middleware import authorised, logged, named, timed
+from eslab.messaging.middleware import authorised, logged, timed
 from eslab.messaging.queries import QueryBus, ReadQuery
 from eslab.messaging.tokens import ConsistencyToken, Readiness
 
@@ -19,6 +19,5 @@ __all__ = [
     "handled",
     "handling",
     "logged",
-    "named",
     "timed",
 ]

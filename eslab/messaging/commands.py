@@ -264,6 +264,8 @@ class CommandBus:
             HandlerNotFoundError: nothing handles commands of its type.
             InputError: it does not fit its class.
         """
+        if not (isinstance(recorded.get("type"), str) and "data" in recorded):
+            raise InputError(f"a recorded command has a type and data, unlike {recorded!r:.200}")
         name = recorded["type"].rpartition(".")[2]
         handlers = dict(self._handlers)
         moved = [of for of in handlers if of.rpartition(".")[2] == name]

@@ -52,11 +52,11 @@ class Envelope:
         if metadata is not None and not isinstance(metadata, Metadata):
             raise InputError(f"metadata is Metadata(actor=..., ...), not {metadata!r:.200}")
         own, parent = metadata or _NONE, handled()
-        if own.command_id or own.causation_id:
+        if own.command_id or own.command_type or own.causation_id:
             raise InputError(
                 f"what a message records names that message as its command and its cause: leave "
-                f"command_id and causation_id out of {own!r:.200}; to send it because of an "
-                f"event: with eslab.messaging.handling(event.metadata): ..."
+                f"command_id, command_type and causation_id out of {own!r:.200}; to send it "
+                f"because of an event: with eslab.messaging.handling(event.metadata): ..."
             )
         name = str(id)
         filled = Metadata(
@@ -65,6 +65,7 @@ class Envelope:
             command_id=name,
             actor=own.actor or parent.actor,
             traceparent=own.traceparent or parent.traceparent,
+            command_type=type(message).__name__,
             extra={**_for_saga(parent), **own.extra} if parent.extra else own.extra,
         )
         return cls(message, id, filled)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from eslab.errors import EslabError, NotAuthorisedError
 from eslab.messaging.envelope import Envelope, Middleware
 
-__all__ = ["authorised", "logged", "named", "timed"]
+__all__ = ["authorised", "logged", "timed"]
 
 _log = logging.getLogger("eslab.messaging")
 
@@ -28,26 +27,6 @@ def logged(envelope: Envelope, go_on: Callable[[], Any]) -> Any:
         raise
     _log.info("%s: %r", _named(envelope), result)
     return result
-
-
-def named(envelope: Envelope, go_on: Callable[[Envelope], Any]) -> Any:
-    """Let what a message records say of which type it is: in its metadata, as ``command``.
-
-    The log has no commands, only what they record: without this it tells of a command by its id
-    alone, unless a saga sent it.
-
-    Example:
-        >>> from eslab import Lab
-        >>> from eslab.simulation.scenarios import accounts
-        >>> with Lab(seed=7) as lab:
-        ...     lab.register(accounts.account)
-        ...     lab.use(named)
-        ...     _ = lab.execute(accounts.OpenAccount(account_id="a-1", owner="Ann"))
-        ...     next(iter(lab.store.read("account-a-1"))).metadata.extra
-        {'command': 'OpenAccount'}
-    """
-    extra = {**envelope.metadata.extra, "command": type(envelope.message).__name__}
-    return go_on(replace(envelope, metadata=replace(envelope.metadata, extra=extra)))
 
 
 def timed(report: Callable[[str, float], object]) -> Middleware:

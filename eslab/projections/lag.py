@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from eslab.projections.base import AnyProjection
+from eslab.projections.cuts import cuts_sql, watched_parameters
 from eslab.store.port import ReadModels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -33,6 +34,9 @@ __all__ = [
 ROWS: Final = 2_000
 """How many rows of history a projection has, at most."""
 
+COLUMNS: Final = ("projection", "time", "head", "checkpoint", "lag_events", "lag_seconds")
+"""What is known of each of them."""
+
 _NOW_SQL: Final = """
 with cut as (
     select coalesce((select position from eslab.checkpoints where projection = $name), 0)
@@ -48,54 +52,60 @@ from cut
 # Lag falls only when a checkpoint moves, so a move is two rows: the peak is in the one just before
 # it. Times are whole microseconds: what held a microsecond earlier is what held before the move.
 # A checkpoint may also be set back: of the moves in one microsecond the one that came last counts.
-# What lies outside the span is left out behind the window function of `placed`: before the joins it
-# would make DuckDB take the moments for so few that it tries each of them with each event.
-_HISTORY_SQL: Final = """
-with wanted as (
-    select position, recorded_at, row_number() over (order by position) as number
-    from eslab.event_log where {wanted}),
-heads as (
-    select recorded_at as time, max(position) as head from eslab.event_log group by all),
-moves as (
-    select committed_at as time, arg_max(to_position, rowid) as checkpoint
-    from eslab.checkpoint_log where projection = $name and from_position <> to_position
-    group by all),
-times as (select time from heads union select time from moves),
-span as (
-    select greatest(min(time), $since) as first, coalesce($until, greatest(max(time), $at)) as last
-    from times having count(*) > 0),
+# Between two moves lag only grows: of many moments at which the head moved few are enough.
+_PLACES_SQL: Final = """
+moves as materialized (
+    select projection, committed_at as time, arg_max(to_position, number) as checkpoint
+    from log where from_position <> to_position group by all),
+ends as (select min(recorded_at) as first, max(recorded_at) as last from eslab.event_log),
+spans as materialized (
+    select projection, greatest(least(min(time), any_value(ends.first)), $since) as first,
+           coalesce($until, greatest(max(time), any_value(ends.last), $at)) as last
+    from watched left join moves using (projection), ends
+    group by projection having least(min(time), any_value(ends.first)) is not null),
+span as (select min(first) as first, max(last) as last from spans),
+pieces as (
+    select case when count(*) <= $rows then 1
+                else (epoch_us(max(recorded_at)) - epoch_us(min(recorded_at))) // ($rows // 3) + 1
+                end as length,
+           epoch_us(min(recorded_at)) as origin
+    from eslab.event_log, span where recorded_at between first and last),
+heads as materialized (
+    select max(recorded_at) as time from eslab.event_log, span, pieces
+    where recorded_at between first and last group by (epoch_us(recorded_at) - origin) // length),
+others as (
+    select projection, time from spans, heads union
+    select projection, first from spans union
+    select projection, last from spans),
 moments as (
-    select time, time as seen from times
-    union select time, time - interval 1 microsecond from moves
-    union select first, first from span
-    union select last, last from span),
-cuts as (
-    select moments.time, seen, coalesce(head, 0) as head, coalesce(checkpoint, 0) as checkpoint
-    from moments asof left join heads on seen >= heads.time
-    asof left join moves on seen >= moves.time),
-counted as (
-    select cuts.*, greatest(0, coalesce(h.number, 0) - coalesce(c.number, 0)) as lag_events,
-           coalesce(c.number, 0) + 1 as oldest
-    from cuts
-    asof left join wanted h on cuts.head >= h.position
-    asof left join wanted c on cuts.checkpoint >= c.position),
-measured as (
-    select counted.*,
-           case when lag_events > 0
-                then greatest(0, epoch_us(counted.time) - epoch_us(wanted.recorded_at)) / 1e6
-                else 0.0 end as lag_seconds
-    from counted left join wanted on wanted.number = counted.oldest),
-placed as (select *, row_number() over (order by time, seen) as place from measured),
+    select projection, time, time as seen, checkpoint from moves union all
+    select projection, time, time - interval 1 microsecond,
+           lag(checkpoint, 1, 0) over (partition by projection order by time) from moves union all
+    select others.projection, others.time, others.time, coalesce(checkpoint, 0)
+    from others asof left join moves
+        on others.projection = moves.projection and others.time >= moves.time
+    where moves.time is distinct from others.time),
+places as (
+    select moments.* from moments join spans using (projection)
+    where time between first and last)"""
+
+_HISTORY_SQL: Final = """,
 numbered as (
-    select placed.*, row_number() over (order by place) as number, count(*) over () as total
-    from placed, span where time between first and last),
-cut_up as (select *, number * ($rows // 3 - 1) // (total + 1) as piece from numbered)
-select $name as projection, time, head, checkpoint, lag_events, lag_seconds from cut_up
-qualify total <= $rows or number = total
-     or row_number() over (partition by piece order by lag_seconds desc, number) = 1
-     or row_number() over (partition by piece order by lag_events desc, number) = 1
-     or row_number() over (partition by piece order by lag_seconds, number) = 1
-order by number
+    select *, row_number() over (partition by projection order by time, seen) as number,
+           count(*) over (partition by projection) as total
+    from measured),
+cut_up as materialized (
+    select *, number * ($rows // 3 - 1) // (total + 1) as piece from numbered),
+kept as (
+    select projection, unnest([arg_max(number, lag_us::hugeint * total - number),
+                               arg_max(number, lag_events::hugeint * total - number),
+                               arg_min(number, lag_us::hugeint * total + number)]) as number
+    from cut_up where total > $rows group by projection, piece)
+select projection, time, head, checkpoint, lag_events, lag_us / 1e6 as lag_seconds
+from cut_up join (select projection, row_number() over () as place from watched) using (projection)
+where total <= $rows or number = total
+   or (projection, number) in (select (projection, number) from kept)
+order by place, number
 """
 
 
@@ -153,6 +163,7 @@ def lag_history(
     at: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
+    rows: int | None = None,
 ) -> pd.DataFrame:
     """Return the lag of projections over time, from the log and ``checkpoint_log``.
 
@@ -167,38 +178,36 @@ def lag_history(
         at: the time by the store's clock, at which the history ends.
         since: leave out what was before; by default the history begins with the log.
         until: leave out what was later.
+        rows: of each projection, at most; by default 2,000.
 
     Returns:
         A frame with the columns projection, time, head, checkpoint, lag_events and lag_seconds.
     """
     import pandas as pd
 
-    frames = [
-        store.sql(
-            history_sql(projection),
-            history_parameters(projection, at=at, since=since, until=until),
-        ).df()
-        for projection in projections
-    ]
-    columns = ["projection", "time", "head", "checkpoint", "lag_events", "lag_seconds"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    watched = list(projections)
+    if not watched:
+        return pd.DataFrame(columns=COLUMNS)
+    parameters = history_parameters(watched, at=at, since=since, until=until, rows=rows)
+    return store.sql(history_sql(watched), parameters).df()
 
 
-def history_sql(projection: AnyProjection) -> str:
-    """Return the query for the lag of a projection over time."""
-    return _HISTORY_SQL.format(wanted=wanted_sql(projection))
+def history_sql(projections: Sequence[AnyProjection]) -> str:
+    """Return the query for the lag of projections over time; of none, no query."""
+    return cuts_sql(projections, _PLACES_SQL) + _HISTORY_SQL if projections else ""
 
 
 def history_parameters(
-    projection: AnyProjection,
+    projections: Sequence[AnyProjection],
     *,
     at: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
+    rows: int | None = None,
 ) -> dict[str, Any]:
-    """Return what the query for the lag over time needs to know of a projection."""
+    """Return what the query for the lag over time needs to know of projections."""
     span = {"at": at, "since": since, "until": None if until is None else min(until, at)}
-    return {**wanted_parameters(projection), **span, "rows": ROWS}
+    return {**watched_parameters(projections), **span, "rows": rows or ROWS}
 
 
 def wanted_sql(projection: AnyProjection) -> str:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from eslab.projections.base import AnyProjection
@@ -19,7 +20,7 @@ from eslab.store.port import ReadModels
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["latencies", "latency_sql", "visibility", "visibility_sql"]
+__all__ = ["became_visible", "latencies", "latency_sql", "visibility", "visibility_sql"]
 
 # Along the rows that took the checkpoint further than it ever was, both time and position rise: the
 # first of them at or behind an event is the one that showed it.
@@ -31,7 +32,7 @@ with moves as (
     from eslab.checkpoint_log where projection = $name),
 further as (
     select to_position, committed_at, mode from moves where to_position > coalesce(before, 0)),
-wanted as (select position, recorded_at from eslab.event_log where {wanted})
+wanted as (select position, recorded_at from eslab.event_log where {wanted}{only})
 select position, recorded_at, committed_at as visible_at,
        case when committed_at is not null
             then greatest(0, epoch_us(committed_at) - epoch_us(recorded_at)) / 1e6
@@ -99,6 +100,25 @@ def visibility(store: ReadModels, projection: AnyProjection) -> pd.DataFrame:
     return store.sql(visibility_sql(projection), wanted_parameters(projection)).df()
 
 
+def became_visible(
+    store: ReadModels, projection: AnyProjection, position: int
+) -> tuple[datetime, datetime | None, str | None] | None:
+    """Say when one event became visible in a read model.
+
+    Args:
+        store: the log, and the checkpoints beside it.
+        projection: the projection.
+        position: of the event.
+
+    Returns:
+        recorded_at, visible_at and mode, as in the frame of `visibility`; None if there is no event
+        at that position that the projection wants.
+    """
+    query = _VISIBILITY_SQL.format(wanted=wanted_sql(projection), only=" and position = $position")
+    rows = store.sql(query, {**wanted_parameters(projection), "position": position}).fetchall()
+    return next(((recorded, visible, mode) for _, recorded, visible, _, mode in rows), None)
+
+
 def latencies(store: ReadModels, projections: Iterable[AnyProjection]) -> pd.DataFrame:
     """Return how long events took from being recorded to being processed, by projection and mode.
 
@@ -126,7 +146,7 @@ def latencies(store: ReadModels, projections: Iterable[AnyProjection]) -> pd.Dat
 
 def visibility_sql(projection: AnyProjection) -> str:
     """Return the query for when each event became visible in a projection."""
-    return _VISIBILITY_SQL.format(wanted=wanted_sql(projection))
+    return _VISIBILITY_SQL.format(wanted=wanted_sql(projection), only="")
 
 
 def latency_sql(projection: AnyProjection) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -9,75 +10,81 @@ from typing import Any, Final, Literal
 from eslab.errors import InputError
 from eslab.projections.base import AnyProjection
 from eslab.projections.checkpoints import REBUILD
+from eslab.projections.cuts import cuts_sql, rebuilds_sql, watched_parameters
 from eslab.projections.lag import ProjectionLag, wanted_parameters, wanted_sql
 from eslab.projections.verdict import WINDOW, Sample, Verdict, judge
 from eslab.store.port import ReadModels
 from eslab.words import counted
 
-__all__ = ["LagMeasures", "append_rate", "measure_lag"]
+__all__ = ["LagMeasures", "append_rate", "measure_lag", "measure_lags"]
 
-# `marks` are the moments that count for the verdict. Only what lies behind the lowest of their
-# checkpoints can lag at any of them, so only that is numbered.
-_CUT_SQL: Final = """
-with log as (
-    select *, row_number() over (order by committed_at, rowid) as number
-    from eslab.checkpoint_log where projection = $name),
-cut as (
-    select coalesce((select position from eslab.checkpoints where projection = $name), 0)
-               as checkpoint,
-           (select coalesce(max(position), 0) from eslab.event_log) as head,
-           (select greatest($at, max(recorded_at)) from eslab.event_log) as seen),
-marks as (
-    select 'before' as kind, committed_at as time, committed_at as seen, to_position as checkpoint,
-           number
-    from log where committed_at <= $start and from_position <> to_position
-    qualify row_number() over (order by number desc) = 1
+# `marks` are the moments that count for the verdict. In hindsight nothing is known that came later.
+_MARKS_SQL: Final = """
+known as (select * from log where $until is null or committed_at <= $until),
+before as (
+    select projection, committed_at as time, to_position as checkpoint, number from known
+    where committed_at <= $start and from_position <> to_position
+    qualify row_number() over (partition by projection order by number desc) = 1),
+begun as (
+    select projection, arg_max(to_position, number) as checkpoint, max(number) + 0.5 as number
+    from known where committed_at <= $start group by projection),
+reached as (
+    select projection, arg_max(to_position, number) as logged, max(number) + 1 as number,
+           max(greatest(from_position, to_position)) as highest,
+           count(*) filter (committed_at > $start) as rows,
+           sum(count) filter (committed_at > $start) as applied,
+           sum(epoch_us(committed_at) - epoch_us(started_at))
+               filter (committed_at > $start and count > 0) as spent
+    from known group by projection),
+batches as (
+    select projection, from_position, to_position, committed_at from known
+    where count > 0 and mode <> 'replay'
+    qualify row_number() over (partition by projection order by number desc) = 1),
+latest as (select coalesce($until, greatest($at, max(recorded_at))) as seen from eslab.event_log),
+places as (
+    select 'before' as kind, projection, time, time as seen, checkpoint, number from before
     union all
-    select 'start', $start, $start,
-           coalesce((select arg_max(to_position, number) from log where committed_at <= $start), 0),
-           (select count(*) from log where committed_at <= $start) + 0.5
+    select 'start', projection, $start, $start, coalesce(checkpoint, 0), coalesce(number, 0.5)
+    from watched left join begun using (projection)
     union all
     select case when to_position > from_position then mode
                 when to_position < from_position then 'reset' else 'heartbeat' end,
-           committed_at, committed_at, to_position, number
-    from log where committed_at > $start
+           projection, committed_at, committed_at, to_position, number
+    from known where committed_at > $start
     union all
-    select 'now', $at, seen, checkpoint, (select count(*) from log) + 1 from cut),
-waiting as (
-    select position, recorded_at, row_number() over (order by position) as number
-    from eslab.event_log where position > (select min(checkpoint) from marks) and {wanted}),
-arrived as (select recorded_at, max(number) as number from waiting group by recorded_at),
-counted as (
-    select marks.*, coalesce(c.number, 0) + 1 as oldest,
-           greatest(0, coalesce(h.number, 0) - coalesce(c.number, 0)) as lag_events
-    from marks
-    asof left join arrived h on marks.seen >= h.recorded_at
-    asof left join waiting c on marks.checkpoint >= c.position),
-samples as (
-    select counted.kind, counted.time, counted.checkpoint, lag_events, counted.number,
-           case when lag_events > 0
-                then greatest(0, epoch_us(counted.time) - epoch_us(waiting.recorded_at))
-                else 0 end as lag_us
-    from counted left join waiting on waiting.number = counted.oldest),
-applied as (
-    select from_position, to_position, committed_at from log
-    where count > 0 and mode <> 'replay' order by number desc limit 1)
-select checkpoint, head,
-       (select list((kind, epoch_us(time), checkpoint, lag_events, lag_us) order by number)
-        from samples),
-       exists (from eslab.checkpoints where projection = $name || '{rebuild}'),
-       (select coalesce(max(greatest(from_position, to_position)), 0) from log),
-       (select count(*) from log where committed_at > $start),
-       (select coalesce(sum(count), 0) from log where committed_at > $start),
-       (select sum(epoch_us(committed_at) - epoch_us(started_at)) from log
-        where committed_at > $start and count > 0),
-       (select count(*) from eslab.event_log where recorded_at > $start and {wanted}),
-       (select epoch_us(any_value(committed_at)) - epoch_us(max(recorded_at))
-        from applied, eslab.event_log
-        where position > from_position and position <= to_position and {wanted})
-from cut
-"""
+    select 'now', watched.projection, $at, seen,
+           coalesce(case when $until is null then position else logged end, 0),
+           coalesce(number, 1)
+    from watched left join reached using (projection)
+    left join eslab.checkpoints using (projection), latest
+    union all
+    select 'batch', projection, committed_at, committed_at, to_position, null from batches
+    union all  -- so that what the batch applied is looked at
+    select 'batch from', projection, committed_at, committed_at, from_position, null
+    from batches)"""
 
+_MEASURES_SQL: Final = """,
+sampled as (
+    select projection,
+           list((kind, epoch_us(time), checkpoint, lag_events, lag_us) order by number)
+               filter (kind not in ('batch', 'batch from')) as samples,
+           any_value(checkpoint) filter (kind = 'now') as checkpoint,
+           any_value(head) filter (kind = 'now') as head,
+           any_value(arrived) filter (kind = 'now') - any_value(arrived) filter (kind = 'start')
+               as appended,
+           any_value(newest) filter (kind = 'batch') as newest
+    from measured group by projection)
+select projection, sampled.checkpoint, head, samples,
+       case when $until is null
+            then projection || '{rebuild}' in (select projection from eslab.checkpoints)
+            else exists (from rebuilds where rebuilds.projection = sampled.projection
+                         and began <= $until and ended > $until) end as rebuilding,
+       coalesce(highest, 0) as highest, coalesce(rows, 0) as rows,
+       coalesce(applied, 0)::bigint as applied, spent::bigint as spent, appended,
+       epoch_us(batches.committed_at) - epoch_us(recorded_at) as latency
+from sampled left join reached using (projection) left join batches using (projection)
+left join eslab.event_log on position = newest
+"""
 
 _RATE_SQL: Final = """
 select $name as projection, count(*), epoch_us(max(recorded_at)) - epoch_us(min(recorded_at))
@@ -129,19 +136,54 @@ def measure_lag(
     Raises:
         InputError: the window is not longer than 0.
     """
+    (measures,) = measure_lags(store, [projection], at=at, window=window)
+    return measures
+
+
+def measure_lags(
+    store: ReadModels,
+    projections: Sequence[AnyProjection],
+    *,
+    at: datetime,
+    window: timedelta = WINDOW,
+    hindsight: bool = False,
+) -> list[LagMeasures]:
+    """Measure the lag of several projections at the time `at`, and judge it: all in one cut.
+
+    Args:
+        store: the log, and the checkpoints beside it.
+        projections: whose lag; they were run on this store, or prepared to.
+        at: the time by the store's clock.
+        window: how far back the rates and the verdicts look.
+        hindsight: `at` has passed, and what was recorded since does not count.
+
+    Raises:
+        InputError: the window is not longer than 0.
+    """
     if window <= timedelta(0):
         raise InputError(f"a window is longer than 0, not {window}")
-    start = at - min(window, at - _EPOCH)  # it may reach before all that was ever recorded
-    parameters = {**wanted_parameters(projection), "at": at, "start": start}
-    result = store.sql(_CUT_SQL.format(wanted=wanted_sql(projection), rebuild=REBUILD), parameters)
-    (row,) = result.fetchall()
+    if not projections:
+        return []
+    # It may reach before all that was ever recorded.
+    span = {"at": at, "start": at - min(window, at - _EPOCH), "until": at if hindsight else None}
+    places = f"{rebuilds_sql()},{_MARKS_SQL}"
+    sql = cuts_sql(projections, places) + _MEASURES_SQL.format(rebuild=REBUILD)
+    rows = store.sql(sql, {**watched_parameters(projections), **span}).fetchall()
+    found = {row[0]: row[1:] for row in rows}
+    return [
+        _measures(projection.name, found[projection.name], at=at, window=window)
+        for projection in projections
+    ]
+
+
+def _measures(name: str, row: Sequence[Any], *, at: datetime, window: timedelta) -> LagMeasures:
     checkpoint, head, found, rebuilding, highest, rows, applied, spent, appended, latency = row
     samples = [_sample(*each.values()) for each in found]
     now = samples[-1]
     consume_rate = _consume_rate(int(rows), int(applied), spent)
     append_rate = round(appended / window.total_seconds(), 6)
     return LagMeasures(
-        projection.name,
+        name,
         at,
         checkpoint,
         head,

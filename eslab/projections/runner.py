@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
@@ -32,7 +33,7 @@ from eslab.subscriptions.delivery import Parked
 from eslab.subscriptions.subscription import Mode
 from eslab.subscriptions.turnstile import Turnstile
 
-__all__ = ["HEARTBEAT", "ProjectionRunner"]
+__all__ = ["HEARTBEAT", "Pause", "ProjectionRunner"]
 
 HEARTBEAT: Final = WINDOW / 5
 """How often a projection that is blocked, or tries again, notes that it is there: a verdict on its
@@ -44,6 +45,14 @@ TROUBLE: Final = Retry(limit=7, first=timedelta(milliseconds=10))
 log = logging.getLogger(__name__)
 
 Observer = Callable[[BatchReport], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which somebody let a projection do nothing; `until` is None if it goes on."""
+
+    since: datetime
+    until: datetime | None = None
 
 
 class ProjectionRunner:
@@ -77,7 +86,7 @@ class ProjectionRunner:
         self.projection = projection
         self.name = checkpoint.name
         self.error: ProjectionError | None = None
-        self.paused = False
+        self.pauses: list[Pause] = []
         self.retired = False
         self.lock = Turnstile()
         self.rebuilding = Turnstile()
@@ -125,6 +134,11 @@ class ProjectionRunner:
             finally:
                 self.lock.release()
         return self._position
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody paused it, and nobody resumed it."""
+        return bool(self.pauses) and self.pauses[-1].until is None
 
     @property
     def active(self) -> bool:
@@ -415,10 +429,16 @@ class ProjectionRunner:
 
     # What a person asks for.
 
+    def pause(self) -> None:
+        """Let it stop after its current batch, which is not waited for."""
+        if not self.paused:
+            self.pauses.append(Pause(self.store.clock.now()))
+
     def resume(self) -> None:
         """Let it go on from its checkpoint, at once, whatever kept it."""
         with self.lock:
-            self.paused = False
+            if self.paused:
+                self.pauses[-1] = Pause(self.pauses[-1].since, self.store.clock.now())
             self._go_on()
 
     def _go_on(self) -> None:

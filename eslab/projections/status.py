@@ -10,8 +10,9 @@ from eslab.projections.checkpoints import REBUILD
 from eslab.projections.lag import projection_lag
 from eslab.projections.runner import ProjectionRunner
 from eslab.store.port import ReadModels
+from eslab.words import counted
 
-__all__ = ["RATES_SQL", "ProjectionStatus", "projection_status"]
+__all__ = ["RATES_SQL", "ProjectionStatus", "projection_status", "standing"]
 
 BATCHES: Final = 20
 
@@ -89,6 +90,17 @@ def projection_status(
             )
         )
     return found
+
+
+def standing(runner: ProjectionRunner) -> str:
+    """Return in words what keeps a projection from going on; nothing, if nothing does."""
+    if runner.error is not None:
+        return f"stopped: {runner.error}"
+    if runner.paused:
+        return "paused"
+    if runner.blocked:
+        return f"blocked by {counted(len(runner.letters), 'dead letter')}"
+    return "retrying what failed" if runner.retrying else ""
 
 
 def _status(runner: ProjectionRunner, lag_events: int) -> Status:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["WINDOW", "Kind", "Sample", "Verdict", "VerdictName", "judge"]
+__all__ = ["WINDOW", "Evidence", "Kind", "Sample", "Verdict", "VerdictName", "decide", "judge"]
 
 WINDOW: Final = timedelta(seconds=60)
 """How far back a verdict looks, by the store's clock, unless it is told otherwise."""
@@ -126,37 +126,74 @@ def judge(
           2026-01-01 00:01:00.000000  heartbeat  at 0: 3 behind, 61.000 s
           2026-01-01 00:01:00.000000  now        at 0: 3 behind, 61.000 s
     """
-    name, rule = _decide(samples, highest=highest, rebuilding=rebuilding, window=window)
-    return Verdict(name, rule, tuple(samples))
+    evidence = _evidence(samples, highest=highest, rebuilding=rebuilding)
+    return Verdict(*decide(evidence, window=window), tuple(samples))
 
 
-def _decide(
-    samples: Sequence[Sample], *, highest: int, rebuilding: bool, window: timedelta
-) -> tuple[VerdictName, str]:
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the rules ask for about a window, whatever it was gathered from.
+
+    Attributes:
+        rebuilding: a rebuild is under way at its end.
+        lag_events: the lag at its end.
+        rows: how many commits and heartbeats there are within it.
+        moves: how many of them moved the checkpoint.
+        was_zero: there was no lag at its beginning, or after one of these rows.
+        replayed: the last of the moves was a replay, or a reset that begins one.
+        checkpoint: where it is at the end.
+        highest: the highest position that it ever was at.
+        falls: one of the moves left less lag than the move before it. Where there was none before
+            the window, it was so far behind as it is where the window begins.
+    """
+
+    rebuilding: bool
+    lag_events: int
+    rows: int
+    moves: int
+    was_zero: bool
+    replayed: bool
+    checkpoint: int
+    highest: int
+    falls: bool
+
+
+def decide(evidence: Evidence, *, window: timedelta) -> tuple[VerdictName, str]:
+    """Return the verdict, and in words the rule that decides; see `judge` for the rules."""
+    span = f"{window.total_seconds():g} s"
+    if evidence.rebuilding:
+        return "REPLAYING", "a rebuild is under way"
+    if evidence.lag_events == 0:
+        return "OK", "no lag"
+    if not evidence.rows and not evidence.was_zero:
+        return "STOPPED", f"no commit and no heartbeat for {span}"
+    if evidence.replayed:
+        return "REPLAYING", "what was applied before is applied again"
+    if evidence.checkpoint < evidence.highest:
+        back = f"the checkpoint went back from {evidence.highest:,} and has not recovered"
+        return "REWIND", back
+    if evidence.was_zero:
+        return "OK", f"the lag was zero within {span}"
+    if not evidence.moves:
+        return "STALLED", "heartbeats without movement"
+    return ("OK", "the lag falls") if evidence.falls else ("WARN", "lag never falls")
+
+
+def _evidence(samples: Sequence[Sample], *, highest: int, rebuilding: bool) -> Evidence:
     within = [sample for sample in samples if sample.kind != "before"]
     rows = [sample for sample in within if sample.kind not in ("start", "now")]
     moves = [sample for sample in rows if sample.kind in _MOVED]
     now = samples[-1]
-    was_zero = any(sample.lag_events == 0 for sample in within)
-    span = f"{window.total_seconds():g} s"
-    if rebuilding:
-        return "REPLAYING", "a rebuild is under way"
-    if now.lag_events == 0:
-        return "OK", "no lag"
-    if not rows and not was_zero:
-        return "STOPPED", f"no commit and no heartbeat for {span}"
-    if moves and moves[-1].kind in _REPLAYED:
-        return "REPLAYING", "what was applied before is applied again"
-    if now.checkpoint < highest:
-        return "REWIND", f"the checkpoint went back from {highest:,} and has not recovered"
-    if was_zero:
-        return "OK", f"the lag was zero within {span}"
-    if not moves:
-        return "STALLED", "heartbeats without movement"
-    # The lag grows between two moves, so it is compared where it is lowest: just after each. Where
-    # there was no move before the window, it was so far behind as it is where the window begins.
-    earlier = samples[0].lag_events
-    lags = [earlier, *(move.lag_events for move in moves)]
-    if all(later >= lag for lag, later in pairwise(lags)):
-        return "WARN", "lag never falls"
-    return "OK", "the lag falls"
+    # The lag grows between two moves, so it is compared where it is lowest: just after each.
+    lags = [samples[0].lag_events, *(move.lag_events for move in moves)]
+    return Evidence(
+        rebuilding=rebuilding,
+        lag_events=now.lag_events,
+        rows=len(rows),
+        moves=len(moves),
+        was_zero=any(sample.lag_events == 0 for sample in within),
+        replayed=bool(moves) and moves[-1].kind in _REPLAYED,
+        checkpoint=now.checkpoint,
+        highest=highest,
+        falls=any(later < lag for lag, later in pairwise(lags)),
+    )

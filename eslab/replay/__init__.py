@@ -17,12 +17,11 @@ from eslab.replay.folding import FoldedStream, Folding
 from eslab.replay.given_when_then import Asked, Example, examples, source_of_tests
 from eslab.replay.messages import Message
 from eslab.replay.steps import Frame, Replay, replay, replay_events
-from eslab.replay.tree import Branch, tree_lines, tree_of
+from eslab.replay.tree import TreeRow, tree_lines, tree_of
 
 __all__ = [
     "AnyEdit",
     "Asked",
-    "Branch",
     "Change",
     "Consequence",
     "Consequences",
@@ -44,6 +43,7 @@ __all__ = [
     "Skip",
     "StreamConsequence",
     "Tally",
+    "TreeRow",
     "changes",
     "consequences",
     "conversation_of",

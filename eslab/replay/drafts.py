@@ -8,7 +8,7 @@ from typing import Any
 
 from eslab.events import RecordedEvent
 from eslab.messaging.commands import CommandRevoked
-from eslab.replay.messages import Message, MessageKind, Outcome, Target
+from eslab.replay.messages import Message, MessageKind, Outcome, Target, text_of
 
 __all__ = ["Draft", "Drafts"]
 
@@ -86,8 +86,8 @@ class Drafts:
     def event(self, event: RecordedEvent) -> None:
         """Add an event that is no saga's."""
         kind: MessageKind = "event"
-        because = event.metadata.causation_id
-        if event.type == CommandRevoked.event_type and event.category == "revoked":
+        because = text_of(event.metadata.causation_id)
+        if event.type == CommandRevoked.event_type and "command_id" in event.data:
             kind, because = "note", str(event.data["command_id"])
         draft = Draft(str(event.event_id), kind, event.type, event, because, event.stream_id)
         self.add(draft)
@@ -144,15 +144,14 @@ class Drafts:
         metadata = effect.event.metadata
         if effect.kind == "note":
             return Draft(id, "command", "command", outcome="refused", detail="it was revoked")
-        if metadata.command_id != id:
+        if text_of(metadata.command_id) != id:
             return Draft(id, "unknown", "unknown", detail="it is not in this log")
-        name = metadata.extra.get("command")
-        own = id == metadata.correlation_id
+        own = id == text_of(metadata.correlation_id)
         return Draft(
             id,
             "command",
-            name if isinstance(name, str) else "command",
-            actor=metadata.actor,
+            text_of(metadata.command_type) or "command",
+            actor=text_of(metadata.actor),
             detail="" if own else "what caused it is not recorded",
         )
 

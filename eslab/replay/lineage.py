@@ -11,7 +11,7 @@ from eslab.errors import EventNotFoundError, InputError
 from eslab.events import RecordedEvent
 from eslab.garbage import garbage_kept
 from eslab.replay.conversation import Conversation
-from eslab.replay.messages import Message
+from eslab.replay.messages import Message, text_of
 from eslab.store.port import EventStore, ReadModels
 from eslab.store.rows import LogRow
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVENTS_SQL",
+    "POSITIONS",
     "EventReference",
     "Log",
     "found_event",
     "lineage",
     "read_events",
     "related",
+    "with_causes",
 ]
 
 EventReference = RecordedEvent | UUID | str | int
@@ -46,16 +48,19 @@ order by position
 """
 """The events of the log that are read here; ``where`` says which."""
 
-# Numbers instead of texts: what they find is compared by its texts when it has been read.
+POSITIONS: Final = "position in (select unnest($positions::bigint[]))"
+_IDS: Final = "event_id in (select unnest($ids::uuid[]))"
+
+# Numbers instead of texts: what they find is compared by its texts when it has been read. To look
+# for the text is quicker than to read the JSON of every event, most of which may have no cause.
 _LINKS_SQL: Final = """
 select position, hash(event_id::varchar) as id,
        if(because[1] is null, 0, hash(because[1])) as cause,
        if(because[2] is null, 0, hash(because[2])) as correlation
 from (select position, event_id,
-             if(metadata::varchar = '{}', [null, null],
-                metadata->>['$.causation_id', '$.correlation_id']) as because
-      from eslab.event_log)
-order by position
+             metadata->>['$.causation_id', '$.correlation_id'] as because
+      from eslab.event_log
+      where contains(metadata::varchar, 'ation_id":') or position = $position)
 """
 
 
@@ -106,59 +111,73 @@ def read_events(store: ReadModels, where: str, values: Mapping[str, Any]) -> lis
     rows = store.sql(EVENTS_SQL.format(where=where), values).fetchall()
     with garbage_kept():
         return [
-            LogRow(
-                position,
-                stream_id,
-                version,
-                type,
-                schema_version,
-                UUID(str(event_id)),
-                tuple(tags),
-                data,
-                metadata,
-                _EPOCH + timedelta(microseconds=occurred),
-                _EPOCH + timedelta(microseconds=recorded),
+            LogRow._make(
+                (
+                    *place,
+                    UUID(str(event_id)),
+                    tuple(tags),
+                    data,
+                    metadata,
+                    _moment(occurred),
+                    _moment(recorded),
+                )
             ).recorded()
-            for (
-                position,
-                stream_id,
-                version,
-                type,
-                schema_version,
-                event_id,
-                tags,
-                data,
-                metadata,
-                occurred,
-                recorded,
-            ) in rows
+            for *place, event_id, tags, data, metadata, occurred, recorded in rows
         ]
 
 
-def related(store: ReadModels, position: int) -> list[int]:
-    """Return the positions of all events that an event may be caused by, or may have caused.
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def related(store: ReadModels, event: RecordedEvent) -> list[RecordedEvent]:
+    """Return all events that an event may be caused by, or may have caused, and that one.
 
     Those are the events of its correlation, since a saga's messages follow from each other without
-    naming each other; their effects and the correlations of these; its causes likewise. One look
-    through the log finds them, whether they have a correlation or not.
+    naming each other; their effects and the correlations of these; its causes likewise. However
+    far that goes, the log is looked through once for all that have a cause or a correlation, and
+    once for causes that have neither.
 
     Args:
         store: the log.
-        position: of the event.
+        event: one that is in it.
     """
     import numpy as np
 
-    links = store.sql(_LINKS_SQL).arrow()
+    links = store.sql(_LINKS_SQL, {"position": event.position}).arrow()
+    positions = links["position"].to_numpy()
     ids, causes, correlations = (
         links[name].to_numpy().astype(np.uint64, copy=False)
         for name in ("id", "cause", "correlation")
     )
-    start = np.array([position - 1])  # positions have no gaps
+    start = positions == event.position
     together = _Look(correlations, correlations)
     down = _closure(start, _Look(ids, causes), together)
     up = _closure(start, _Look(causes, ids), together)
-    found: list[int] = (np.union1d(down, up) + 1).tolist()
-    return found
+    found = positions[down | up].tolist()
+    return with_causes(store, read_events(store, POSITIONS, {"positions": found}))
+
+
+def with_causes(store: ReadModels, events: list[RecordedEvent]) -> list[RecordedEvent]:
+    """Add to events the causes that they name and that are not among them."""
+    known = {str(event.event_id) for event in events}
+    causes = {
+        cause
+        for event in events
+        if (cause := text_of(event.metadata.causation_id))
+        and cause not in known
+        and cause != text_of(event.metadata.command_id)
+    }
+    ids = sorted(filter(_is_uuid, causes))
+    outside = read_events(store, _IDS, {"ids": ids}) if ids else []
+    return sorted([*events, *outside], key=lambda event: event.position)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 class _Look:
@@ -182,15 +201,16 @@ class _Look:
         return np.concatenate(pieces) if pieces else np.array([], np.intp)
 
 
-def _closure(start: npt.NDArray[np.intp], *looks: _Look) -> npt.NDArray[np.intp]:
-    """Return the rows that are reached from others by looking, again and again."""
+def _closure(start: npt.NDArray[np.bool_], *looks: _Look) -> npt.NDArray[np.bool_]:
+    """Return the rows that are reached from others by looking, again and again; as marks."""
     import numpy as np
 
-    found = new = start
+    found = start.copy()
+    new = np.flatnonzero(found)
     while len(new):
-        reached = np.concatenate([look(new) for look in looks])
-        new = np.setdiff1d(reached, found)
-        found = np.union1d(found, new)
+        reached = np.unique(np.concatenate([look(new) for look in looks]))
+        new = reached[~found[reached]]
+        found[new] = True
     return found
 
 

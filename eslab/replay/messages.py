@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from eslab.events import RecordedEvent
 
-__all__ = ["FAILURES", "Message", "MessageKind", "Outcome", "Target"]
+__all__ = ["FAILURES", "Message", "MessageKind", "Outcome", "Target", "text_of"]
 
 MessageKind = Literal[
     "command", "call", "event", "reply", "timeout", "timer", "saga", "note", "unknown"
@@ -89,3 +89,13 @@ class Message:
     def position(self) -> int | None:
         """The position of its event in the log."""
         return None if self.event is None else self.event.position
+
+
+def text_of(value: object) -> str | None:
+    """Return a value of an event's metadata as a text: nobody checks what a program puts there.
+
+    Example:
+        >>> text_of(4711), text_of(None)
+        ('4711', None)
+    """
+    return None if value is None else str(value)

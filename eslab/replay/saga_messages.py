@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from eslab.errors import EslabError
 from eslab.events import RecordedEvent
 from eslab.replay.drafts import Draft, Drafts
-from eslab.replay.messages import Outcome
+from eslab.replay.messages import Outcome, text_of
 from eslab.sagas import SAGA_EVENTS
 from eslab.sagas.definition import step_key
 from eslab.sagas.instances import CATEGORY
 from eslab.sagas.state import NO_ANSWER
+from eslab.schema import decode
 
 __all__ = ["SagaReader", "is_of_saga"]
 
-_TYPES: Final = frozenset(cls.event_type for cls in SAGA_EVENTS)
+_CLASSES: Final = {cls.event_type: cls for cls in SAGA_EVENTS}
 
 Way = Literal["execute", "compensate"]
 
 
 def is_of_saga(event: RecordedEvent) -> bool:
-    """Say whether a saga recorded an event about itself."""
-    return event.category == CATEGORY and event.type in _TYPES
+    """Say whether a saga recorded an event about itself, and not somebody what only looks so."""
+    if event.category != CATEGORY or event.type not in _CLASSES:
+        return False
+    try:
+        decode(event, _CLASSES[event.type])
+    except EslabError:
+        return False
+    return True
 
 
 class SagaReader:
@@ -82,10 +90,10 @@ class SagaReader:
         return draft
 
     def _because(self, event: RecordedEvent) -> str | None:
-        return self._came or event.metadata.causation_id
+        return self._came or text_of(event.metadata.causation_id)
 
     def _note(self, event: RecordedEvent) -> None:
-        because = event.metadata.causation_id or self._came
+        because = text_of(event.metadata.causation_id) or self._came
         self._add(event, Draft(str(event.event_id), "note", event.type, because=because))
 
     # Steps.
@@ -123,7 +131,8 @@ class SagaReader:
             "timeout" if timed_out else "reply",
             step,
             # An event answered it; else whoever carried it out.
-            because=event.metadata.causation_id or (self._came if asked is None else asked.id),
+            because=text_of(event.metadata.causation_id)
+            or (self._came if asked is None else asked.id),
             targets=[self._stream_id],
             attempt=attempt,
             compensates=way == "compensate",
@@ -138,7 +147,7 @@ class SagaReader:
     # Where it stands.
 
     def _started(self, event: RecordedEvent) -> None:
-        because = event.metadata.causation_id
+        because = text_of(event.metadata.causation_id)
         self._add(
             event, Draft(str(event.event_id), "saga", event.type, because=because), comes=True
         )
@@ -193,7 +202,7 @@ class SagaReader:
             draft = Draft(str(event.event_id), "timer", name, because=because)
             self._add(event, draft, comes=True)
         elif purpose == "retry" and retried:
-            self._again(retried, event, because)
+            self._again(retried, event, because, retried[-1].attempt + 1)
         else:
             self._note(event)
 
@@ -211,9 +220,11 @@ class SagaReader:
         )
         self._commands[id] = [self._drafts.send(id, draft)]
 
-    def _again(self, sent: list[Draft], event: RecordedEvent | None, because: str | None) -> Draft:
+    def _again(
+        self, sent: list[Draft], event: RecordedEvent | None, because: str | None, attempt: int
+    ) -> None:
         """Take note that a command is sent once more."""
-        first, attempt = sent[0], sent[-1].attempt + 1
+        first = sent[0]
         draft = Draft(
             "",
             "command",
@@ -226,14 +237,13 @@ class SagaReader:
             recorded=first.recorded,
         )
         sent.append(self._drafts.send(first.id, draft))
-        return draft
 
     def _command_answered(self, event: RecordedEvent) -> None:
         sent = self._commands.get(event.data["command_id"], [])
         error = event.data.get("error") or event.data.get("reason") or ""
         attempt = event.data.get("attempt", sent[-1].attempt if sent else 1)
-        while sent and sent[-1].attempt < attempt:  # at once, without a timer
-            self._again(sent, None, self._came)
+        if sent and sent[-1].attempt < attempt:  # at once, without a timer
+            self._again(sent, None, self._came, attempt)
         asked = next((one for one in sent if one.attempt == attempt), None)
         outcome = _ANSWERS[event.type]
         if error == NO_ANSWER:
@@ -265,7 +275,7 @@ def _way(event: RecordedEvent) -> Way:
 
 
 def _class_name(command: dict[str, Any]) -> str:
-    return str(command["type"]).rpartition(".")[2]
+    return str(command.get("type", "command")).rpartition(".")[2]
 
 
 def _step_text(event: RecordedEvent, way: Way) -> str:

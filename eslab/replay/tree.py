@@ -8,20 +8,21 @@ from typing import Final
 
 from eslab.replay.conversation import Conversation
 from eslab.replay.messages import Message
+from eslab.words import one_line
 
-__all__ = ["Branch", "tree_lines", "tree_of"]
+__all__ = ["TreeRow", "tree_lines", "tree_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class TreeRow:
     """A message in the tree.
 
     Attributes:
         message: which one.
-        column: how many branches stand left of it; in each of them something is yet to come.
-        begins: whether a branch begins with it: then its cause is in the column before. Otherwise
-            its cause is the last one above it in its own column; or it has none, in column 0.
-        size: how many messages the branch has from here on, with this one.
+        column: how many columns stand left of it; in each of them something is yet to come.
+        begins: whether it begins its column: then its cause is in the one before. Otherwise its
+            cause is the last one above it in its own column; or it has none, in column 0.
+        size: how many messages hang below it, with itself; they are the rows from here on.
     """
 
     message: Message
@@ -30,22 +31,23 @@ class Branch:
     size: int
 
 
-def tree_of(conversation: Conversation) -> list[Branch]:
+def tree_of(conversation: Conversation) -> list[TreeRow]:
     """Return messages so that all effects of one stand behind it, before anything else.
 
-    The effect from which most followed comes last, and goes on in the column of its cause; the
-    others are branches beside it. Each is at most half as large as what it is a branch of: so a
-    tree of n messages has no more than log2(n) columns, and a chain has one.
+    The effect from which most followed comes last, and goes on in the column of its cause; each of
+    the others begins a column beside it. What hangs below one of these is at most half of what
+    hangs below the cause: so a tree of n messages has no more than log2(n) columns beside the first
+    one, and a chain has one.
     """
     sizes = dict.fromkeys((message.id for message in conversation), 1)
     for message in reversed(conversation.messages):
         if message.cause is not None:
             sizes[message.cause] += sizes[message.id]
-    effects, tree = conversation.effects, list[Branch]()
+    effects, tree = conversation.effects, list[TreeRow]()
     left = [(root, 0, False) for root in reversed(effects.get(None, []))]
     while left:
         message, column, begins = left.pop()
-        tree.append(Branch(message, column, begins, sizes[message.id]))
+        tree.append(TreeRow(message, column, begins, sizes[message.id]))
         if caused := effects.get(message.id):
             main = max(reversed(caused), key=lambda one: sizes[one.id])
             left.append((main, column, False))
@@ -66,10 +68,10 @@ _SIGNS: Final = {
 }
 
 
-def tree_lines(tree: Sequence[Branch], *, here: str | None = None) -> list[str]:
+def tree_lines(tree: Sequence[TreeRow], *, here: str | None = None) -> list[str]:
     r"""Return the tree as text, a line a message.
 
-    What stands straight below a message is its effect; what branches off with ``├─`` is another.
+    What stands straight below a message is its effect; what hangs beside it by ``├─`` is another.
 
     Args:
         tree: as `tree_of` gives it.
@@ -84,11 +86,11 @@ def tree_lines(tree: Sequence[Branch], *, here: str | None = None) -> list[str]:
         ● Placed
     """
     lines = []
-    for branch in tree:
-        rails = "│ " * (branch.column - branch.begins) + "├─" * branch.begins
-        sign = "✗" if branch.message.failed else _SIGNS[branch.message.kind]
-        pointed = "  <--" if branch.message.id == here else ""
-        lines.append(f"{rails}{sign} {said_of(branch.message)}{pointed}")
+    for row in tree:
+        rails = "│ " * (row.column - row.begins) + "├─" * row.begins
+        sign = "✗" if row.message.failed else _SIGNS[row.message.kind]
+        pointed = "  <--" if row.message.id == here else ""
+        lines.append(f"{rails}{sign} {said_of(row.message)}{pointed}")
     return lines
 
 
@@ -105,7 +107,7 @@ def said_of(message: Message) -> str:
         parts.append(f"@{message.position}")
     if message.detail:
         parts.append(f"({message.detail})")
-    return " ".join([*parts, *flaws(message)])
+    return one_line(" ".join([*parts, *flaws(message)]))
 
 
 def flaws(message: Message) -> list[str]:

@@ -63,6 +63,7 @@ class QueueRun:
         checkpoints: how many events were applied then.
         load: the time that full batches need, for a second of appends: append rate * cost of a
             full batch / its size. The queue is stable if this is below 1.
+        batch: events in a batch, at most.
     """
 
     arrived: Sequence[int]
@@ -70,6 +71,25 @@ class QueueRun:
     committed: Sequence[int]
     checkpoints: Sequence[int]
     load: float
+    batch: int
+
+    @property
+    def rate(self) -> float:
+        """How many events a second were appended."""
+        return _rate(self.arrived) * 1e6
+
+    @property
+    def capacity(self) -> float:
+        """How many events a second full batches apply; infinite, if they cost nothing."""
+        return self.rate / self.load if self.load else float("inf")
+
+    @property
+    def md1_wait_seconds(self) -> float:
+        """The mean wait of single events that arrive at random: load / (2 capacity (1 - load)).
+
+        It is the formula of Pollaczek and Khinchine for one server and a constant service.
+        """
+        return self.load / (2 * self.capacity * (1 - self.load)) if self.stable else float("inf")
 
     @property
     def stable(self) -> bool:
@@ -129,7 +149,7 @@ class QueueRun:
         """
         import pandas as pd
 
-        cuts = _thinned(self._cuts(), rows=rows)
+        cuts = _thinned(self._cuts(rows=rows), rows=rows)
         first = (as_utc(start) - datetime.fromisoformat("1970-01-01T00:00:00Z")) // _MICROSECOND
         times = pd.to_datetime(cuts["time"] + first, unit="us", utc=True).astype(
             "datetime64[us, UTC]"
@@ -154,14 +174,20 @@ class QueueRun:
     @property
     def _peak(self) -> tuple[int, int]:
         """When lag_events first was at its highest, and how high that was."""
-        cuts = self._cuts()
+        cuts = self._cuts(rows=len(self.arrived))
         place = int(np.argmax(cuts["lag_events"]))
         return int(cuts["time"][place]), int(cuts["lag_events"][place])
 
-    def _cuts(self) -> dict[str, Any]:
-        """Return what held at each append, and just before and just after each commit."""
+    def _cuts(self, *, rows: int) -> dict[str, Any]:
+        """Return what held at each append, and just before and just after each commit.
+
+        Of more appends than rows it is the last one of each piece of time, as in a lab.
+        """
         arrived, committed = np.asarray(self.arrived), np.asarray(self.committed)
-        times = np.union1d(arrived, committed)
+        length = (int(arrived[-1]) - int(arrived[0])) // (rows // 3) + 1
+        pieces = (arrived - arrived[0]) // (1 if len(arrived) <= rows else length)
+        lasts = arrived[np.flatnonzero(np.diff(pieces, append=pieces[-1] + 1))]
+        times = np.union1d(np.union1d(lasts, arrived[:1]), committed)
         time = np.concatenate([times, committed])
         seen = np.concatenate([times, committed - 1])
         # Commits that cost nothing may share a moment.
@@ -238,7 +264,7 @@ def run_queue(
         committed.append(end)
         checkpoints.append(done)
     load = _rate(arrived) * (for_batch + batch * for_event) / batch
-    return QueueRun(arrived, begun, committed, checkpoints, round(load, 6))
+    return QueueRun(arrived, begun, committed, checkpoints, round(load, 6), batch)
 
 
 def _span(outage: Outage | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from eslab.views.exploration import ExplorationView, exploration_figure
 from eslab.views.fleet import FleetView
 from eslab.views.flow import MessageFlow, flow_figure
 from eslab.views.lag import LagView, lag_figure
+from eslab.views.lag_ribbon import VerdictSpan
 from eslab.views.latency import LatencyView, latency_figure
 from eslab.views.lineage import LineageView
 from eslab.views.opened_event import OpenedEvent
@@ -18,7 +19,7 @@ from eslab.views.saga import SagaTimeline, saga_figure
 from eslab.views.saga_comparison import SagaComparison
 from eslab.views.sagas import SagasView, TimersView
 from eslab.views.versions import VersionsView
-from eslab.views.visibility import VisibilityView, Visible, visibility_figure
+from eslab.views.visibility import VisibilityView, Visible, visibility_figure, visible_at
 from eslab.views.what_if import WhatIfView
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "SagasView",
     "StreamPlayer",
     "TimersView",
+    "VerdictSpan",
     "VersionsView",
     "View",
     "VisibilityView",
@@ -56,4 +58,5 @@ __all__ = [
     "render_mode",
     "saga_figure",
     "visibility_figure",
+    "visible_at",
 ]

@@ -10,16 +10,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.errors import InputError
-from eslab.events import RecordedEvent
 from eslab.garbage import garbage_kept
 from eslab.replay.conversation import Conversation, conversation_of
 from eslab.replay.lineage import (
     EVENTS_SQL,
+    POSITIONS,
     EventReference,
     Log,
     found_event,
     read_events,
     related,
+    with_causes,
 )
 from eslab.replay.messages import Message, Target
 from eslab.schema import canonical_json
@@ -28,17 +29,15 @@ from eslab.views.flow_figure import sequence_figure, tree_figure
 from eslab.views.flow_layout import lanes_of
 from eslab.views.flow_picture import sequence_picture, tree_picture
 from eslab.views.scales import duration_text
-from eslab.words import counted
+from eslab.words import counted, one_line
 
 __all__ = ["Form", "MessageFlow", "flow_figure", "messages_frame"]
 
 Form = Literal["sequence", "tree"]
 
 # To look for the text is quicker than to read the JSON of every event.
-CORRELATION: Final = """contains(metadata::varchar, $text)
+_CORRELATION: Final = """contains(metadata::varchar, $text)
   and metadata->>'$.correlation_id' = $correlation_id"""
-CAUSES: Final = "event_id in (select unnest($ids::uuid[]))"
-POSITIONS: Final = "position in (select unnest($positions::bigint[]))"
 
 
 class MessageFlow(PictureView):
@@ -50,9 +49,9 @@ class MessageFlow(PictureView):
     later, by their clocks. See `eslab.replay.Message` for the kinds. The query gives the events;
     the messages are what these tell.
 
-    A cause comes before its effect, whatever the clocks say. Of a command that no saga sent only
-    the id is recorded, and its name where `eslab.messaging.named` saw to that; what caused it is
-    not, and one that was refused left nothing in the log at all.
+    A cause comes before its effect, whatever the clocks say. Of a command that no saga sent its id
+    and its type are recorded; what caused it is not, and one that was refused left nothing in the
+    log at all.
 
     Args:
         store: the log.
@@ -66,7 +65,8 @@ class MessageFlow(PictureView):
     Attributes:
         conversation: the messages.
         lanes: who takes part.
-        notes: how many notes of sagas, such as of timers, are left out.
+        notes: how many notes of sagas, such as of timers, are left out; if there is nothing else,
+            none is.
 
     Raises:
         InputError: not exactly one of the two is given, or no event has that correlation id.
@@ -83,7 +83,7 @@ class MessageFlow(PictureView):
         MessageFlow(correlation 2daa5365...: 1 event, 1 command, 0 failures, 2 participants, ...)
         >>> print(flow.df[["kind", "name", "depth"]].to_string(index=False))
            kind          name  depth
-        command       command      0
+        command  ReceiveStock      0
           event StockReceived      1
     """
 
@@ -104,23 +104,27 @@ class MessageFlow(PictureView):
         found = None
         if event is not None:
             found = found_event(store, event)
-            correlation_id = found.metadata.correlation_id
+            known: object = found.metadata.correlation_id
+            correlation_id = known if isinstance(known, str) else None
         if correlation_id is None:
             assert found is not None
-            values: dict[str, Any] = {"positions": related(store, found.position)}
-            where, self.about = POSITIONS, f"event @{found.position}"
+            events = related(store, found)
+            where, values = POSITIONS, {"positions": [one.position for one in events]}
+            self.about = f"event @{found.position}"
         else:
-            where, values = CORRELATION, _correlated(correlation_id)
+            where, values = _CORRELATION, _correlated(correlation_id)
             self.about = f"correlation {_short(correlation_id)}"
-        events = read_events(store, where, values)
-        if not events:
-            raise InputError(
-                f"no event of this log has the correlation id {correlation_id!r:.200}; "
-                f"lab.events() shows those that there are, in their metadata"
-            )
+            events = read_events(store, where, values)
+            if not events:
+                raise InputError(
+                    f"no event of this log has the correlation id {correlation_id!r:.200}; "
+                    f"lab.events() shows those that there are, in their metadata"
+                )
+            events = with_causes(store, events)
         with garbage_kept():
-            whole = conversation_of(_with_causes(store, events), target=target)
-            self.conversation = whole.without_notes()
+            whole = conversation_of(events, target=target)
+            told = whole.without_notes()
+            self.conversation = told if len(told) else whole
         self.notes = len(whole) - len(self.conversation)
         self.lanes = lanes_of(self.conversation)
         self.form: Form = form
@@ -219,30 +223,8 @@ def _short(correlation_id: str) -> str:
     try:
         return f"{str(UUID(str(correlation_id)))[:8]}..."
     except ValueError:
-        text = str(correlation_id)
+        text = one_line(str(correlation_id))
         return text if len(text) <= 40 else f"{text[:40]}..."
-
-
-def _with_causes(store: Log, events: list[RecordedEvent]) -> list[RecordedEvent]:
-    """Add the causes that belong to another conversation, or to none."""
-    known = {str(event.event_id) for event in events}
-    causes = {
-        cause
-        for event in events
-        if (cause := event.metadata.causation_id)
-        and cause not in known
-        and cause != event.metadata.command_id
-    }
-    ids = sorted(filter(_is_uuid, causes))
-    outside = read_events(store, CAUSES, {"ids": ids}) if ids else []
-    return sorted([*events, *outside], key=lambda event: event.position)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def messages_frame(conversation: Conversation) -> pd.DataFrame:

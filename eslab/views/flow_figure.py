@@ -78,12 +78,12 @@ def sequence_figure(
 def tree_figure(conversation: Conversation, *, title: str, about: str) -> go.Figure:
     """Draw the causation tree, causes above their effects."""
     tree = tree_of(conversation)
-    messages = [branch.message for branch in tree]
+    messages = [row.message for row in tree]
     figure = _figure(messages, title, about, header=0)
-    widest = max((branch.column for branch in tree), default=0)
+    widest = max((row.column for row in tree), default=0)
     figure.update_xaxes(visible=False, range=[-0.5, max(8.0, widest * 2.5)])
     points: dict[str, _Point] = {
-        branch.message.id: (branch.column, row) for row, branch in enumerate(tree)
+        row.message.id: (row.column, number) for number, row in enumerate(tree)
     }
     lines = [[] if one.cause is None else [(points[one.cause], points[one.id])] for one in messages]
     _draw(figure, conversation, messages, list(points.values()), lines)

@@ -7,7 +7,7 @@ from typing import Final
 
 from eslab.replay.conversation import Conversation
 from eslab.replay.messages import Message
-from eslab.replay.tree import Branch, tree_of
+from eslab.replay.tree import TreeRow, tree_of
 from eslab.views.flow_layout import Lanes, times_of
 from eslab.views.flow_marks import STYLES, Style, note_of, said, style_of
 from eslab.views.svg import Svg, fitted, text_width
@@ -66,18 +66,18 @@ def tree_picture(
     """
     tree = tree_of(conversation)
     shown = tree[:ROWS]
-    messages = [branch.message for branch in shown]
+    messages = [row.message for row in shown]
     svg, top = _page(conversation, messages, title, about, header=0, row=TREE_ROW)
     _rails(svg, tree, top)
-    widest = max((branch.column for branch in shown), default=0)
+    widest = max((row.column for row in shown), default=0)
     times = times_of(conversation)
-    for number, branch in enumerate(shown):
-        message = branch.message
+    for number, row in enumerate(shown):
+        message = row.message
         y = top + TREE_ROW * (number + 0.5)
-        _mark(svg, STYLES[style_of(message)], _rail(branch.column), y)
+        _mark(svg, STYLES[style_of(message)], _rail(row.column), y)
         if message.id == here:
             svg.rect(0, y - 11, WIDTH, 22, fill=NEUTRAL, opacity=0.18)
-        _tree_text(svg, message, _rail(branch.column) + 16, y, 330 + _rail(widest))
+        _tree_text(svg, message, _rail(row.column) + 16, y, 330 + _rail(widest))
         svg.text(WIDTH, y + 4, times[conversation.place(message.id)], size=SIZE, anchor="end")
     _rest(svg, conversation, messages, top + TREE_ROW * len(shown))
     return str(svg)
@@ -214,22 +214,22 @@ def _rail(column: int) -> float:
     return 10 + COLUMN * column
 
 
-def _rails(svg: Svg, tree: Sequence[Branch], top: float) -> None:
+def _rails(svg: Svg, tree: Sequence[TreeRow], top: float) -> None:
     """Draw from each message to its effects, behind the marks."""
     last: list[int] = []  # the row of the last message of each column
-    for number, branch in enumerate(tree):
+    for number, row in enumerate(tree):
         y = top + TREE_ROW * (number + 0.5)
-        dash = SVG_DASHES[STYLES[style_of(branch.message)].dash]
-        if branch.message.cause is not None:
-            column = branch.column - branch.begins
+        dash = SVG_DASHES[STYLES[style_of(row.message)].dash]
+        if row.message.cause is not None:
+            column = row.column - row.begins
             above = top + TREE_ROW * (last[column] + 0.5) + 8
             below = min(y - 8, top + TREE_ROW * min(len(tree), ROWS))
-            if above < below and not branch.begins:
+            if above < below and not row.begins:
                 svg.line(_rail(column), above, _rail(column), below, width=1.5, dash=dash)
-            if branch.begins and number < ROWS:
+            if row.begins and number < ROWS:
                 x = _rail(column)
-                svg.line(x, y, _rail(branch.column) - 8, y, width=1.5, dash=dash)
-        del last[branch.column :]
+                svg.line(x, y, _rail(row.column) - 8, y, width=1.5, dash=dash)
+        del last[row.column :]
         last.append(number)
 
 

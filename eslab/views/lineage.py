@@ -7,17 +7,17 @@ import plotly.graph_objects as go
 from eslab.replay.conversation import conversation_of
 from eslab.replay.lineage import (
     EVENTS_SQL,
+    POSITIONS,
     EventReference,
     Log,
     found_event,
     lineage,
-    read_events,
     related,
 )
 from eslab.replay.messages import Target
 from eslab.replay.tree import tree_lines, tree_of
 from eslab.views.base import PictureView, with_values
-from eslab.views.flow import POSITIONS, messages_frame
+from eslab.views.flow import messages_frame
 from eslab.views.flow_figure import tree_figure
 from eslab.views.flow_picture import tree_picture
 from eslab.words import counted
@@ -58,14 +58,14 @@ class LineageView(PictureView):
         >>> lineage
         Lineage(StockReceived stock-anvil v1 @1: 1 cause, 0 effects)
         >>> print(lineage)
-        ▶ command to stock-anvil
+        ▶ ReceiveStock to stock-anvil
         ● StockReceived stock-anvil v1 @1  <--
     """
 
     def __init__(self, store: Log, event: EventReference, *, target: Target | None = None) -> None:
         self._event = found_event(store, event)
-        values = {"positions": related(store, self._event.position)}
-        whole = conversation_of(read_events(store, POSITIONS, values), target=target)
+        events = related(store, self._event)
+        whole = conversation_of(events, target=target)
         message = whole.of_event(self._event.position)
         assert message is not None
         self.conversation = lineage(whole, message)
@@ -76,6 +76,7 @@ class LineageView(PictureView):
             "cause" if place < causes else "event" if place == causes else "effect"
             for place in range(len(df))
         ]
+        values = {"positions": [event.position for event in events]}
         sql = with_values(EVENTS_SQL.format(where=POSITIONS), values)
         super().__init__(df, sql=sql)
 

@@ -12,9 +12,12 @@ __all__ = [
     "axis_time",
     "clock_text",
     "duration_text",
+    "linear_part",
     "linear_ticks",
     "moment_text",
     "nice_step",
+    "symlog",
+    "symlog_ticks",
     "thinned",
     "time_ticks",
     "unit_of",
@@ -124,6 +127,48 @@ def linear_ticks(high: float, *, count: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(wanted))
     step = power * next(m for m in (1, 2, 5, 10) if m * power >= wanted * (1 - 1e-9))
     return [round(step * index, 9) for index in range(int(high / step + 1e-9) + 1)]
+
+
+_MARKED: Final = (
+    *((1e-5, "10 µs"), (1e-4, "100 µs"), (1e-3, "1 ms"), (1e-2, "10 ms"), (1e-1, "100 ms")),
+    *((1.0, "1 s"), (10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h")),
+    *((36_000.0, "10 h"), (86_400.0, "1 d"), (864_000.0, "10 d"), (8_640_000.0, "100 d")),
+)
+
+
+def symlog(seconds: float, *, linear: float) -> float:
+    """Return where a duration stands on an axis that is logarithmic, but for what is near 0.
+
+    Args:
+        seconds: the duration.
+        linear: up to about this many seconds the axis is linear.
+
+    Example:
+        >>> [round(symlog(value, linear=0.001), 2) for value in (0, 0.001, 1, 3600)]
+        [0.0, 0.3, 3.0, 6.56]
+    """
+    return math.log10(1 + seconds / linear)
+
+
+def linear_part(high: float) -> float:
+    """Return up to how many seconds such an axis is linear, that reaches to `high`.
+
+    Example:
+        >>> linear_part(0.002), linear_part(3600)
+        (1e-06, 0.001)
+    """
+    return 1e-3 if high >= 1e-2 else 1e-6
+
+
+def symlog_ticks(high: float) -> list[tuple[float, str]]:
+    """Return round durations from 0 to `high` for such an axis, and what to write at each.
+
+    Example:
+        >>> [label for _, label in symlog_ticks(75)]
+        ['0', '10 ms', '100 ms', '1 s', '10 s', '1 min']
+    """
+    least = 5 * linear_part(high)
+    return [(0.0, "0"), *((mark, label) for mark, label in _MARKED if least <= mark <= high)]
 
 
 _UNITS: Final = (

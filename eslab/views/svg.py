@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from eslab.views.theme import NEUTRAL
+from eslab.words import one_line
 
 __all__ = ["Svg", "fitted", "image", "text_width"]
 
@@ -268,5 +269,4 @@ def fitted(text: str, width: float, size: float = 12) -> str:
 
 def _escaped(text: str) -> str:
     # XML has no way to write the other control characters, not even escaped.
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return html.escape(printable)
+    return html.escape(one_line(text))

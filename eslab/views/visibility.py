@@ -15,14 +15,14 @@ from eslab.errors import InputError
 from eslab.events import RecordedEvent
 from eslab.projections import AnyProjection, visibility
 from eslab.projections.lag import wanted_parameters
-from eslab.projections.latency import visibility_sql
+from eslab.projections.latency import became_visible, visibility_sql
 from eslab.store.port import ReadModels
 from eslab.views.base import View, html_table, plain, with_values
 from eslab.views.scales import axis_time, duration_text, moment_text, thinned
 from eslab.views.theme import SYMBOLS, TEMPLATE, series_style, top_margin
 from eslab.words import counted
 
-__all__ = ["VisibilityView", "Visible", "visibility_figure"]
+__all__ = ["VisibilityView", "Visible", "visibility_figure", "visible_at"]
 
 POINTS: Final = 2_000
 SLOWEST: Final = 10
@@ -105,13 +105,7 @@ class VisibilityView(View):
         Raises:
             InputError: there is no such event, or the projection does not want it.
         """
-        if isinstance(event, UUID):
-            found = self._find(event)
-            if found is None:
-                raise InputError(f"there is no event with the id {event}")
-            event = found.position
-        if isinstance(event, bool) or not isinstance(event, int):
-            raise InputError(f"an event is given by its position or its id, not {event!r:.100}")
+        event = _position(event, self._find)
         place = int(self.df["position"].searchsorted(event))
         row = self.df.iloc[place] if place < len(self.df) else None
         if row is None or row["position"] != event:
@@ -165,6 +159,46 @@ class VisibilityView(View):
             caption=f"{self.digest}; those that took longest:",
             numbers=("position", "latency"),
         )
+
+
+def visible_at(
+    store: ReadModels,
+    projection: AnyProjection,
+    event: int | UUID,
+    *,
+    find: Callable[[UUID], RecordedEvent | None],
+) -> Visible:
+    """Say when one event became visible in a projection, without a look at the others.
+
+    Args:
+        store: the log, and the checkpoints beside it.
+        projection: whose read model.
+        event: its position, or its id.
+        find: gives the event with an id, or None.
+
+    Raises:
+        InputError: there is no such event, or the projection does not want it.
+    """
+    position = _position(event, find)
+    found = became_visible(store, projection, position)
+    if found is None:
+        raise InputError(
+            f"position {position} is no event that the projection {projection.name!r} wants"
+        )
+    recorded_at, seen_at, mode = found
+    latency = None if seen_at is None else max(0.0, (seen_at - recorded_at).total_seconds())
+    return Visible(projection.name, position, recorded_at, seen_at, latency, mode)
+
+
+def _position(event: int | UUID, find: Callable[[UUID], RecordedEvent | None]) -> int:
+    if isinstance(event, UUID):
+        found = find(event)
+        if found is None:
+            raise InputError(f"there is no event with the id {event}")
+        return found.position
+    if isinstance(event, bool) or not isinstance(event, int):
+        raise InputError(f"an event is given by its position or its id, not {event!r:.100}")
+    return event
 
 
 def visibility_figure(df: pd.DataFrame, *, title: str) -> go.Figure:

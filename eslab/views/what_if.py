@@ -75,6 +75,7 @@ class WhatIfView(PictureView):
             outage=outage,
         )
         self.projection = projection.name
+        self._memoryless = arrival == "poisson" and outage is None
         self._said = [
             f"{rate:g} events a second ({arrival})",
             f"batches of up to {batch:,}",
@@ -86,6 +87,33 @@ class WhatIfView(PictureView):
     def digest(self) -> str:
         """What was assumed, and what came of it."""
         return f"WhatIf({self.projection}: {', '.join(self._said)}: {self._found})"
+
+    @property
+    def outcome(self) -> str:
+        """What comes of it, in sentences."""
+        run = self.run
+        if not run.stable:
+            return (
+                f"Unstable: {run.rate:,.4g} events a second are appended and {run.capacity:,.4g} "
+                f"can be applied, so it falls behind by {run.rate - run.capacity:,.3g} events a "
+                f"second for as long as that goes on. {self._queue}"
+            )
+        waits = duration_text(run.mean_wait_seconds)
+        formula = ""
+        if run.batch == 1 and self._memoryless:
+            expected = duration_text(run.md1_wait_seconds)
+            formula = f" ({expected} by the formula of Pollaczek and Khinchine)"
+        return (
+            f"Stable: full batches take {run.load:.0%} of the time. An event waits {waits} in the "
+            f"mean until its batch begins{formula}. {self._queue}"
+        )
+
+    @property
+    def _queue(self) -> str:
+        return (
+            f"At most {counted(self.run.max_queue, 'event')} waited, and "
+            f"{duration_text(self.run.drain_seconds)} later none did."
+        )
 
     @property
     def _title(self) -> str:

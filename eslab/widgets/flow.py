@@ -16,7 +16,7 @@ from eslab.views.flow_marks import STYLES, note_of, said, style_of
 from eslab.views.scales import moment_text
 from eslab.widgets.base import LiveWidget, intent
 
-__all__ = ["FlowWidget", "flow_widget"]
+__all__ = ["FlowWidget"]
 
 
 class FlowWidget(LiveWidget):
@@ -57,11 +57,6 @@ class FlowWidget(LiveWidget):
         }
 
 
-def flow_widget(view: MessageFlow) -> FlowWidget:
-    """Return the widget of a flow."""
-    return FlowWidget(view)
-
-
 def _drawn(view: MessageFlow) -> dict[str, Any]:
     conversation, lanes = view.conversation, view.lanes
     messages = conversation.messages
@@ -91,8 +86,8 @@ def _drawn(view: MessageFlow) -> dict[str, Any]:
             "cause": [-1 if one.cause is None else place(one.cause) for one in messages],
         },
         "tree": [
-            [place(branch.message.id), branch.column, int(branch.begins), branch.size]
-            for branch in tree_of(conversation)
+            [place(row.message.id), row.column, int(row.begins), row.size]
+            for row in tree_of(conversation)
         ],
     }
 

@@ -257,6 +257,13 @@ class OpenNotebook:
             "() => document.querySelector('.jp-Notebook .jp-WindowedPanel-outer').scrollHeight"
         )
         self.page.set_viewport_size({"width": WIDTH, "height": min(height + 150, TALLEST)})
+        self.page.evaluate(
+            """() => {
+                const frame = () => new Promise(requestAnimationFrame);
+                document.querySelector('.jp-Notebook .jp-WindowedPanel-outer').scrollTop = 0;
+                return frame().then(frame);
+            }"""
+        )
         path = screenshot_path(label)
         self.page.screenshot(path=path, animations="disabled")
         self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})

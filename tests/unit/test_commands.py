@@ -742,7 +742,9 @@ def test_events_of_every_form_belong_to_the_command(lab: Lab, form: Any) -> None
         token = lab.execute(Ship(order_ids=["1", "2"]), command_id=id, metadata=metadata)
         assert (token.position, token.duplicate) == (2, duplicate)
     for event in lab.store.read_all():
-        assert event.metadata == Metadata(str(id), str(id), str(id), "Ann", extra={"tenant": "t"})
+        assert event.metadata == Metadata(
+            str(id), str(id), str(id), "Ann", command_type="Ship", extra={"tenant": "t"}
+        )
 
 
 def test_what_an_event_says_itself_counts_more(lab: Lab) -> None:
@@ -759,6 +761,7 @@ def test_what_an_event_says_itself_counts_more(lab: Lab) -> None:
         said = event.metadata
         assert (said.actor, said.extra) == ("Bob", {"tenant": "u", "shop": "s"})
         assert said.correlation_id == said.causation_id == said.command_id is not None
+        assert said.command_type == "Ship"
 
 
 def test_an_event_of_a_command_with_an_id_has_none_of_its_own(lab: Lab) -> None:
@@ -852,10 +855,18 @@ def test_an_interrupted_command_leaves_nothing_to_the_next_one(lab: Lab) -> None
 
 
 @pytest.mark.parametrize(
-    "bad", [{"actor": "Ann"}, "Ann", Metadata(command_id="1"), Metadata(causation_id="1")], ids=str
+    "bad",
+    [
+        {"actor": "Ann"},
+        "Ann",
+        Metadata(command_id="1"),
+        Metadata(command_type="Ship"),
+        Metadata(causation_id="1"),
+    ],
+    ids=str,
 )
 def test_metadata_is_what_it_can_be(lab: Lab, bad: Any) -> None:
-    with pytest.raises(InputError, match=r"is Metadata\(|command_id and causation_id out"):
+    with pytest.raises(InputError, match=r"is Metadata\(|command_type and causation_id out"):
         lab.execute(PLACE, metadata=bad)
     assert lab.store.head() == 0
 

@@ -22,7 +22,6 @@ from eslab import (
     StepContext,
     StreamNotFoundError,
 )
-from eslab.messaging import named
 from eslab.replay import conversation_of
 from eslab.simulation.faults import Fault
 from eslab.simulation.scenarios import orders
@@ -71,7 +70,7 @@ def test_a_saga_that_gives_up_is_told_with_its_failures_and_what_undid_them(lab:
     flow = fulfilled(lab, lost, destination="Atlantis")
     assert repr(flow).endswith(": 6 events, 8 commands, 2 failures, 6 participants, depth 20)")
     assert rows(flow, "name", "targets", "attempt", "outcome", kind="command") == [
-        ("command", "order-o-1", 0, ""),
+        ("PlaceOrder", "order-o-1", 0, ""),
         ("PlaceOrder", "order-o-1", 1, "ok"),
         ("ReserveStock", "stock-anvil", 1, "ok"),
         ("ChargePayment", "account-Ann", 1, "timed out"),
@@ -216,7 +215,6 @@ def test_whatever_goes_wrong_each_event_is_told_of_once_and_nothing_begins_by_it
 
 
 def test_a_command_is_called_what_its_metadata_says_and_sent_by_its_actor(lab: Lab) -> None:
-    lab.use(named)
     lab.register(orders.Stock)
     lab.execute(orders.ReceiveStock(article="anvil", quantity=10), metadata=Metadata(actor="Ann"))
     flow = lab.flow(event=1)

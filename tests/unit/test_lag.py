@@ -267,6 +267,48 @@ def test_history_over_any_span_of_a_log_with_heartbeats_resets_and_rebuilds(
         assert found == planted_history(planted, first, end)
 
 
+class Tagged(Counts):
+    category = "y"
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["x", "y"]), st.sampled_from([Wanted, Ignored]), st.integers(1, 70)
+        ),
+        min_size=3,
+        max_size=8,
+    )
+)
+def test_lag_over_many_events_is_counted_where_they_are_few_and_far_between(
+    runs: list[tuple[str, type[Event], int]],
+) -> None:
+    """Events are counted by blocks of positions: the runs begin and end anywhere in them."""
+    projections = [Counts(), Tagged(), Slow()]
+    with Lab(seed=7) as lab:
+        lab.project(*projections)
+        for category, event, count in runs:
+            lab.append(f"{category}-1", [event()] * count)
+            lab.advance(9 * MS)
+        at = lab.clock.now()
+        history = lag_history(lab.store, projections, at=at)
+        for projection in projections:
+            wanted = [
+                event.position
+                for event in lab.store.read_all(category=projection.category)
+                if event.type == "Wanted"
+            ]
+            rows = history[history["projection"] == projection.name]
+            for head, checkpoint, events in zip(
+                rows["head"], rows["checkpoint"], rows["lag_events"], strict=True
+            ):
+                assert events == sum(checkpoint < position <= head for position in wanted)
+            now = projection_lag(lab.store, projection, at=at)
+            last = rows.iloc[-1]
+            assert (now.lag_events, now.lag_seconds) == (last["lag_events"], last["lag_seconds"])
+
+
 def test_a_span_in_which_there_is_nothing_is_not_told_as_an_empty_log() -> None:
     with Lab(seed=7) as lab:
         lab.project(Counts())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from conversations import event_id, plant, plant_chain
@@ -13,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eslab import EventNotFoundError, InputError, Lab, Metadata, NewEvent
-from eslab.replay import Branch, Conversation, Message, tree_lines, tree_of
+from eslab.replay import Conversation, Message, TreeRow, tree_lines, tree_of
 from eslab.replay.lineage import found_event, related
-from eslab.sagas import Saga, Step
+from eslab.sagas import (
+    SAGA_EVENTS,
+    CommandFailed,
+    CommandSent,
+    Saga,
+    Step,
+    TimerCancelled,
+)
 from eslab.simulation.scenarios import orders
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -82,20 +88,20 @@ def test_the_tree_has_each_message_once_beside_its_cause_and_stays_narrow(
 ) -> None:
     conversation = Conversation(linked(causes))
     tree = tree_of(conversation)
-    assert sorted(branch.message.id for branch in tree) == sorted(ids(conversation.messages))
-    for number, branch in enumerate(tree):
-        assert 2**branch.column <= len(tree)
-        below = tree[number + 1 : number + branch.size]
+    assert sorted(row.message.id for row in tree) == sorted(ids(conversation.messages))
+    for number, row in enumerate(tree):
+        assert 2**row.column <= len(tree)
+        below = tree[number + 1 : number + row.size]
         assert {one.message.id for one in below} == set(
-            ids(conversation.effects_of(branch.message.id))
+            ids(conversation.effects_of(row.message.id))
         )
-        assert branch.message.cause == _drawn_cause(tree, number)
+        assert row.message.cause == _drawn_cause(tree, number)
 
 
-def _drawn_cause(tree: Sequence[Branch], number: int) -> str | None:
+def _drawn_cause(tree: Sequence[TreeRow], number: int) -> str | None:
     """Return what somebody takes for the cause of a message who looks at its place alone."""
-    branch = tree[number]
-    column = branch.column - branch.begins
+    row = tree[number]
+    column = row.column - row.begins
     for above in reversed(tree[:number]):
         if above.column == column:
             last = tree.index(above) + above.size
@@ -177,7 +183,7 @@ def test_commands_and_sagas_are_links_of_a_lineage(lab: Lab) -> None:
     lab.run()
     charged = next(iter(lab.store.read("account-Ann")))
     assert str(lab.lineage(charged)).splitlines() == [
-        "▶ command to order-o-1",
+        "▶ PlaceOrder to order-o-1",
         "● OrderPlaced order-o-1 v1 @2",
         "◆ SagaStarted @3",
         "▶ PlaceOrder to order-o-1 @4 (place_order)",
@@ -275,8 +281,8 @@ def test_skew_is_measured_over_a_cause_without_a_time(lab: Lab) -> None:
     [
         (0, EventNotFoundError, "no event at position 0.*last position is 1"),
         (2, EventNotFoundError, "no event at position 2.*last position is 1"),
-        (UUID(int=7), EventNotFoundError, "no event with the id"),
-        (str(UUID(int=8)), EventNotFoundError, "no event with the id"),
+        (event_id(2), EventNotFoundError, "no event with the id"),
+        (str(event_id(2)), EventNotFoundError, "no event with the id"),
         ("order-1", InputError, "a UUID, not 'order-1'"),
         (True, InputError, "its id or its position"),
         (1.5, InputError, "its id or its position"),
@@ -301,7 +307,9 @@ def test_an_event_is_found_by_itself_its_id_and_its_position(lab: Lab) -> None:
         other.lineage(1)
 
 
-def test_one_look_through_the_log_finds_all_that_may_be_related(lab: Lab) -> None:
+def test_few_looks_through_the_log_find_all_that_may_be_related(
+    lab: Lab,
+) -> None:
     plant_chain(lab, 500, correlation_id=None)
     looks = 0
     sql = lab.store.sql
@@ -313,12 +321,58 @@ def test_one_look_through_the_log_finds_all_that_may_be_related(lab: Lab) -> Non
             return sql(*arguments)
 
     watched: Any = Watched()
-    assert related(watched, 250) == list(range(1, 501))
-    assert looks == 1
+    found = related(watched, found_event(lab.store, 250))
+    assert [event.position for event in found] == list(range(1, 501))
+    assert looks == 3  # for links, for what they lead to, and for the first cause, which has none
 
 
-def test_the_text_says_what_branches_off_and_what_goes_on() -> None:
+def test_the_text_says_what_hangs_beside_and_what_goes_on() -> None:
     causes = [None, 0, 0, 2, 2, 2, 5]
     lines = tree_lines(tree_of(Conversation(linked(causes))))
     rails = [line.partition("●")[0] for line in lines]
     assert rails == ["", "├─", "", "├─", "├─", "", ""]
+
+
+@pytest.mark.parametrize("odd", [7, True, ["a"], {"a": 1}, "two\nlines\x1b[31m", "x" * 10_000])
+def test_whatever_stands_in_metadata_is_told_as_a_line_of_text(lab: Lab, odd: Any) -> None:
+    known = Metadata(
+        correlation_id=odd, causation_id=odd, command_id=odd, command_type=odd, actor=odd
+    )
+    lab.store.append("order-1", [NewEvent("Placed", {}, metadata=known)])
+    flow = lab.flow(event=1)
+    assert flow.digest.isprintable()
+    assert flow.df["kind"].tolist() == ["command", "event"]
+    command, placed = str(lab.lineage(1)).splitlines()
+    assert command.isprintable()
+    assert placed.endswith("<--")
+    for form in ("sequence", "tree"):
+        assert flow.svg(form)
+        assert flow.figure(form).to_json()
+    assert flow.widget.flow["messages"]["kind"] == ["command", "event"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "type"),
+    [("saga-trip-1", cls.event_type) for cls in SAGA_EVENTS] + [("revoked-1", "CommandRevoked")],
+)
+def test_what_only_looks_like_the_event_of_a_saga_is_an_event(
+    lab: Lab, stream: str, type: str
+) -> None:
+    lab.store.append(stream, [NewEvent(type, {"step": None, "attempt": "many"})])
+    assert lab.flow(event=1).df["kind"].tolist() == ["event"]
+
+
+def test_of_nothing_but_notes_these_are_the_flow(lab: Lab) -> None:
+    lab.append("saga-trip-1", [TimerCancelled(timer="overdue")])
+    flow = lab.flow(event=1)
+    assert flow.df["name"].tolist() == ["TimerCancelled"]
+    assert flow.notes == 0
+
+
+def test_a_command_that_a_saga_recorded_without_its_type_is_a_command(lab: Lab) -> None:
+    sent = CommandSent(command_id=event_id(5), command={}, number=1)
+    failed = CommandFailed(command_id=event_id(5), attempt=10**9, error="no", final=True)
+    lab.append("saga-trip-1", [sent, failed], metadata=Metadata(correlation_id="talk"))
+    flow = lab.flow(event=1)
+    assert flow.df["name"].tolist() == ["command"] * 3
+    assert flow.df["attempt"].tolist() == [1, 10**9, 10**9]

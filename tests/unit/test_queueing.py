@@ -82,8 +82,9 @@ def test_so_it_is_with_an_outage(
     )
 
 
-def test_a_long_history_is_thinned_as_that_of_a_lab_is() -> None:
-    arrived = arrivals(900, rate=400, seed=3)
+@pytest.mark.parametrize("events", [900, 2_100])
+def test_a_long_history_is_thinned_as_that_of_a_lab_is(events: int) -> None:
+    arrived = arrivals(events, rate=400, seed=3)
     cost = Cost(batch=MS, event=MS)
     history = run_queue(arrived, cost=cost, batch=2).history("watched")
     assert (
@@ -214,7 +215,7 @@ def test_what_if_is_drawn_as_lag_is() -> None:
             "an outage of 200 ms"
         )
         assert figure.layout.title.subtitle.text.startswith("stable, load ")
-        assert list(figure.data[2].y) == view.df["lag_seconds"].tolist()
+        assert list(figure.data[2].customdata) == view.df["lag_seconds"].tolist()
         assert "stable" in view.svg()
         assert "What if: " in view.svg()
         assert "virtual time (UTC" in view.svg()

@@ -22,7 +22,7 @@ PICTURE = CHECKOUT / ".github" / "images" / "saga.svg"
 
 def test_the_code_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 13
     names: dict[str, object] = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)

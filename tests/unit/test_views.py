@@ -295,8 +295,8 @@ def test_lag_in_words(lab: Lab) -> None:
     place(lab, 3)
     lab.pause("quick")
     lab.advance("3.4 s")
-    assert lab.lag().digest == "ProjectionLag(quick: never ran, 3 events, 3.4 s)"
-    assert "quick: never ran, 3 events, 3.4 s" in texts(lab.lag().svg())
+    assert lab.lag().digest == "ProjectionLag(quick: never ran, 3 events, 3.4 s, paused)"
+    assert "quick: never ran, 3 events, 3.4 s, paused; at most 3.4 s" in texts(lab.lag().svg())
     lab.resume("quick")
     lab.run()
     assert lab.lag().digest == "ProjectionLag(quick: caught up at 3)"
@@ -343,15 +343,16 @@ def test_the_lag_figure_is_the_frame(lab: Lab) -> None:
     assert list(checkpoints.y) == slow["checkpoint"].tolist()
     assert checkpoints.y[-1] == view.now[1].checkpoint
     assert checkpoints.customdata[-1].endswith("1.0 s behind")
-    assert list(seconds.y) == slow["lag_seconds"].tolist()
-    assert list(peak.y) == [slow["lag_seconds"].max()]
+    assert list(seconds.customdata) == slow["lag_seconds"].tolist()
+    assert list(peak.customdata) == [slow["lag_seconds"].max()]
 
 
 def test_each_projection_has_its_own_colour_line_and_mark(lab: Lab) -> None:
     figure = lagging(lab).figure()
-    styles = {line.name: (line.line.color, line.line.dash) for line in figure.data}
+    lines = [line for line in figure.data if line.type == "scatter"]
+    styles = {line.name: (line.line.color, line.line.dash) for line in lines}
     assert len(set(styles.values())) == len(styles) == 3
-    assert len({line.marker.symbol for line in figure.data if line.marker.symbol}) == 2
+    assert len({line.marker.symbol for line in lines if line.marker.symbol}) == 2
     assert len({series_style(index) for index in range(20)}) == 20
     for one, other in combinations(map(series_style, range(4)), 2):
         assert one[0] != other[0]
@@ -422,7 +423,7 @@ def test_a_long_history_is_drawn_with_few_points_and_all_its_peaks(count: int, h
     figure = lag_figure(history, [now])
     assert all(len(line.x) <= 2_000 for line in figure.data)
     _, seconds, peak = figure.data[-3:]
-    assert max(seconds.y) == max(peak.y) == 500
+    assert max(seconds.customdata) == max(peak.customdata) == 500
     outlined = count > DENSE
     assert figure.layout.yaxis2.title.text.startswith("highest" if outlined else "lag")
     picture = lag_picture(history, [now], words=["far"], desc="")

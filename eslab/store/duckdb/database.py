@@ -71,6 +71,13 @@ HELD_BYTES: Final = 8 << 20
 MEMORY: Final = ":memory:"
 FILE_CATALOG: Final = "store"
 SCHEMAS: Final = ("main", "eslab", "rm", "ev")
+# A name in a query is a table; not a variable of whoever asks.
+# DuckDB tries each row with each event where it takes the rows of an asof join for few; and where
+# they come from a query it cannot know how many there are: a second becomes hours.
+_CONFIG: Final[dict[str, Any]] = {
+    "python_enable_replacements": False,
+    "asof_loop_join_threshold": 0,
+}
 # The limit does not change; but when it is set DuckDB gives back what it holds free.
 _SAME_LIMIT: Final = "reset memory_limit"
 _MEMORY: Final = """
@@ -878,8 +885,7 @@ def sniff(path: Path) -> None:
 
 
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
-    # A name in a query is a table; not a variable of whoever asks.
-    connection = duckdb.connect(MEMORY, config={"python_enable_replacements": False})
+    connection = duckdb.connect(MEMORY, config=_CONFIG)
     if path == MEMORY:
         return connection
     place = path.replace("'", "''")

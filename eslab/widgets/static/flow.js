@@ -3,7 +3,7 @@
 
 const TIMES = 84; // the width of the times at the left
 const NARROWEST = 72; // of a lane
-const COLUMN = 20; // the width of a branch of the tree
+const COLUMN = 20; // of the tree: its width
 const ROWS = { sequence: 34, tree: 24 };
 const DASHES = { solid: "", dash: "7 4", dot: "2 3" };
 const PAGE = 200; // rows of the table at once
@@ -62,13 +62,20 @@ function wide(text, strong = false) {
   return rulers[weight].measureText(text).width;
 }
 
+// The beginning of a text; no sign of two halves is cut between them.
+function beginning(text, length) {
+  return `${text.slice(0, length).replace(/[\ud800-\udbff]$/, "")}…`;
+}
+
+const short = (text) => (text.length > 80 ? beginning(text, 79) : text);
+
 function fitted(text, room, strong = false) {
   if (wide(text, strong) <= room) return text;
-  let most = text.length;
-  while (most > 1 && wide(`${text.slice(0, most - 1)}…`, strong) > room) {
+  let most = text.length - 1;
+  while (most > 1 && wide(beginning(text, most), strong) > room) {
     most -= Math.max(1, Math.floor(most / 8));
   }
-  return `${text.slice(0, Math.max(1, most - 1))}…`;
+  return beginning(text, most);
 }
 
 // What is known of the messages, and which of them are shown in which order.
@@ -77,10 +84,17 @@ function conversation(flow) {
   const count = messages.id.length;
   const effects = Array.from({ length: count }, () => []);
   messages.cause.forEach((cause, index) => cause >= 0 && effects[cause].push(index));
-  const branch = [];
-  tree.forEach(([index, column, begins, size], row) => {
-    branch[index] = { row, column, begins, size };
-  });
+  const inTree = [];
+  const counts = new Map(); // of those that have one cause
+  for (const [index, column, begins, size] of tree) {
+    const cause = messages.cause[index];
+    const nth = (counts.get(cause) ?? 0) + 1;
+    counts.set(cause, nth);
+    inTree[index] = { column, begins, size, nth };
+  }
+  const beside = (index) => counts.get(messages.cause[index]);
+  const depth = [];
+  messages.cause.forEach((cause, index) => depth.push(cause < 0 ? 0 : depth[cause] + 1));
   const texts = messages.said.map((said, index) =>
     [said, messages.where[index], messages.note[index], messages.id[index], messages.between[index]]
       .join("\n").toLowerCase());
@@ -89,7 +103,7 @@ function conversation(flow) {
     for (let one = index; one >= 0; one = messages.cause[one]) found.add(one);
     return found;
   };
-  return { ...messages, count, effects, branch, texts, path };
+  return { ...messages, count, effects, inTree, beside, depth, texts, path };
 }
 
 function render({ model, el }) {
@@ -116,9 +130,9 @@ function render({ model, el }) {
 
   const forms = {
     sequence: button("Sequence", "Sequence diagram (S)", () => choose("sequence")),
-    tree: button("Tree", "Causation tree (T)", () => choose("tree")),
+    tree: button("Tree", "Causation tree (C)", () => choose("tree")),
   };
-  const tableButton = button("Table", "Show the messages as a table", () => toggleTable());
+  const tableButton = button("Table", "Show the messages as a table (T)", () => toggleTable());
   const play = button("▶", "Play along (Space)", () => (playing ? pause() : start()));
   const speed = focusable("select", { name: "Messages a second" });
   for (const one of SPEEDS) speed.append(element("option", { text: `${one}/s`, value: one }));
@@ -158,7 +172,8 @@ function render({ model, el }) {
   }
   const hint = element("div", {
     class: "eslab-flow-quiet",
-    text: "↑ ↓ messages · ← cause · → effect · Enter folds · E failure · Space plays · S T form",
+    text: "↑ ↓ messages · ← cause · → effect · Enter folds · E next failure · Space plays · "
+      + "/ searches · S sequence · C causation tree · T table",
   });
   body.append(element("div", { class: "eslab-flow-parts" }, left, details), legend, hint);
 
@@ -183,12 +198,12 @@ function render({ model, el }) {
     const trees = form === "tree" && !tabled;
     expand.hidden = collapse.hidden = !trees;
     head.hidden = tabled || form !== "sequence";
-    list.hidden = tabled;
+    list.hidden = details.hidden = tabled;
     tableBox.hidden = !tabled;
     list.setAttribute("role", form === "tree" ? "tree" : "listbox");
     list.setAttribute("aria-label", form === "tree" ? "Causation tree" : "Sequence diagram");
     clear();
-    if (tabled) fillTable();
+    if (tabled) turnTo(selected);
     else paint();
   }
 
@@ -218,11 +233,10 @@ function render({ model, el }) {
     const picture = drawn("svg", { width: width + 20, height: 40 });
     flow.lanes.forEach(({ name, more }, index) => {
       const middle = { x: lane(index) + 3, "text-anchor": "middle" };
-      picture.append(
-        drawn("text", { ...middle, y: 16, class: "strong", text: fitted(name, step - 8, true) }),
-        drawn("text", { ...middle, y: 32, class: "small", text: fitted(more, step - 8) }),
+      picture.append(drawn("g", {},
         drawn("title", { text: `${name} ${more}` }),
-      );
+        drawn("text", { ...middle, y: 16, class: "strong", text: fitted(name, step - 8, true) }),
+        drawn("text", { ...middle, y: 32, class: "small", text: fitted(more, step - 8) })));
     });
     head.replaceChildren(picture);
     head.scrollLeft = list.scrollLeft;
@@ -244,17 +258,17 @@ function render({ model, el }) {
       row.remove();
       rows.delete(index);
     }
-    const fresh = document.createDocumentFragment();
-    for (let place = first; place < last; place++) {
+    // Each stands before the next one: who does not see them hears them in this order.
+    let next = null;
+    for (let place = last - 1; place >= first; place--) {
       const index = order[place];
       if (!rows.has(index)) {
-        const row = drawRow(index, place);
-        rows.set(index, row);
-        fresh.append(row);
+        rows.set(index, drawRow(index, place));
+        list.insertBefore(rows.get(index), next);
       }
-      state(rows.get(index), index);
+      next = rows.get(index);
+      state(next, index);
     }
-    list.append(fresh);
   });
 
   function drawRow(index, place) {
@@ -264,8 +278,8 @@ function render({ model, el }) {
       role: tree ? "treeitem" : "option",
       id: `${id}-${index}`,
       name: spoken(index),
-      "aria-posinset": place + 1,
-      "aria-setsize": order.length,
+      "aria-posinset": tree ? told.inTree[index].nth : place + 1,
+      "aria-setsize": tree ? told.beside(index) : order.length,
     });
     row.style.top = `${place * ROWS[form]}px`;
     row.style.height = `${ROWS[form]}px`;
@@ -281,7 +295,7 @@ function render({ model, el }) {
     });
     if (tree) {
       row.addEventListener("dblclick", () => toggle(index));
-      row.setAttribute("aria-level", told.branch[index].column + 1);
+      row.setAttribute("aria-level", told.depth[index] + 1);
       if (told.effects[index].length) {
         row.setAttribute("aria-expanded", String(!collapsed.has(index)));
       }
@@ -356,7 +370,7 @@ function render({ model, el }) {
   function treePicture(index) {
     const height = ROWS.tree;
     const y = height / 2;
-    const { column, begins } = told.branch[index];
+    const { column, begins } = told.inTree[index];
     const style = flow.styles[told.style[index]];
     const picture = drawn("svg", { width, height, "aria-hidden": "true" });
     const rail = (x1, y1, x2, y2, dash = "") =>
@@ -377,7 +391,7 @@ function render({ model, el }) {
     picture.append(mark(style, at(column), y));
     const x = at(column) + 16;
     const second = Math.min(width * 0.62, Math.max(width * 0.4, at(deepest) + 240));
-    const hidden = many && !open ? `  (${told.branch[index].size - 1} hidden)` : "";
+    const hidden = many && !open ? `  (${told.inTree[index].size - 1} hidden)` : "";
     const strong = ["command", "call", "event"].includes(told.kind[index]);
     const other = told.where[index] && !told.failed[index];
     const room = (other ? second : width - 80) - x - 6;
@@ -404,9 +418,9 @@ function render({ model, el }) {
     selected = index;
     path = told.path(index);
     if (form === "tree") reveal(index);
-    if (tabled) fillTable();
+    if (tabled) turnTo(index);
     else if (form === "sequence") redrawPath();
-    if (scroll) into(index);
+    if (scroll && !tabled) into(index);
     paint();
     describe();
   }
@@ -613,8 +627,11 @@ function render({ model, el }) {
   function link(index) {
     const cause = told.cause[index];
     const caused = told.effects[index];
-    const to = (one) => button(`${one + 1}. ${told.said[one]}`.slice(0, 80),
-      `Go to message ${one + 1}: ${told.said[one]}`, () => select(one));
+    const to = (one) => button(short(`${one + 1}. ${told.said[one]}`),
+      `Go to message ${one + 1}: ${told.said[one]}`, () => {
+        select(one);
+        list.focus(); // this button is gone
+      });
     const line = (name, ...those) => {
       const parts = element("div", {}, element("span", { class: "eslab-flow-quiet", text: name }));
       for (const one of those) parts.append(element("br"), to(one));
@@ -650,9 +667,18 @@ function render({ model, el }) {
   function toggleTable() {
     pause();
     tabled = !tabled;
-    page = Math.floor(selected / PAGE);
     arrange();
     if (!tabled) into(selected);
+    (tabled ? tableBox : list).focus();
+  }
+
+  // To the page of a message, which is marked.
+  function turnTo(index) {
+    page = Math.floor(index / PAGE);
+    fillTable();
+    const row = tableBox.querySelector("tbody").rows[index - page * PAGE];
+    row.setAttribute("aria-current", "true");
+    tableBox.scrollTop = Math.max(0, row.offsetTop - tableBox.clientHeight / 2);
   }
 
   function fillTable() {
@@ -661,26 +687,27 @@ function render({ model, el }) {
     const cells = [];
     for (let index = first; index < last; index++) {
       const cause = told.cause[index];
-      cells.push([index + 1, told.time[index], flow.styles[told.style[index]].words,
-        [told.said[index], told.note[index]].filter(Boolean).join(" "), told.between[index],
-        told.position[index] ?? "", cause < 0 ? "" : cause + 1]);
+      cells.push([index + 1, cause < 0 ? "" : cause + 1, told.time[index],
+        told.position[index] ?? "", flow.styles[told.style[index]].words, short(told.between[index]),
+        [told.said[index], told.note[index]].filter(Boolean).join(" ")]);
     }
-    const columns = ["#", "time", "what", "message", "between", "position", "caused by #"];
+    const columns = ["#", "caused by", "time", "position", "what", "between", "message"];
     const caption = `messages ${first + 1} to ${last} of ${told.count}, in causal order`;
     const turn = (by) => {
       page += by;
       fillTable();
+      tableBox.querySelectorAll("button")[by < 0 ? 0 : 1].focus();
     };
-    const pages = element("div", { class: "eslab-row" });
+    tableBox.replaceChildren();
     if (told.count > PAGE) {
       const back = button("Earlier", "Earlier messages", () => page > 0 && turn(-1));
       const forth = button("Later", "Later messages", () => last < told.count && turn(1));
       enable(back, page > 0);
       enable(forth, last < told.count);
-      pages.append(back, forth);
+      tableBox.append(element("div", { class: "eslab-row" }, back, forth));
     }
-    tableBox.replaceChildren(
-      pages, table(columns, cells, { caption, numbers: ["#", "position", "caused by #"] }));
+    tableBox.append(
+      table(columns, cells, { caption, numbers: ["#", "caused by", "time", "position"] }));
   }
 
   // Keys.
@@ -701,9 +728,14 @@ function render({ model, el }) {
     n: () => next(1),
     "Shift+N": () => next(-1),
     s: () => choose("sequence"),
-    t: () => choose("tree"),
+    c: () => choose("tree"),
+    t: toggleTable,
   });
 
+  // The table scrolls by itself.
+  tableBox.addEventListener("keydown", (event) => {
+    if (RANGE_KEYS.includes(event.key)) event.stopPropagation();
+  });
   list.addEventListener("scroll", () => {
     head.scrollLeft = list.scrollLeft;
     paint();
