@@ -15,11 +15,12 @@ from eslab.errors import InputError, StoreError
 from eslab.events import RecordedEvent
 from eslab.schema import canonical_json
 from eslab.views import EventPages, EventsFilter, EventsView, OpenedEvent
-from eslab.views.events import events_digest, ranked_types, type_groups, width_text
+from eslab.views.events import events_digest
 from eslab.views.events_filter import OPERATORS, moment_of, value_of
 from eslab.views.events_pages import Landmark
+from eslab.views.events_types import ranked_types, type_groups
 from eslab.views.opened_event import EventPlace
-from eslab.views.scales import moment_text
+from eslab.views.scales import moment_text, width_text
 from eslab.widgets.base import LiveWidget, intent
 
 __all__ = ["EventsWidget"]
