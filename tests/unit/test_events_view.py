@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
@@ -472,7 +472,7 @@ def test_the_picture_is_of_all_events_too_and_always_the_same(lab: Lab) -> None:
     view = lab.events(limit=1)
     picture = view.svg()
     assert picture == lab.events(limit=1).svg()
-    texts = ElementTree.fromstring(picture).itertext()
+    texts = ET.fromstring(picture).itertext()
     said = [text for text in texts if text.startswith(("<", "3 other"))]
     assert said == [f"<{kind}> ({10 - place})" for place, kind in enumerate("ABCDEFG")] + [
         "3 other types (6)"
