@@ -172,7 +172,7 @@ def moment_of(field: str, given: Any) -> datetime:
         found = datetime.fromisoformat(given.strip())
     except ValueError:
         raise InputError(
-            f'{field}: {given!r} is no time: say "2013-01-01" or "2013-01-01 05:00" (UTC), or '
+            f'{field}: {given!r:.200} is no time: say "2013-01-01" or "2013-01-01 05:00" (UTC), or '
             f'with a zone "2013-01-01T05:00-05:00"'
         ) from None
     return as_utc(found.replace(tzinfo=found.tzinfo or UTC), what=f"{field}: a time")
@@ -193,7 +193,7 @@ def value_of(text: str, operator: str) -> Any:
     text = text.strip()
     try:
         found = json.loads(text, parse_float=Decimal, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = text
         if _DATE.match(text):
             with suppress(InputError):

@@ -567,7 +567,12 @@ function render({ model, el }) {
     const links = (places) => (places.length ? places.map(link) : [element("span", { class: "eslab-events-dim", text: "none" })]);
     const section = (title, ...children) => element("section", {}, element("h4", { text: title }), ...children);
     const copy = button("Copy", `copy ${found.replay}`, async () => {
-      await navigator.clipboard.writeText(found.replay).then(() => { copy.textContent = "Copied"; }, () => { copy.textContent = "Select it to copy"; });
+      try {
+        await navigator.clipboard.writeText(found.replay); // there is none without https
+        copy.textContent = "Copied";
+      } catch {
+        copy.textContent = "Select it to copy";
+      }
     });
     const cause = found.cause
       ? [link(found.cause)]
