@@ -98,8 +98,9 @@ class LabViews:
             positions: the first and the last position; either may be None.
             payload: comparisons of values in its data, each a path, an operator (``=``, ``!=``,
                 ``<``, ``<=``, ``>``, ``>=`` or ``contains``) and a value:
-                ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``. Where there is no
-                value, only ``= None`` holds.
+                ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``; a key that holds a dot
+                and the like stands in quotes, ``'prices."a.b"'``. Where there is no value, only
+                ``= None`` holds.
             where: a boolean expression in SQL over the columns of ``events``, such as
                 ``"len(tags) > 1"``.
             limit: how many are in the frame at most, the newest ones.
