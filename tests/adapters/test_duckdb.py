@@ -429,8 +429,11 @@ FORK = """
     import os, sys, threading
     from eslab import EslabError, NewEvent, open_store
     path = sys.argv[1]
-    store, memory = open_store(path), open_store()
+    store, memory, closed = open_store(path), open_store(), open_store(path + ".closed")
+    closed.close()
     store.append("a-1", [NewEvent("A", {})])
+    branch = store.branch()
+    branch.sql("from events").fetchall()
     for lock in (store.snapshots._lock, store.snapshots._writing):
         holder = threading.Thread(target=lock.acquire)
         holder.start()
@@ -443,6 +446,7 @@ FORK = """
             lambda: open_store(path),
             lambda: memory.head(),
             lambda: store.sql("select 1"),
+            lambda: branch.sql("select 1"),
         ):
             try:
                 use()
@@ -452,6 +456,7 @@ FORK = """
             store.snapshots.delete()
         except EslabError:
             refused += 1
+        branch.close()
         store.close()
         with open_store() as own:
             own.append("a-1", [NewEvent("C", {})])
@@ -467,7 +472,7 @@ FORK = """
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_touches_nothing(path: Path) -> None:
     finished = python(FORK, path)
-    assert finished.stdout == "5 ['A', 'A']\n", finished.stderr
+    assert finished.stdout == "6 ['A', 'A']\n", finished.stderr
 
 
 # SQL.
