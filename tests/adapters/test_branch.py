@@ -52,6 +52,7 @@ from eslab.replay import AnyEdit, edited
 from eslab.schema import EventRegistry
 from eslab.simulation.scenarios import accounts
 from eslab.store.duckdb import DuckDBStore
+from eslab.store.duckdb import branch as branch_module
 
 
 class Counted(Event):
@@ -560,6 +561,7 @@ def test_a_branch_that_is_dropped_is_let_go_when_the_next_is_made(lab: Lab) -> N
     gc.collect()
     assert attached(lab) == 1
     with lab.branch() as branch:
+        assert attached(lab) == 0
         branch.sql("from events").fetchall()
         assert attached(lab) == 1
 
@@ -634,6 +636,44 @@ def test_a_branch_ends_when_what_it_is_in_gives_up(tmp_path: Path) -> None:
         assert lab.branch().sql("select count(*) from events").fetchall() == [(1,)]
 
 
+def test_all_branches_end_when_a_checkpoint_of_the_file_fails(tmp_path: Path) -> None:
+    with Lab(tmp_path / "shop.duckdb") as lab:
+        lab.append("count-a", [Counted(key="a", amount=1)])
+        branches = [lab.branch(), lab.branch().branch()]
+        for branch in branches:
+            branch.sql("from events").fetchall()
+        database = lab.store._database
+        database._connection.execute("set debug_checkpoint_abort = 'before_header'")
+        lab.store.compact()
+        lab.append("count-a", [Counted(key="a", amount=2)])
+        with pytest.raises(StoreError, match="invalidated"):
+            lab.store.flush()
+        assert lab.sql("select sum(amount) from counted").fetchall() == [(3,)]
+        for branch in branches:
+            with pytest.raises(StoreClosedError):
+                branch.sql("from events")
+        lab.store.compact()
+        lab.store.verify().require()
+    with Lab(tmp_path / "shop.duckdb") as lab:
+        assert lab.store.head() == 2
+
+
+def test_tables_that_could_not_be_made_are_made_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    branch = lab.branch(at=2)
+    with monkeypatch.context() as planted:
+        planted.setattr("eslab.store.duckdb.database.make_tables", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            branch.sql("from events")
+    assert branch.sql("select count(*) from events").fetchall() == [(2,)]
+    branch.close()
+    assert attached(lab) == 0
+
+
 def test_nothing_is_left_of_a_branch_whose_history_cannot_be_written(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -695,6 +735,32 @@ def test_a_saved_branch_is_a_store_of_its_own(
     with Lab.open_copy(copy) as looked_at:
         assert looked_at.fingerprint() == branch.fingerprint()
         assert looked_at.store.store_id == branch.store.store_id
+
+
+def test_a_branch_is_saved_as_it_is_at_one_moment(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branch = lab.branch()
+    make, threads = branch_module.make_tables, []
+
+    def meanwhile(*args: Any, **options: Any) -> None:
+        def work() -> None:
+            branch.append("count-new", [Counted(key="new", amount=1)])
+            branch.store.flush()
+
+        make(*args, **options)
+        threads.append(threading.Thread(target=work))
+        threads[0].start()
+        threads[0].join(timeout=0.3)
+
+    monkeypatch.setattr(branch_module, "make_tables", meanwhile)
+    path = branch.save_as(tmp_path / "saved.duckdb", progress=False)
+    threads[0].join()
+    with Lab(path) as saved:
+        saved.append("count-new", [Counted(key="new", amount=1)])
+        query = "select count(*) from events where stream_id = 'count-new'"
+        assert saved.sql(query).fetchall() == [(1,)]
+        saved.store.verify().require()
 
 
 def test_nothing_is_left_of_a_branch_that_cannot_be_saved(

@@ -175,11 +175,12 @@ class BranchStore(DuckDBStore):
         if target.exists() or segments_of(target):
             raise StoreError(f"{target} exists already: choose another file, or remove it first")
         partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-        self.flush()
         try:
-            self._database.write_file(
-                partial, id, until=self._hot.flushed, copy=copy, progress=progress
-            )
+            with self._flushing:  # so that log and streams are those of one moment
+                self.flush()
+                self._database.write_file(
+                    partial, id, until=self._hot.flushed, copy=copy, progress=progress
+                )
             with closing(Database(str(partial), new_id=None)) as written:
                 Verification(tuple(written.checks())).require()
             partial.replace(target)
@@ -207,6 +208,7 @@ class BranchDatabase(Database):
     def __init__(self, base: Database, heads: BranchHeads, *, new_id: uuid.UUID) -> None:
         self._base = base
         self._begins = heads
+        self._forgotten: weakref.finalize[..., BranchDatabase] | None = None
         self._catalog = f"branch {new_id}"
         super().__init__(MEMORY, new_id=new_id)
         self._lock, self.dropped = base.lock, base.dropped  # those of the place
@@ -221,11 +223,19 @@ class BranchDatabase(Database):
     def _base_tables(self) -> str:
         return f"{quoted(self._base.catalog)}.eslab"
 
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return super()._open()
+        except BaseException:  # also an interrupt: whoever tries again begins anew
+            if self._forgotten is not None:
+                self._forgotten()
+            raise
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = self._base.beside(self)
-        connection.execute(f"attach ':memory:' as {quoted(self._catalog)}")
         # Nobody runs SQL while the garbage collector works: whoever makes the next branch does.
         self._forgotten = weakref.finalize(self, self._base.dropped.append, self._catalog)
+        connection.execute(f"attach ':memory:' as {quoted(self._catalog)}")
         connection.execute(f"use {quoted(self._catalog)}")
         return connection
 
@@ -368,8 +378,7 @@ class BranchDatabase(Database):
 
     def close(self) -> None:
         """Close all connections, and give its memory back."""
-        opened = not (self.untouched or self._closed)
         super().close()
-        if opened:
-            self._forgotten()
+        if self._forgotten is not None:
+            self._forgotten()  # once
             self._base.tidy()

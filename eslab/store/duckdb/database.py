@@ -260,7 +260,6 @@ class Database:
         try:
             self._prepare(self._new_id)
             self._read_facts()
-            connection.execute("set wal_autocheckpoint = '256MB'")
             self._open_inlets()
         except BaseException as error:
             self._opened = None
@@ -342,7 +341,9 @@ class Database:
 
     def tidy(self) -> None:
         """Give back the memory of branches that are gone."""
-        with suppress(StoreError), self._lock, self.cursor() as cursor:
+        if not self.dropped:
+            return
+        with suppress(StoreError, duckdb.Error), self._lock, self.cursor() as cursor:
             while self.dropped:
                 with suppress(duckdb.Error):
                     cursor.execute(f"detach {quoted(self.dropped.popleft())}")
@@ -570,18 +571,24 @@ class Database:
             StoreError: it cannot be read.
         """
         with driver_errors(f"{self.path} cannot be read"):
-            with suppress(duckdb.TransactionException):
-                try:
-                    self._connection.execute("rollback")
-                except duckdb.FatalException:
-                    self._reconnect()
-            self._connection.execute(_SAME_LIMIT)  # it may have been interrupted while that was low
-            self._read_facts()
+            try:
+                self._settle()
+            except duckdb.Error as error:
+                # Of the whole, after a failed commit; or of the file, after a failed checkpoint.
+                if "has been invalidated" not in str(error):
+                    raise
+                self._reconnect()
+                self._settle()
+
+    def _settle(self) -> None:
+        with suppress(duckdb.TransactionException):
+            self._connection.execute("rollback")
+        self._connection.execute(_SAME_LIMIT)  # it may have been interrupted while that was low
+        self._read_facts()
 
     def _reconnect(self) -> None:
         with self._lock:
-            for branch in list(self._branches):  # they were in the memory of what gave up
-                branch.close()
+            self._close_branches()  # they were in the memory of what gave up
             for cursor in (*self._idle, *self._lent):
                 cursor.close()
             self._idle.clear()
@@ -789,7 +796,8 @@ class Database:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
     def close(self) -> None:
-        """Close all connections; whoever uses one meanwhile gets an error."""
+        """Close all connections, of branches too; whoever uses one meanwhile gets an error."""
+        self._close_branches()
         with self._lock:
             self._closed = True
             cursors = *self._idle, *self._lent
@@ -798,6 +806,10 @@ class Database:
         self._lent.clear()
         if self._opened is not None:
             self._opened.close()
+
+    def _close_branches(self) -> None:
+        for branch in list(self._branches):
+            branch.close()
 
 
 def make_tables(
@@ -879,15 +891,16 @@ def sniff(path: Path) -> None:
 
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
     # A name in a query is a table; not a variable of whoever asks.
-    connection = duckdb.connect(MEMORY, config={"python_enable_replacements": False})
+    config: dict[str, Any] = {"python_enable_replacements": False, "wal_autocheckpoint": "256MB"}
     if path == MEMORY:
-        return connection
+        return duckdb.connect(MEMORY, config=config)
+    # Already what is recovered from a write-ahead log may not fit into memory.
+    connection = duckdb.connect(MEMORY, config=config | {"temp_directory": f"{path}.tmp"})
     place = path.replace("'", "''")
     try:
         # Under a name of ours: by that of its file, eslab.duckdb could not be told from the schema.
         connection.execute(f"attach '{place}' as {quoted(FILE_CATALOG)}")
         connection.execute(f"use {quoted(FILE_CATALOG)}")
-        connection.execute(f"set temp_directory = '{place}.tmp'")
     except duckdb.Error as error:
         connection.close()
         if "Could not set lock" in str(error):
@@ -895,6 +908,11 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
             who = f"process {holder[1]}" if holder else "another process"
             raise StoreOpenError(
                 f"{path} is open in {who}, which is not eslab: close it there first"
+            ) from error
+        if isinstance(error, duckdb.ResourceInUseException):
+            raise StoreOpenError(
+                f"{path} is open in this process, by DuckDB without eslab: close that connection "
+                f"first"
             ) from error
         raise StoreOpenError(
             f"{path} cannot be opened ({_first_line(error)}): is it, and its folder, writable?"

@@ -793,6 +793,7 @@ class DuckDBStore(StoreAdapter):
         from eslab.store.duckdb.edited import History
 
         at = self.branch_position(at)
+        self._database.tidy()
         branch = BranchStore(
             self,
             self._database,
