@@ -86,7 +86,8 @@ class Branch(Lab):
         self.plan = edited(base.store, self.edits, at=self.at, registry=base.registry)
         store = base.store.branch(
             at=self.at,
-            ids=None if seed is None else SeededIds(seed),
+            # Never those of the base, which may have the same seed.
+            ids=None if seed is None else SeededIds(seed).in_branch(base.store.store_id.int),
             start=self.plan.start,
             removed=self.plan.removed,
             placed=self.plan.placed,

@@ -241,6 +241,16 @@ def test_a_seed_can_be_given(lab: Lab) -> None:
         lab.branch(seed="5")  # type: ignore[arg-type]
 
 
+def test_no_id_is_that_of_another_event_though_the_seeds_are_the_same() -> None:
+    with Lab(seed=7) as lab:
+        fill(lab, 4)
+        last: Lab = lab
+        for _ in range(3):
+            last = last.branch(Skip(1), Insert(2, "count-new", Counted(key="a", amount=1)), seed=7)
+            last.append("count-new", [Counted(key="a", amount=1)])
+            last.store.verify().require()
+
+
 def test_an_id_that_was_given_counts_up_to_the_position(lab: Lab) -> None:
     event = NewEvent("Counted", {"key": "a", "amount": 1}, event_id=SeededIds(1).mint(99))
     lab.store.append("count-a", [event])

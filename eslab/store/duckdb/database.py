@@ -258,9 +258,10 @@ class Database:
         """Connect, and make the tables if there are none."""
         self._opened = connection = self._connect()
         try:
-            self._prepare(self._new_id)
-            self._read_facts()
-            self._open_inlets()
+            with _interrupts():
+                self._prepare(self._new_id)
+                self._read_facts()
+                self._open_inlets()
         except BaseException as error:
             self._opened = None
             connection.close()
