@@ -317,6 +317,35 @@ def test_read_models_are_there_when_they_are_named_and_no_time_passes(lab: Lab) 
         assert branch.sql("select sum(total) from totals").fetchall() == [(16,)]
 
 
+@pytest.mark.parametrize("use", ["pause", "rebuild", "reset", "lag", "resume", "wait", "past"])
+def test_tables_of_read_models_are_made_when_they_are_asked_for(lab: Lab, use: str) -> None:
+    lab.project(Totals(), Sums())
+    lab.run()
+    branch = lab.branch(at=4)
+    assert branch.store._database.untouched
+    match use:
+        case "pause":
+            branch.pause("totals")
+            assert branch.sql("from totals").fetchall() == []
+            branch.resume("totals")
+        case "resume":
+            branch.resume("totals")
+        case "rebuild":
+            branch.rebuild("totals", progress=False)
+        case "reset":
+            branch.reset("totals", to=2, progress=False)
+            assert branch.sql("select sum(total) from totals").fetchall() == [(1,)]
+        case "lag":
+            assert branch.projections.df["lag_events"].to_list() == [4, 4]
+        case "wait":
+            assert branch.wait(branch._commands._token(4, duplicate=False))
+        case "past":
+            assert branch.as_of(position=2, read_model="totals").df["total"].sum() == 1
+    branch.run()
+    for name in ("totals", "sums"):
+        assert branch.sql(f"select sum(total) from {name}").fetchall() == [(6,)]
+
+
 def test_what_cannot_be_projected_is_said_when_work_is_done(lab: Lab) -> None:
     class Few(Totals):
         @on
@@ -449,6 +478,8 @@ def test_what_follows_an_edit_follows_in_read_models_and_typed_tables(lab: Lab) 
         assert branch.sql("select total from totals where key = 'b'").fetchall() == [(4 + 7 + 10,)]
     with pytest.raises(InputError, match="between the positions 5 and 12, not at 3"):
         lab.store.branch(start=5, removed=[3])
+    with pytest.raises(InputError, match="behind a position from 0 to 2, not 3"):
+        lab.store.branch(at=2, start=3)
 
 
 def test_a_position_of_a_branch_that_there_is_not_is_refused(lab: Lab) -> None:
@@ -619,6 +650,7 @@ def test_tables_of_the_base_are_not_taken_for_those_of_the_branch(lab: Lab) -> N
 
     lab.project(define("first", Shared))
     with lab.branch() as branch:
+        branch.sql("from shared").fetchall()
         for one in (define("second", Shared), define("first", Other)):
             # As in another lab, which does not know what that one had.
             assert ProjectionRunner(branch.store, one, EventRegistry()).step()
