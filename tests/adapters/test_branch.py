@@ -708,7 +708,7 @@ def test_tables_that_could_not_be_made_are_made_again(
 
     branch = lab.branch(at=2)
     with monkeypatch.context() as planted:
-        planted.setattr("eslab.store.duckdb.database.make_tables", interrupted)
+        planted.setattr("eslab.store.duckdb.branch.make_tables", interrupted)
         with pytest.raises(KeyboardInterrupt):
             branch.sql("from events")
     assert branch.sql("select count(*) from events").fetchall() == [(2,)]
@@ -783,6 +783,7 @@ def test_a_branch_is_saved_as_it_is_at_one_moment(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     branch = lab.branch()
+    branch.sql("from events").fetchall()
     make, threads = branch_module.make_tables, []
 
     def meanwhile(*args: Any, **options: Any) -> None:

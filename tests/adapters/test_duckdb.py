@@ -481,13 +481,13 @@ def test_a_forked_child_touches_nothing(path: Path) -> None:
 def test_a_store_in_memory_makes_its_database_when_somebody_needs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    connect, made = database._connect, []
+    connect, made = database.connect, []
 
     def noted(path: str) -> duckdb.DuckDBPyConnection:
         made.append(path)
         return connect(path)
 
-    monkeypatch.setattr(database, "_connect", noted)
+    monkeypatch.setattr(database, "connect", noted)
     with open_store(":memory:") as store:
         store.append("order-1", [NewEvent("OrderPlaced", {"n": n}) for n in range(3)])
         assert [event.version for event in store.read("order-1")] == [1, 2, 3]
@@ -603,7 +603,8 @@ def test_a_result_outlives_its_store(path: Path) -> None:
 def test_reading_stops_when_the_store_is_closed(
     store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eslab.store.duckdb.database.PAGE", 4)
+    for module in ("database", "log"):
+        monkeypatch.setattr(f"eslab.store.duckdb.{module}.PAGE", 4)
     store.append("a-1", [event(n) for n in range(50)])
     store.flush()
     reading = store.read_all()
