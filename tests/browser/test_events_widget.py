@@ -135,9 +135,7 @@ def test_a_person_filters_pages_jumps_and_opens(
     assert rows(browser)[0] == 121
     jump.get_by_role("textbox", name="time").fill("2027-01-01")
     jump.get_by_role("button", name="Jump").click()
-    expect(jump.locator("[role=alert]")).to_contain_text(
-        "no event that matches: occurred"
-    )
+    expect(jump.locator("[role=alert]")).to_contain_text("no event that matches: occurred")
 
     # The event at 121 was caused by the first one; from there back again by its effect.
     browser.locator("tr[data-position='121']").click()
