@@ -77,6 +77,11 @@ def run(notebook: OpenNotebook, source: str) -> str:
     )
     notebook.command("notebook:run-cell")
     assert notebook.errors() == []
+    # On a busy machine the command is done a moment before the output is there.
+    notebook.page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON()"
+        ".cells.at(-1).outputs.length"
+    )
     printed: str = notebook.cells()[-1]["outputs"][0]["text"]
     return printed.strip()
 
@@ -213,6 +218,9 @@ def test_keys_do_all_that_the_mouse_does(notebook: OpenNotebook) -> None:
     expect(browser.get_by_role("textbox", name="stream id")).to_have_value("dd order-1 a b")
     press("Escape")
     expect(selected).to_be_focused()
+    press("t")
+    expect(browser.get_by_role("region", name="as a table")).to_be_visible()
+    press("t")
     # The times: a cursor, a choice, a filter.
     browser.get_by_role("slider").focus()
     press("Home", "Shift+ArrowRight", "Shift+ArrowRight")

@@ -26,6 +26,8 @@ const STEPS = [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1, 5, 15, 30, 60, 300, 90
   .map((seconds) => Math.round(seconds * 1e6));
 const DAY = 86400e6;
 const LEAVES = 100;
+const HINT = "↑ ↓ events · Page Up, Page Down pages · Home oldest · End newest · Enter opens · Escape closes · "
+  + "/ filters · T table";
 
 let entries = 0;
 
@@ -434,7 +436,7 @@ function render({ model, el }) {
     show(0);
     go(state.newestFirst ? "newest" : "oldest");
   });
-  const asTable = button("Table", "show the events over time as a table, or as a picture", () => {
+  const asTable = button("Table", "show the events over time as a table, or as a picture (T)", () => {
     overTable.hidden = !overTable.hidden;
     draw();
   });
@@ -468,6 +470,7 @@ function render({ model, el }) {
     element("div", { class: "eslab-row eslab-events-pager" },
       range, ...Object.values(moves), order, asTable, newer, pending, note),
     detail,
+    element("div", { class: "eslab-events-dim", text: HINT }),
   );
   overTable.hidden = true;
   // Keys scroll it.
@@ -703,6 +706,7 @@ function render({ model, el }) {
     Enter: () => open(display()[state.at]?.position),
     Escape: () => { shut(); focusRow(); },
     "/": () => filters.focus(),
+    t: () => asTable.click(),
   });
 
   async function follows() {
