@@ -1,8 +1,8 @@
-"""Words as people read them: numbers with their noun, texts in one line."""
+"""Words as people read them: numbers with their noun, texts in one line and not too long."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "one_line"]
+__all__ = ["counted", "one_line", "shortened"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -13,6 +13,16 @@ def counted(number: int, noun: str) -> str:
         ('1 event', '2,483 events')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shortened(text: str, letters: int) -> str:
+    """Return a text of at most so many letters.
+
+    Example:
+        >>> shortened("a long story", 7)
+        'a long…'
+    """
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def one_line(text: str) -> str:

@@ -12,6 +12,7 @@ See https://github.com/cloudevents/spec (1.0.2) and its documented extensions.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +39,9 @@ _METADATA: Final[Mapping[str, str]] = {
 }
 """The attributes that stand for known keys of metadata."""
 
+_URI: Final = re.compile(r"[!#-;=?-Z\[\]_a-z~%]+")
+"""Signs that a URI, or a reference to one, may hold (RFC 3986)."""
+
 
 def events_to_cloudevents(events: Iterable[RecordedEvent], *, source: str) -> str:
     """Return events as a batch of CloudEvents (``application/cloudevents-batch+json``).
@@ -47,6 +51,7 @@ def events_to_cloudevents(events: Iterable[RecordedEvent], *, source: str) -> st
         source: in which context they happened, as a URI: an event is known by source and id.
 
     Raises:
+        InputError: the source is no URI.
         MissingDependencyError: the package ``cloudevents`` is not installed.
 
     Example:
@@ -57,6 +62,10 @@ def events_to_cloudevents(events: Iterable[RecordedEvent], *, source: str) -> st
         >>> [(stream_id, event.data) for stream_id, event in events_from_cloudevents(text)]
         [('order-1', {'amount': 30})]
     """
+    if not isinstance(source, str) or not _URI.fullmatch(source):
+        raise InputError(
+            f"source is a URI, such as 'https://shop.example/orders', not {source!r:.200}"
+        )
     make, written = _library()
     lines = (written.write(make(_attributes(each, source), dict(each.data))) for each in events)
     return "[\n" + ",\n".join(line.decode() for line in lines) + "\n]\n"

@@ -86,7 +86,8 @@ class Branch(Lab):
         self.plan = edited(base.store, self.edits, at=self.at, registry=base.registry)
         store = base.store.branch(
             at=self.at,
-            ids=None if seed is None else SeededIds(seed),
+            # Never those of the base, which may have the same seed.
+            ids=None if seed is None else SeededIds(seed).in_branch(base.store.store_id.int),
             start=self.plan.start,
             removed=self.plan.removed,
             placed=self.plan.placed,
@@ -307,14 +308,38 @@ def _side(lab: Lab, until: int) -> Side:
 class _Behind(ProjectionRunner):
     """A projection of the base, which on a branch has yet to see what that begins with.
 
-    On a virtual clock a projection takes its time; there it was up to date before.
+    On a virtual clock a projection takes its time; there it was up to date before. Its tables are
+    made when somebody asks for them: to make them takes ten times as long as to make a branch.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        self._made = False
+        self._making = threading.Lock()
         super().__init__(*args, **options)
         self._behind = True
         self._failed = Turn()
         self._catching_up = threading.RLock()
+
+    def _prepare(self) -> None:
+        pass  # not yet: see `_make`
+
+    def _make(self) -> None:
+        with self._making:
+            if not self._made:
+                super()._prepare()
+                self._made = True
+
+    @property
+    def position(self) -> int:
+        """The last position that the read model holds, as far as is known."""
+        self._make()
+        return super().position
+
+    def replaced_by(self, other: ProjectionRunner) -> None:
+        """Put a read model that was made beside this one in its place, at its checkpoint."""
+        self._make()
+        super().replaced_by(other)
+        self._behind = False
 
     def begin(self) -> None:
         """Take note that a run begins.
@@ -330,6 +355,7 @@ class _Behind(ProjectionRunner):
     def catch_up(self) -> None:
         """Apply what there is, the first time; what fails is raised when a run begins."""
         with self._catching_up:
+            self._make()  # also of one that is paused
             if self._behind:
                 self._behind = False
                 while self._failed.attempt(self.step):

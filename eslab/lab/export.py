@@ -107,8 +107,8 @@ class LabExport:
             The text, with ``.save(path)``.
 
         Raises:
-            InputError: there is no such format, or stream; or what happened cannot be told as a
-                test.
+            InputError: there is no such format, or stream; what happened cannot be told as a test;
+                no module has such a name, or no URI is such a source.
             MissingDependencyError: CloudEvents need the package ``cloudevents``.
 
         Example:
@@ -152,7 +152,7 @@ class LabExport:
                 from eslab.interop.cloudevents import events_to_cloudevents
 
                 listed = list(events)
-                place = source or f"urn:uuid:{self.store.store_id}"
+                place = f"urn:uuid:{self.store.store_id}" if source is None else source
                 return _export(listed, events_to_cloudevents(listed, source=place), format)
         known = ", ".join(map(repr, get_args(ExportFormat)))
         raise InputError(f"there is no format {format!r:.200} to export to: there are {known}")
@@ -168,6 +168,8 @@ class LabExport:
     def _streams(self, streams: str | Iterable[str] | None) -> list[str] | None:
         if streams is None:
             return None
+        if not isinstance(streams, Iterable):
+            raise InputError(f"streams is the name of one, or several, not {streams!r:.200}")
         names = [streams] if isinstance(streams, str) else list(streams)
         for name in names:
             if self.store.stream_version(name) == 0:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eslab.errors import SagaError
+from eslab.events import Event
+from eslab.sagas.process_state import ProcessState, evolve_process
+from eslab.sagas.state import SagaState, evolve
+from eslab.views.saga_summary import ProcessSummary
 
 if TYPE_CHECKING:
     from eslab.lab.lab import Lab
@@ -14,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["rerun_saga"]
 
+MOST: Final = 10_000
+"""Events that it adds to its stream at most."""
+
 LIMIT: Final = timedelta(days=365)
 """How long it may take on the branch's clock: a timer may be set again each time that it fires."""
 
@@ -21,8 +29,8 @@ LIMIT: Final = timedelta(days=365)
 def rerun_saga(lab: Lab, timeline: SagaTimeline, at: int, fault: Fault) -> tuple[SagaTimeline, int]:
     """Let a saga go on from a position, with a fault, until it ends or nothing is left to do.
 
-    What has another correlation id stands still, so that it is quick where very many sagas are on
-    their way. Read models are left alone: a saga is what its stream says.
+    What neither concerns it nor has its correlation id stands still, so that it is quick where very
+    many sagas are on their way. Read models are left alone: a saga is what its stream says.
 
     Args:
         lab: where it went as it did; nothing changes there.
@@ -47,18 +55,30 @@ def rerun_saga(lab: Lab, timeline: SagaTimeline, at: int, fault: Fault) -> tuple
         for projection in lab._projections:  # noqa: SLF001 - the lab's own
             branch.pause(projection)
         (first,) = lab.store.read(timeline.stream_id, limit=1)
-        belongs_to = first.metadata.correlation_id or timeline.stream_id
-        branch._orchestrator.confine(belongs_to)  # noqa: SLF001 - a lab's own
+        belongs_to = first.metadata.correlation_id
+        branch._orchestrator.confine(timeline.stream_id, belongs_to)  # noqa: SLF001 - a lab's own
         injected = branch.inject(fault)
-        seen = 0
-
-        def ended() -> bool:
-            nonlocal seen
-            version = branch.store.stream_version(timeline.stream_id)
-            if version == seen:
-                return False
-            seen = version
-            return bool(branch.saga_state(saga.name, saga.saga_id).ended)
-
-        branch.run_until(ended, limit=LIMIT)
+        branch.run_until(_Progress(branch, timeline).has_ended, limit=LIMIT)
         return branch.saga(f"{saga.name}-{saga.saga_id}"), len(injected.injected)
+
+
+class _Progress:
+    """How far a saga has got; of its stream only what is new is read."""
+
+    def __init__(self, lab: Lab, timeline: SagaTimeline) -> None:
+        self._lab = lab
+        self._stream_id = timeline.stream_id
+        process = isinstance(timeline.summary, ProcessSummary)
+        self._evolve: Callable[[Any, Event], Any] = evolve_process if process else evolve
+        self._state: Any = ProcessState() if process else SagaState()
+        self._seen = 0
+        self._most = lab.store.stream_version(self._stream_id) + MOST
+
+    def has_ended(self) -> bool:
+        """Say whether nothing new will happen, or too much did."""
+        if self._lab.store.stream_version(self._stream_id) == self._seen:
+            return False
+        for event in self._lab.store.read(self._stream_id, from_version=self._seen + 1):
+            self._state = self._evolve(self._state, self._lab.registry.decode(event))
+            self._seen = event.version
+        return self._seen >= self._most or bool(self._state.ended)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         LineageView,
         MessageFlow,
         ProjectionsView,
+        SagaComparison,
         SagasView,
         SagaTimeline,
         StreamPlayer,
@@ -97,8 +98,9 @@ class LabViews:
             positions: the first and the last position; either may be None.
             payload: comparisons of values in its data, each a path, an operator (``=``, ``!=``,
                 ``<``, ``<=``, ``>``, ``>=`` or ``contains``) and a value:
-                ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``. Where there is no
-                value, only ``= None`` holds.
+                ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``; a key that holds a dot
+                and the like stands in quotes, ``'prices."a.b"'``. Where there is no value, only
+                ``= None`` holds.
             where: a boolean expression in SQL over the columns of ``events``, such as
                 ``"len(tags) > 1"``.
             limit: how many are in the frame at most, the newest ones.
@@ -524,10 +526,10 @@ def _fleet_widget(fleet: FleetView) -> Any:
     return FleetWidget(fleet)
 
 
-def _saga_widget(timeline: SagaTimeline) -> Any:
-    from eslab.widgets.saga import SagaWidget
+def _saga_widget(view: SagaTimeline | SagaComparison) -> Any:
+    from eslab.widgets.saga import saga_widget
 
-    return SagaWidget(timeline)
+    return saga_widget(view)
 
 
 def _events_widget(view: EventsView) -> Any:

@@ -7,10 +7,12 @@ has in common with its base.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, Literal
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -274,6 +276,7 @@ def edited(
             planned = PlannedEvent(recorded.stream_id, _as_new(recorded), recorded, moment, "moved")
             placed[edit.after].append(planned)
     places = {place: tuple(placed[place]) for place in sorted(placed)}
+    _check_ids(places.values())
     start = min([last, *map(_before, listed)])
     return Plan(store, last, listed, start, removed, places)
 
@@ -306,6 +309,17 @@ def _check_edits(edits: Sequence[AnyEdit], last: int, head: int) -> None:
             raise InputError(
                 f"position {position:,} is named by {count} edits, and one event can be named by "
                 f"one: {', '.join(f'{edit!r:.200}' for edit in both)}"
+            )
+
+
+def _check_ids(placed: Iterable[Sequence[PlannedEvent]]) -> None:
+    given: dict[UUID | None, PlannedEvent] = {}
+    for planned in chain.from_iterable(placed):
+        other = given.setdefault(planned.event.event_id, planned)
+        if other is not planned and planned.event.event_id is not None:
+            raise InputError(
+                f"two edits give the id {planned.event.event_id}, to {other.event!r:.200} and to "
+                f"{planned.event!r:.200}: leave event_id out, or give one of them another one"
             )
 
 

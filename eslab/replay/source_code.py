@@ -51,6 +51,9 @@ class SourceCode:
     Args:
         module: from which classes are imported that no module has, as those of a notebook.
 
+    Raises:
+        InputError: no module can have this name.
+
     Example:
         >>> code = SourceCode()
         >>> code.laid_out(code.value({"price": Decimal("1.50"), "of": (1,)}))
@@ -60,6 +63,8 @@ class SourceCode:
     """
 
     def __init__(self, *, module: str | None = None) -> None:
+        if module is not None and not _is_module(module):
+            raise InputError(f"module is the name of one, such as 'shop.orders', not {module!r}")
         self._module = module
         self._names: dict[str, tuple[str, str]] = {}
         self._missing: set[str] = set()
@@ -272,6 +277,12 @@ def text_code(text: str | bytes) -> str:
 def _import_order(name: str) -> tuple[int, str]:
     """Return the key by which imported names are sorted: constants, classes, the others."""
     return (0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2), name
+
+
+def _is_module(name: Any) -> bool:
+    return isinstance(name, str) and all(
+        part.isidentifier() and not iskeyword(part) for part in name.split(".")
+    )
 
 
 def _has(module: str, path: str, defined: Any) -> bool:

@@ -81,16 +81,18 @@ class Dispatch:
         self._route = route
         self._lock = lock
         self._numbers = count()
-        self._only: str | None = None
+        self._only: tuple[str, str | None] | None = None
         self.forget()
 
-    def confine(self, correlation_id: str) -> None:
-        """Pass over all events and sagas from now on that do not belong to this."""
-        self._only = correlation_id
+    def confine(self, stream_id: str, correlation_id: str | None) -> None:
+        """Pass over all from now on that neither concerns this saga nor belongs to it."""
+        self._only = stream_id, correlation_id
 
     def _passes(self, event: RecordedEvent) -> bool:
+        if self._only is None:
+            return True
         belongs_to = event.metadata.correlation_id or event.stream_id
-        return self._only in (None, belongs_to)
+        return event.stream_id == self._only[0] or belongs_to in self._only
 
     def forget(self) -> None:
         """Look at the whole log again, for all machines."""
@@ -197,9 +199,10 @@ class Dispatch:
         handled: Mapping[str, Container[int]],
     ) -> None:
         """Let those machines have an event that it concerns, and that did not handle it before."""
-        if not self._passes(event):
-            return
+        passes = self._passes(event)
         for machine in machines:
+            if not passes and not self._is_of_the_only(machine):
+                continue
             if (
                 event.type in machine.concerns
                 and event.position > machine.after
@@ -210,6 +213,9 @@ class Dispatch:
                 except EslabError:  # likewise
                     who = f"{machine.name} {event.stream_id}"
                     self._agenda.put(who, partial(self._bring, machine.name, event))
+
+    def _is_of_the_only(self, machine: Machine) -> bool:
+        return self._only is not None and saga_name(self._only[0]) == machine.name
 
     def _bring(self, name: str, recorded: RecordedEvent) -> None:
         """Let a machine have an event, when it has travelled."""
@@ -224,6 +230,9 @@ class Dispatch:
             raise SagaDefinitionError(
                 f"{machine!r}: {recorded!r:.200} does not say which one it concerns: {error}"
             ) from error
+        # What came from outside has a correlation id of its own, or none.
+        if self._only is not None and stream_id != self._only[0] and not self._passes(recorded):
+            return
         for due in self._arrivals(machine, recorded, stream_id):
             arriving = self._arriving.setdefault(stream_id, [])
             heapq.heappush(arriving, (due, recorded.position, next(self._numbers), delivered))

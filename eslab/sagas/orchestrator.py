@@ -232,14 +232,15 @@ class Orchestrator:
         machine = self._machines.get(name)
         return machine.saga if isinstance(machine, SagaMachine) else None
 
-    def confine(self, correlation_id: str) -> None:
-        """Let only those sagas go on, from now on, that belong to this, and pass over all others.
+    def confine(self, stream_id: str, correlation_id: str | None) -> None:
+        """Let only a saga go on from now on, and those that belong to it.
 
         Args:
-            correlation_id: of their events; of a saga that was started by hand, its stream.
+            stream_id: of the saga; what concerns it may come from outside.
+            correlation_id: of the events of all that belong to it.
         """
         with self._lock:
-            self._dispatch.confine(correlation_id)
+            self._dispatch.confine(stream_id, correlation_id)
 
     def knows(self, name: str) -> bool:
         """Say whether a saga, or a process manager, of this name is known here."""

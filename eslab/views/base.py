@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from eslab.errors import InputError, MissingDependencyError
+from eslab.errors import InputError, MissingDependencyError, StoreClosedError
 from eslab.views.svg import image
 
 if TYPE_CHECKING:
@@ -141,8 +141,9 @@ class View(ABC):
             return {}
         try:
             model_id = self.widget.model_id
-        except MissingDependencyError:
-            # The widget libraries are an extra, and the static display is there without them.
+        except (MissingDependencyError, StoreClosedError):
+            # The widget libraries are an extra, and what a widget would ask for is gone with a
+            # branch, for instance; the static display is there without them.
             return {}
         return {WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": model_id}}
 

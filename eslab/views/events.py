@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.errors import InputError
-from eslab.views.base import View, html_table, plain, records
+from eslab.views.base import PictureView, html_table, plain, records
 from eslab.views.events_filter import EventsFilter, moment_of
 from eslab.views.events_pages import EventPages, EventsLog, Landmark, Summary
+from eslab.views.events_picture import events_picture
+from eslab.views.events_types import histogram_groups
 from eslab.views.opened_event import OpenedEvent
-from eslab.views.scales import axis_time, duration_text, moment_text
-from eslab.views.theme import HATCHES, NEUTRAL, SERIES, TEMPLATE
+from eslab.views.scales import axis_time, moment_text, width_text
+from eslab.views.theme import TEMPLATE
 from eslab.words import counted
 
-__all__ = [
-    "EventsView",
-    "TypeGroup",
-    "events_digest",
-    "events_figure",
-    "ranked_types",
-    "type_groups",
-    "width_text",
-]
+__all__ = ["EventsView", "events_digest", "events_figure"]
 
 SHOWN_ROWS: Final = 10
 SHOWN_LETTERS: Final = 100
-SHOWN_TYPES: Final = 7
 
 _EVERYTHING: Final = EventsFilter()
 
 
-class EventsView(View):
+class EventsView(PictureView):
     """The newest events that match, in the order of position, and a way to all the others.
 
     The frame has the columns position, stream_id, version, type, occurred_at, recorded_at, data
@@ -179,10 +171,17 @@ class EventsView(View):
         """Return a histogram: events by type over the time at which they occurred."""
         return events_figure(self.histogram, width=self.bin_width)
 
+    def svg(self) -> str:
+        """Return the histogram as a picture."""
+        return events_picture(self.histogram, width=self.bin_width, desc=self.digest)
+
     def html(self) -> str:
-        """Return a table of the newest events."""
+        """Return the picture, and below it a table of the newest events."""
         if self.df.empty:
             return "<p>No event matches.</p>"
+        return f"{super().html()}\n{self._table()}"
+
+    def _table(self) -> str:
         newest = self.df.tail(SHOWN_ROWS)
         caption = (
             f"The newest {len(newest)} of {self.count:,} events, in the order of position."
@@ -241,10 +240,7 @@ def events_figure(histogram: pd.DataFrame, *, width: timedelta) -> go.Figure:
         title={"subtitle": {"text": f"by type, in bins of {per}"}},
         yaxis={"title": {"text": f"events in {per}"}},
     )
-    totals: Counter[str] = Counter()
-    for row in records(histogram):
-        totals[row.type] += row.count
-    for group in type_groups(totals, ranked_types(totals)):
+    for group in histogram_groups(histogram):
         bars = histogram[histogram["type"].isin(group.types)].groupby("start")["count"].sum()
         figure.add_bar(
             name=plain(group.name),
@@ -263,69 +259,6 @@ def events_figure(histogram: pd.DataFrame, *, width: timedelta) -> go.Figure:
             hovertemplate="%{y:,} × " + plain(group.name) + "<br>around %{x}<extra></extra>",
         )
     return figure
-
-
-class TypeGroup(NamedTuple):
-    """Types that are drawn as one.
-
-    Attributes:
-        name: what it is called, and how many events there are.
-        types: the types.
-        colour: what they are drawn in; a few groups have the same.
-        hatch: and with, one of `HATCHES`; each group another one.
-    """
-
-    name: str
-    types: list[str]
-    colour: str
-    hatch: str
-
-
-def ranked_types(counts: Mapping[str, int]) -> list[str]:
-    """Return the types, the most frequent first.
-
-    Args:
-        counts: how many events there are of each type.
-    """
-    return sorted(counts, key=lambda name: (-counts[name], name))
-
-
-def type_groups(counts: Mapping[str, int], ranked: Sequence[str]) -> list[TypeGroup]:
-    """Return how types are drawn: the first ones each on its own, the rest as one.
-
-    Args:
-        counts: how many events there are of each type.
-        ranked: all types, in this order.
-    """
-    shown, rest = ranked[:SHOWN_TYPES], list(ranked[SHOWN_TYPES:])
-    groups = [
-        TypeGroup(
-            f"{name} ({counts.get(name, 0):,})", [name], SERIES[index % len(SERIES)], HATCHES[index]
-        )
-        for index, name in enumerate(shown)
-    ]
-    if rest:
-        lumped = sum(counts.get(name, 0) for name in rest)
-        groups.append(TypeGroup(f"{len(rest)} other types ({lumped:,})", rest, NEUTRAL, ""))
-    return groups
-
-
-def width_text(width: timedelta) -> str:
-    """Return the width of a bin as a person says it.
-
-    Example:
-        >>> width_text(timedelta(days=7)), width_text(timedelta(seconds=15))
-        ('7 d', '15 s')
-    """
-    for unit, name in (
-        (timedelta(days=1), "d"),
-        (timedelta(hours=1), "h"),
-        (timedelta(minutes=1), "min"),
-        (timedelta(seconds=1), "s"),
-    ):
-        if width % unit == timedelta(0):
-            return f"{width // unit} {name}"
-    return duration_text(width.total_seconds())
 
 
 def _middle(start: datetime, width: timedelta) -> datetime:

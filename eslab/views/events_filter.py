@@ -172,7 +172,7 @@ def moment_of(field: str, given: Any) -> datetime:
         found = datetime.fromisoformat(given.strip())
     except ValueError:
         raise InputError(
-            f'{field}: {given!r} is no time: say "2013-01-01" or "2013-01-01 05:00" (UTC), or '
+            f'{field}: {given!r:.200} is no time: say "2013-01-01" or "2013-01-01 05:00" (UTC), or '
             f'with a zone "2013-01-01T05:00-05:00"'
         ) from None
     return as_utc(found.replace(tzinfo=found.tzinfo or UTC), what=f"{field}: a time")
@@ -193,7 +193,7 @@ def value_of(text: str, operator: str) -> Any:
     text = text.strip()
     try:
         found = json.loads(text, parse_float=Decimal, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = text
         if _DATE.match(text):
             with suppress(InputError):
@@ -283,7 +283,7 @@ def _checked(field: str, given: Any) -> tuple[str, str, Any]:
             f"not {given!r}"
         )
     path, operator, value = given
-    _json_path(field, path)
+    _pointer(field, path)
     if operator not in OPERATORS:
         raise InputError(f"{field}: {operator!r} is no operator: there are {', '.join(OPERATORS)}")
     if isinstance(value, UUID):
@@ -303,19 +303,28 @@ def _checked(field: str, given: Any) -> tuple[str, str, Any]:
     return path, operator, value
 
 
-_SEGMENT: Final = re.compile(r"([^.\[\]\"\\*\x00-\x1f]+)((?:\[\d{1,9}\])*)")
+_SEGMENT: Final = (
+    r'([^.\[\]"\\*\x00-\x1f]+|"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")'
+    r"((?:\[\d{1,9}\])*)"
+)
+"""A key, which may stand in quotes as in JSON, and places in lists."""
+_PATH: Final = re.compile(rf"(?!\$){_SEGMENT}(?:\.{_SEGMENT})*")
 
 
-def _json_path(field: str, path: Any) -> str:
-    """Return the path as SQL knows it, in which every key stands in quotes."""
-    segments = path.split(".") if isinstance(path, str) else [""]
-    found = [_SEGMENT.fullmatch(segment) for segment in segments]
-    if not all(found) or segments[0].startswith("$"):
+def _pointer(field: str, path: Any) -> str:
+    """Return the path as a JSON pointer, which can name any key."""
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise InputError(
-            f'{field}: {path!r} is no path: name keys, such as "amount", "customer.name" or '
-            f'"lines[0].article"'
+            f'{field}: {path!r:.200} is no path: name keys, such as "amount", "customer.name" or '
+            f'"lines[0].article", and in quotes what holds a dot and the like: {_QUOTED!r}'
         )
-    return "$" + "".join(f'."{segment[1]}"{segment[2]}' for segment in found if segment)
+    steps: list[str] = []
+    for key, places in re.findall(_SEGMENT, path):
+        steps += [json.loads(key) if key[0] == '"' else key, *re.findall(r"\d+", places)]
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
+
+
+_QUOTED: Final = 'prices."a.b"'
 
 
 _CHECKS: Final[Mapping[str, Any]] = {
@@ -359,7 +368,7 @@ def _between(
 def _comparison(place: int, path: str, operator: str, value: Any) -> tuple[str, Mapping[str, Any]]:
     """Return the SQL that compares a value in the data; without the value none is true."""
     found, wanted = f"json_extract_string(data, $path_{place})", f"$value_{place}"
-    values = {f"path_{place}": _json_path("payload", path)}
+    values = {f"path_{place}": _pointer("payload", path)}
     if value is None:
         return f"{found} is {'' if operator == '=' else 'not '}null", values
     sign = "<>" if operator == "!=" else operator
@@ -373,13 +382,15 @@ def _comparison(place: int, path: str, operator: str, value: Any) -> tuple[str, 
         sql = f"{found} {sign} {wanted}"
     else:
         # Exact, as the columns of event types are; what is too large for that is a double. A text
-        # such as "nan" is no number.
+        # such as "nan" is no number. Most events lack the value: asking for that first, and never
+        # again for what is no number, takes half the time.
         value = str(value)
         exact, double = (
             f"try_cast({found} as {kind}) {sign} try_cast({wanted} as {kind})"
             for kind in ("decimal(38,10)", "double")
         )
-        sql = f"coalesce({exact}, isfinite(try_cast({found} as double)) and {double})"
+        finite = f"isfinite(try_cast({found} as double))"
+        sql = f"{found} is not null and coalesce({exact}, if({finite}, {double}, false))"
     return sql, {**values, f"value_{place}": value}
 
 

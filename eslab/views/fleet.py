@@ -12,10 +12,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.errors import InputError
-from eslab.store.port import ReadModels
 from eslab.views.base import PictureView, plain, records, with_values
 from eslab.views.fleet_log import FLEET_SQL
 from eslab.views.fleet_picture import STATUSES, Glyph, fleet_picture
+from eslab.views.saga_log import SagaStore
 from eslab.views.theme import NEUTRAL, TEMPLATE
 from eslab.words import counted
 
@@ -81,7 +81,7 @@ class FleetView(PictureView):
 
     def __init__(
         self,
-        store: ReadModels,
+        store: SagaStore,
         *,
         saga: str | None = None,
         status: str | None = None,
@@ -92,6 +92,7 @@ class FleetView(PictureView):
         if status is not None and status not in STATUSES:
             raise InputError(f"a saga is one of {', '.join(STATUSES)}, not {status!r:.200}")
         self._store = store
+        self._head = 0
         wanted = {"saga": saga, "status": status, "failed_step": failed_step}
         self._wanted = {name: value for name, value in wanted.items() if value is not None}
         self.timeline = timeline
@@ -106,6 +107,7 @@ class FleetView(PictureView):
         return with_values(f"from ({FLEET_SQL.strip()})\nwhere {conditions}", self._wanted)
 
     def _read(self) -> pd.DataFrame:
+        self._head = self._store.head()
         df = self._store.sql(FLEET_SQL).df()
         for name, value in self._wanted.items():
             df = df[df[name] == value]
@@ -114,6 +116,19 @@ class FleetView(PictureView):
     def refresh(self) -> None:
         """Look at all sagas again."""
         self.df = self._read()
+
+    @property
+    def is_old(self) -> bool:
+        """Whether something was appended to the log since it was looked at."""
+        return self._store.head() > self._head
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every append to the log, on the thread that appended.
+
+        Returns:
+            A function that ends it.
+        """
+        return self._store.listen(callback)
 
     @property
     def _kinds(self) -> list[_Kind]:

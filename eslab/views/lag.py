@@ -116,19 +116,16 @@ class LagView(PictureView):
         return f"ProjectionLag({back}{'; ' * bool(back)}{said or 'no projections'})"
 
     def _standing(self, now: ProjectionLag) -> str:
-        return ", ".join(filter(None, [behind(now), self.standing.get(now.projection)]))
-
-    def said(self) -> list[str]:
-        """Return the lag of each projection in words; what is wrong stands behind a sign."""
-        return [
-            f"{self._standing(now)}{WARNING if now.warning else ''}{now.warning}"
-            for now in self.now
-        ]
+        return _standing(now, self.standing)
 
     def figure(self) -> go.Figure:
         """Return head and checkpoints over time, or the gap; the lag in seconds; the verdicts."""
         return lag_figure(
-            self.df, self.now, words=self.said(), verdicts=self.verdicts, incidents=self.incidents
+            self.df,
+            self.now,
+            standing=self.standing,
+            verdicts=self.verdicts,
+            incidents=self.incidents,
         )
 
     def svg(self) -> str:
@@ -136,7 +133,7 @@ class LagView(PictureView):
         return lag_picture(
             self.df,
             self.now,
-            words=self.said(),
+            words=[said_of(now, self.standing) for now in self.now],
             desc=self.digest,
             verdicts=self.verdicts,
             incidents=self.incidents,
@@ -155,6 +152,25 @@ def clock_went_back(history: pd.DataFrame, at: datetime) -> str:
         return ""
     ahead = (history["time"].max() - at).total_seconds()
     return f"the clock went back: the log is {duration_text(ahead)} ahead" if ahead > 0 else ""
+
+
+def said_of(now: ProjectionLag, standing: Mapping[str, str] | None = None) -> str:
+    """Return a lag in words; what is wrong with it stands behind a sign.
+
+    Args:
+        now: the lag.
+        standing: what keeps projections from going on, by their names.
+
+    Example:
+        >>> moment = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+        >>> said_of(ProjectionLag("delays", moment, 10, 22, 12, 3.4), {"delays": "paused"})
+        '12 events, 3.4 s, paused'
+    """
+    return f"{_standing(now, standing or {})}{WARNING if now.warning else ''}{now.warning}"
+
+
+def _standing(now: ProjectionLag, standing: Mapping[str, str]) -> str:
+    return ", ".join(filter(None, [behind(now), standing.get(now.projection)]))
 
 
 def behind(now: ProjectionLag) -> str:
@@ -177,7 +193,7 @@ def lag_figure(
     history: pd.DataFrame,
     now: Sequence[ProjectionLag] = (),
     *,
-    words: Sequence[str] = (),
+    standing: Mapping[str, str] | None = None,
     verdicts: Sequence[VerdictSpan] = (),
     incidents: Sequence[Incident] = (),
 ) -> go.Figure:
@@ -189,13 +205,13 @@ def lag_figure(
     Args:
         history: a frame with the columns that `eslab.projections.lag.lag_history` gives.
         now: the lag of each projection when it was last measured.
-        words: the same in words, for the subtitle.
+        standing: what keeps projections from going on, in words, by their names.
         verdicts: which verdict held when; without them there is no panel for them.
         incidents: marks on the verdicts.
     """
     names = [lag.projection for lag in now] or list(dict.fromkeys(history["projection"]))
     ribbon = 40 + RIBBON * len(names) if verdicts else 0
-    subtitle = _subtitle(history, now, words)
+    subtitle = _subtitle(history, now, standing)
     more = 17 * (len(subtitle) - 1)
     height = 480 + ribbon + more
     figure = make_subplots(
@@ -375,7 +391,7 @@ def _seconds(points: Sequence[Point], linear: float) -> dict[str, Any]:
 
 
 def _subtitle(
-    history: pd.DataFrame, now: Sequence[ProjectionLag], words: Sequence[str]
+    history: pd.DataFrame, now: Sequence[ProjectionLag], standing: Mapping[str, str] | None
 ) -> list[str]:
     """Return the lines of the subtitle."""
     if not now and history.empty:
@@ -384,8 +400,8 @@ def _subtitle(
         empty = not any(lag.head for lag in now)
         return ["the log is empty" if empty else "the log holds nothing of this time"]
     lines = [""]
-    for lag, word in zip(now, words, strict=True):
-        said = f"{lag.projection}: {word}"
+    for lag in now:
+        said = f"{lag.projection}: {said_of(lag, standing)}"
         if lines[-1] and len(lines[-1]) + len(said) > LINE:
             lines.append("")
         lines[-1] += f"{'; ' * bool(lines[-1])}{said}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -15,7 +16,7 @@ import plotly.graph_objects as go
 from eslab.errors import InputError
 from eslab.views.base import PictureView, with_values
 from eslab.views.saga_figure import timeline_figure
-from eslab.views.saga_layout import drawing
+from eslab.views.saga_layout import Shown, drawing
 from eslab.views.saga_log import ATTEMPTS_SQL, COMMANDS_SQL, Logged, SagaStore, read_log
 from eslab.views.saga_marks import Drawing
 from eslab.views.saga_notes import notes_frame, notes_of
@@ -63,16 +64,18 @@ class _Moment:
 
     @cached_property
     def page(self) -> dict[str, Any]:
+        return self.page_beside(None)
+
+    def page_beside(self, other: _Moment | None) -> dict[str, Any]:
         process = isinstance(self.summary, ProcessSummary)
-        moments = [(one.version, one.at) for one in self.log]
-        title, subtitle = _titles(self.summary, self.clock_back)
+        title, subtitle = self.titles
         return {
             "title": title,
             "subtitle": subtitle,
             "alarm": self.summary.alarming,
             "status": self.summary.status,
             **timeline_page(
-                _drawing(self.df, self.summary, self.notes, moments),
+                self.drawn(other),
                 log=self.log,
                 story=story_of(self.log, process=process),
                 notes=self.notes,
@@ -80,9 +83,31 @@ class _Moment:
         }
 
     @property
-    def clock_back(self) -> int | None:
-        """The version of the first event for which the clock had gone back."""
-        return next((one.version for one in self.log if one.clock_back), None)
+    def titles(self) -> tuple[str, str]:
+        clock_back = next((one.version for one in self.log if one.clock_back), None)
+        return _titles(self.summary, clock_back)
+
+    def drawn(self, other: _Moment | None = None) -> Drawing:
+        return drawing(
+            self.shown,
+            pivot=_pivot(self.summary),
+            moments=[(one.version, one.at) for one in self.log],
+            beside=None if other is None else other.shown,
+            parting=None if other is None else self._parting(other),
+        )
+
+    @property
+    def shown(self) -> Shown:
+        return Shown(self.df, self.notes, self.summary.steps)
+
+    def _parting(self, other: _Moment) -> int | None:
+        """Return the version of the last event that both have in common."""
+        last = None
+        for one, another in zip(self.log, other.log, strict=False):
+            if (one.at, one.event) != (another.at, another.event):
+                break
+            last = one.version
+        return last
 
 
 class SagaTimeline(PictureView):
@@ -107,7 +132,7 @@ class SagaTimeline(PictureView):
         undoable: the steps that can be undone, if that is known: if one of them was not, though
             the saga was, the timeline says so.
         rerun: runs the saga again, on a branch.
-        widget: makes the live widget of a timeline.
+        widget: makes the live widget of a timeline, and of what it is compared with.
 
     Attributes:
         stream_id: the stream of the saga.
@@ -142,7 +167,7 @@ class SagaTimeline(PictureView):
         *,
         undoable: Collection[str] | None = None,
         rerun: Rerun | None = None,
-        widget: Callable[[SagaTimeline], Any] | None = None,
+        widget: Callable[[SagaTimeline | SagaComparison], Any] | None = None,
     ) -> None:
         self.stream_id = stream_id
         self._store = store
@@ -206,6 +231,21 @@ class SagaTimeline(PictureView):
         """All marks, and what is said of them, as JSON values: what the widget draws."""
         return self._moment.page
 
+    def page_beside(self, other: SagaTimeline) -> dict[str, Any]:
+        """Return the same for a page that shows another one too: on the same axis.
+
+        Args:
+            other: what is drawn above or below it.
+        """
+        return self._moment.page_beside(other._moment)
+
+    @property
+    def still(self) -> SagaTimeline:
+        """The same of this moment, which does not change when this one is refreshed."""
+        still, moment = copy(self), self._moment
+        vars(still).update(_moment=moment, df=moment.df, sql=moment.sql, _widget=None)
+        return still
+
     @property
     def effects(self) -> pd.DataFrame:
         """The events that its commands recorded: position, stream_id, version, type, command_id.
@@ -229,12 +269,16 @@ class SagaTimeline(PictureView):
         """Return one row a step: its attempts, and its compensation with an arc back to it."""
         return saga_figure(self.df, self.summary, self.notes)
 
-    def svg(self) -> str:
-        """Return the same rows as SVG."""
+    def svg(self, *, beside: SagaTimeline | None = None) -> str:
+        """Return the same rows as SVG.
+
+        Args:
+            beside: what is drawn above or below it, on the same axis.
+        """
         moment = self._moment
-        title, subtitle = _titles(moment.summary, moment.clock_back)
+        title, subtitle = moment.titles
         return saga_picture(
-            _drawing(moment.df, moment.summary, moment.notes),
+            moment.drawn(None if beside is None else beside._moment),  # noqa: SLF001 - its own
             title=title,
             subtitle=subtitle,
             alarm=moment.summary.alarming,
@@ -287,9 +331,10 @@ class SagaTimeline(PictureView):
         from eslab.simulation.faults import Fault
         from eslab.views.saga_comparison import SagaComparison
 
-        moment = self._moment
         if self._rerun is None:
             raise InputError("only a lab can run a saga again: use lab.saga(...)")
+        base = self.still  # this one may go on meanwhile
+        moment = base._moment  # noqa: SLF001 - its own
         process = isinstance(moment.summary, ProcessSummary)
         kind: Any = "command" if process else "compensate" if undo else "execute"
         version = began(moment.df, moment.summary, step, kind=kind, attempt=attempt)
@@ -303,8 +348,8 @@ class SagaTimeline(PictureView):
             by=by,
         )
         at = before(moment.log, version, whole=process)
-        other, hits = self._rerun(self, at, wrong)
-        return SagaComparison(self, other, fault=wrong, at=at, hits=hits)
+        other, hits = self._rerun(base, at, wrong)
+        return SagaComparison(base, other, fault=wrong, at=at, hits=hits, widget=self._make_widget)
 
 
 def saga_figure(
@@ -318,18 +363,12 @@ def saga_figure(
         notes: a frame as `SagaTimeline.notes`.
     """
     title, subtitle = _titles(saga)
-    drawn = _drawing(attempts, saga, notes)
+    drawn = drawing(Shown(attempts, notes, saga.steps), pivot=_pivot(saga))
     return timeline_figure(drawn, title=title, subtitle=subtitle, alarm=saga.alarming)
 
 
-def _drawing(
-    attempts: pd.DataFrame,
-    saga: Summary,
-    notes: pd.DataFrame | None,
-    moments: Sequence[tuple[int, Any]] = (),
-) -> Drawing:
-    pivot = saga.pivot if isinstance(saga, SagaSummary) else None
-    return drawing(attempts, steps=saga.steps, notes=notes, pivot=pivot, moments=moments)
+def _pivot(saga: Summary) -> str | None:
+    return saga.pivot if isinstance(saga, SagaSummary) else None
 
 
 def _titles(saga: Summary, clock_back: int | None = None) -> tuple[str, str]:

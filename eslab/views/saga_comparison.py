@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from eslab.views.base import View, plain
 from eslab.views.saga_cells import CELLS, cells_of
+from eslab.views.svg import image
 from eslab.views.theme import FAILED, NEUTRAL, TEMPLATE, top_margin
 from eslab.words import counted
 
@@ -52,6 +54,7 @@ class SagaComparison(View):
         fault: what went wrong there.
         at: the position behind which the branch begins.
         hits: how many attempts the fault hit.
+        widget: makes the live widget of a comparison.
 
     Attributes:
         base: as it went.
@@ -62,19 +65,40 @@ class SagaComparison(View):
     """
 
     def __init__(
-        self, base: SagaTimeline, branch: SagaTimeline, *, fault: Fault, at: int, hits: int
+        self,
+        base: SagaTimeline,
+        branch: SagaTimeline,
+        *,
+        fault: Fault,
+        at: int,
+        hits: int,
+        widget: Callable[[Any], Any] | None = None,
     ) -> None:
         was, now = cells_of(base.df, base.summary), cells_of(branch.df, branch.summary)
         steps = list(dict.fromkeys([*was, *now]))
         was, now = (dict.fromkeys(steps, ".") | cells for cells in (was, now))
         words = [(step, CELLS[was[step]].words, CELLS[now[step]].words) for step in steps]
-        super().__init__(pd.DataFrame(words, columns=["step", "was", "is"]), sql=base.sql)
+        df = pd.DataFrame(words, columns=["step", "was", "is"])
+        super().__init__(df, sql=base.sql, widget=widget)
         self.base = base
         self.branch = branch
         self.fault = fault
         self.at = at
         self.hits = hits
         self._cells = {"as it went": was, "instead": now}
+
+    def since(self, base: SagaTimeline) -> SagaComparison:
+        """Return the same branch, beside what the saga did by now.
+
+        Args:
+            base: as it went.
+        """
+        return SagaComparison(base, self.branch, fault=self.fault, at=self.at, hits=self.hits)
+
+    @property
+    def pages(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a page draws of both, on one axis."""
+        return self.base.page_beside(self.branch), self.branch.page_beside(self.base)
 
     @property
     def digest(self) -> str:
@@ -157,7 +181,11 @@ class SagaComparison(View):
         return figure
 
     def html(self) -> str:
-        """Return both pictures, one above the other, with the outcome in words between them."""
-        return "\n".join(
-            [self.base.html(), f"<p><b>Instead:</b> {escape(self.words)}</p>", self.branch.html()]
-        )
+        """Return both pictures, one above the other, with the outcome in words between them.
+
+        They have the same rows and the same axis, so that one sees where they part.
+        """
+        base, branch = self.base, self.branch
+        was = image(base.svg(beside=branch), alt=base.digest)
+        now = image(branch.svg(beside=base), alt=branch.digest)
+        return f"{was}\n<p><b>Instead:</b> {escape(self.words)}</p>\n{now}"

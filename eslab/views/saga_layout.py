@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
@@ -15,20 +16,57 @@ from eslab.views.saga_marks import STYLES, Arc, Bar, Drawing, Spot, Wait, action
 from eslab.views.saga_notes import LANES
 from eslab.views.scales import duration_text
 
-__all__ = ["drawing"]
+__all__ = ["Shown", "drawing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is drawn of a saga.
+
+    Attributes:
+        attempts: a frame as `SagaTimeline.df`.
+        notes: a frame as `SagaTimeline.notes`.
+        steps: the names of the steps, one row each.
+    """
+
+    attempts: pd.DataFrame
+    notes: pd.DataFrame | None
+    steps: Sequence[str]
+
+    @property
+    def marked(self) -> list[Any]:
+        """What is marked beside the attempts."""
+        return [] if self.notes is None else records(self.notes)
+
+    @property
+    def moments(self) -> list[datetime]:
+        """When something began, ended, or is marked."""
+        found = records(self.attempts)
+        ends = [end for record in found if (end := _end(record)) is not None]
+        return [*(record.started_at for record in found), *ends, *(one.at for one in self.marked)]
+
+    @property
+    def timeless(self) -> bool:
+        """Whether no time passed at all."""
+        return len(set(self.moments)) <= 1
 
 
 class _Layout:
-    """Where moments are drawn: by their time; or by their order, if no time passed at all."""
+    """Where moments are drawn: by their time; or by their order, if no time passed at all.
 
-    def __init__(self, attempts: Sequence[Any], notes: Sequence[Any]) -> None:
-        moments = [record.started_at for record in attempts]
-        moments += [end for record in attempts if (end := _end(record)) is not None]
-        moments += [note.at for note in notes]
+    Of several sagas they are drawn on one axis.
+    """
+
+    def __init__(self, one: Shown, *others: Shown) -> None:
+        every = [one, *others]
+        attempts = [record for shown in every for record in records(shown.attempts)]
+        moments = [moment for shown in every for moment in shown.moments]
         self._begin = min(moments)
-        self.seconds = self._since(max(moments))
+        # Beside one in which time passed, another one would stand in a single place.
+        timeless = any(shown.timeless for shown in every)
+        self.seconds = 0.0 if timeless else self._since(max(moments))
         still = any(_end(record) is None for record in attempts)
-        self._versions = [record.version for record in attempts]
+        self._versions = [record.version for record in records(one.attempts)]
         lengths = [
             (end - record.started_at).total_seconds()
             for record in attempts
@@ -42,7 +80,7 @@ class _Layout:
             end = self.seconds + (self.span - inner) * self._axis.length
             self.ticks = tuple(self._axis.ticks(end))
         else:
-            self.span = float(max(1, len(attempts)))
+            self.span = float(max(1, *(len(shown.attempts) for shown in every)))
             self.ticks = tuple((float(n), str(n)) for n in range(int(self.span) + 1))
         self.folds = self._axis.folds()
 
@@ -75,12 +113,12 @@ class _Layout:
 
 
 def drawing(
-    attempts: pd.DataFrame,
+    shown: Shown,
     *,
-    steps: Sequence[str],
-    notes: pd.DataFrame | None = None,
     pivot: str | None = None,
     moments: Sequence[tuple[int, datetime]] = (),
+    beside: Shown | None = None,
+    parting: int | None = None,
 ) -> Drawing:
     """Lay out the attempts of a saga, or of the commands of a process manager.
 
@@ -89,23 +127,31 @@ def drawing(
     beside which other attempts would not be seen are folded.
 
     Args:
-        attempts: a frame as `SagaTimeline.df`.
-        steps: the names of the steps, one row each.
-        notes: a frame as `SagaTimeline.notes`.
+        shown: what is drawn.
         pivot: the step behind which there is no way back.
         moments: the versions of the events of the stream, and when these were recorded.
+        beside: what is drawn above or below it, with the same rows and on the same axis.
+        parting: the version of the last event that both have in common.
     """
-    found = records(attempts)
-    marked = [] if notes is None else records(notes)
-    used = {note.step for note in marked} if "command" in set(attempts["kind"]) or not steps else ()
+    found, marked = records(shown.attempts), shown.marked
+    every = [shown] if beside is None else [shown, beside]
+    used = {lane for one in every for lane in _lanes(one)}
     lanes = [lane for lane in LANES if lane in used]
-    names = tuple(dict.fromkeys([*steps, *attempts["step"]]))
+    names = tuple(
+        dict.fromkeys(
+            [
+                *(step for one in every for step in one.steps),
+                *(step for one in every for step in one.attempts["step"]),
+            ]
+        )
+    )
     if not found and not marked:
         at = tuple((version, 0.0) for version, _ in moments)
         return Drawing(names, (), (), "no step has begun", 1.0, moments=at)
     rows = {name: len(lanes) + row for row, name in enumerate(names)}
     rows = {lane: row for row, lane in enumerate(lanes)} | rows
-    layout = _Layout(found, marked)
+    # What nothing was drawn of has no axis.
+    layout = _Layout(*(one for one in every if one.moments))
     bars = []
     for index, record in enumerate(found):
         start, end = layout.of_bar(index, record)
@@ -116,11 +162,12 @@ def drawing(
         if note.step in rows
     ]
     what = "the first event" if lanes else "the first step began"
+    places = {version: layout.of_moment(version, at) for version, at in moments}
     return Drawing(
         rows=(*lanes, *names),
         bars=tuple(bars),
         arcs=tuple(_arcs(bars)),
-        axis=f"{layout.unit} since {what}" if layout.seconds else "attempts (no time passed)",
+        axis=f"{layout.unit} since {what}" if layout.seconds else _order_words(every),
         span=layout.span,
         waits=(*_waits(bars), *_timers(spots, layout.span)),
         spots=tuple(spots),
@@ -128,8 +175,20 @@ def drawing(
         ticks=layout.ticks,
         pivot=None if pivot is None else rows.get(pivot),
         lanes=len(lanes),
-        moments=tuple((version, layout.of_moment(version, at)) for version, at in moments),
+        moments=tuple(places.items()),
+        parting=None if parting is None else places[parting],
     )
+
+
+def _lanes(shown: Shown) -> Iterator[str]:
+    """Yield the lanes that are needed; a saga has none: its notes stand beside its attempts."""
+    if "command" in set(shown.attempts["kind"]) or not shown.steps:
+        yield from (note.step for note in shown.marked)
+
+
+def _order_words(every: Iterable[Shown]) -> str:
+    passed = not all(shown.timeless for shown in every)
+    return f"attempts ({'in their order' if passed else 'no time passed'})"
 
 
 def _bar(

@@ -10,10 +10,12 @@ from typing import Final, Literal
 from eslab.views.folds import Fold
 from eslab.views.saga_notes import NoteKind
 from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, PENDING, RETRY
+from eslab.words import one_line, shortened
 
 __all__ = [
     "BREAK",
     "NOTE_WORDS",
+    "PARTING",
     "STYLES",
     "Arc",
     "Bar",
@@ -62,6 +64,9 @@ _PLAIN: Final = (STYLES["execute", "completed"], STYLES["command", "delivered"])
 
 BREAK: Final = "//"
 """What says on the axis that it is folded."""
+
+PARTING: Final = "here they part"
+"""What says where two timelines go different ways."""
 
 NOTE_WORDS: Final[dict[NoteKind, str]] = {
     "received": "event",
@@ -209,6 +214,7 @@ class Drawing:
         pivot: the row behind which there is no way back.
         lanes: how many rows are no steps.
         moments: where each event of the stream is, by its version.
+        parting: where it parts from another one that is drawn beside it.
     """
 
     rows: tuple[str, ...]
@@ -223,6 +229,7 @@ class Drawing:
     pivot: int | None = None
     lanes: int = 0
     moments: tuple[tuple[int, float], ...] = ()
+    parting: float | None = None
 
     def styles(self) -> list[Style]:
         """Return the styles that occur, in the order of the legend."""
@@ -256,10 +263,10 @@ class Drawing:
                 x = middle * self.span
                 yield Label(last.row, x, "center", text, version=version)
             elif behind - left >= right - before:
-                text = _cut(text, int((behind - left) * letters))
+                text = shortened(text, max(4, int((behind - left) * letters)))
                 yield Label(last.row, first.start, "left", text, version=version)
             else:
-                text = _cut(text, int((right - before) * letters))
+                text = shortened(text, max(4, int((right - before) * letters)))
                 yield Label(last.row, last.end, "right", text, version=version)
 
     def attempts(self, *, letters: int) -> Iterator[Label]:
@@ -268,14 +275,19 @@ class Drawing:
             free = -math.inf
             for number, bar in enumerate(group, 1):
                 text = f"{number}/{len(group)}"
-                width = (len(text) + 1) / letters * self.span
-                # An arc that begins or ends at a short bar would cross it.
-                arc = any(bar.middle in (arc.start, arc.end) for arc in self.arcs)
-                aside = arc and width > bar.middle - bar.start and bar.start - width >= free
-                if len(group) > 1 and (bar.start >= free or aside):
+                letter = self.span / letters
+                width = (len(text) + 1) * letter
+                # An arc that begins or ends at a short bar would cross it: it comes from the right
+                # to what is undone, and goes to the left from what undoes it.
+                short = width > bar.middle - bar.start
+                undone = short and any(bar.middle == arc.end for arc in self.arcs)
+                undoing = short and any(bar.middle == arc.start for arc in self.arcs)
+                aside = undone and bar.start - width >= free
+                x = bar.middle + letter if undoing else bar.start
+                if len(group) > 1 and (x >= free or aside):
                     anchor: Anchor = "right" if aside else "left"
-                    yield Label(bar.row, bar.start, anchor, text, 1, bar.version)
-                    free = bar.start if aside else bar.start + width
+                    yield Label(bar.row, x, anchor, text, 1, bar.version)
+                    free = x if aside else x + width
 
     def _lane_labels(self, lane: int, letters: int) -> Iterator[Label]:
         """Yield what is written below the spots of a lane, or above where that is full."""
@@ -312,8 +324,4 @@ def _label(group: Sequence[Bar]) -> str:
         text += f" {last.style.words}"
     if len(group) > 1:
         text += f", {len(group)} attempts"
-    return text if last.error is None else f"{text}: {last.error}"
-
-
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: max(3, room - 1)]}…"
+    return text if last.error is None else f"{text}: {one_line(last.error)}"

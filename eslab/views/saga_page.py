@@ -11,9 +11,10 @@ import pandas as pd
 from eslab.sagas import CommandSent, CompensationStarted, SagaStarted, StepCompleted, StepStarted
 from eslab.views.base import records
 from eslab.views.saga_log import Logged
-from eslab.views.saga_marks import NOTE_WORDS, Bar, Drawing, Spot, Style
+from eslab.views.saga_marks import NOTE_WORDS, PARTING, Bar, Drawing, Spot, Style
 from eslab.views.saga_story import Moment
 from eslab.views.scales import moment_text
+from eslab.words import one_line, shortened
 
 __all__ = ["Fact", "timeline_page"]
 
@@ -22,6 +23,9 @@ Fact = tuple[str, str]
 
 LETTERS: Final = (32, 44, 60, 80, 100, 125, 150)
 """For axes that so many letters fill, labels are laid out; a page takes what fits its width."""
+
+ERROR_LETTERS: Final = 200
+"""Of an error in the name of a mark; its details have all of it."""
 
 _IDLE: Final = ("TimerSet", "TimerCancelled", "ProcessStateChanged", "CommandSent")
 """Events that nothing follows from."""
@@ -52,6 +56,7 @@ def timeline_page(
         "axis": drawn.axis,
         "span": drawn.span,
         "ticks": [list(tick) for tick in drawn.ticks],
+        "parting": None if drawn.parting is None else [drawn.parting, PARTING],
         "folds": [[fold.start, fold.end, fold.text] for fold in drawn.folds],
         "styles": [_style(style) for style in drawn.styles()],
         "notes": [[mark, NOTE_WORDS[mark]] for mark in drawn.notes()],
@@ -143,7 +148,7 @@ class _Teller:
         }
 
     def _name(self, bar: Bar) -> str:
-        error = f": {bar.error}" if bar.error else ""
+        error = f": {shortened(one_line(bar.error), ERROR_LETTERS)}" if bar.error else ""
         attempt = f", attempt {bar.attempt}" if self._count(bar) > 1 else ""
         return f"{bar.order}. {bar.step}: {bar.style.words}{attempt}, {bar.took}{error}"
 
@@ -216,7 +221,7 @@ class _Teller:
             "x": spot.x,
             "mark": spot.mark,
             "version": spot.version,
-            "name": f"{words} {spot.detail}".strip(),
+            "name": shortened(one_line(f"{words} {spot.detail}".strip()), ERROR_LETTERS),
             "facts": facts,
         }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
-from eslab.views.saga_marks import BREAK, NOTE_WORDS, Arc, Bar, Drawing, Label, Style
+from eslab.views.saga_marks import BREAK, NOTE_WORDS, PARTING, Arc, Bar, Drawing, Label, Style
 from eslab.views.saga_notes import NoteKind
 from eslab.views.svg import Svg, fitted, text_width
 from eslab.views.theme import COMPENSATION, DONE, FAILED, NEUTRAL, OK, RETRY
@@ -19,7 +19,7 @@ TOP: Final = 80
 ROW: Final = 64
 BAR: Final = 20
 LEGEND_ROW: Final = 20
-FOLD_HEADER: Final = 20
+HEADER_ROW: Final = 20
 # A bar of no width would not be seen.
 NARROWEST: Final = 2.0
 LABEL_SIZE: Final = 11.0
@@ -46,7 +46,9 @@ class _Picture:
         self.drawn = drawn
         legend = _legend_places(drawn)
         below_legend = LEGEND_ROW * (legend[-1][1] if legend else 0)
-        self.top = TOP + below_legend + (FOLD_HEADER if drawn.folds else 0)
+        self.header = TOP + below_legend
+        parting = drawn.parting is not None
+        self.top = self.header + HEADER_ROW * (bool(drawn.folds) + parting)
         self.bottom = self.top + ROW * max(1, len(drawn.rows))
         names = max((text_width(step) for step in drawn.rows), default=0.0)
         self.left = min(200.0, max(60.0, names)) + 16
@@ -89,6 +91,13 @@ class _Picture:
             length = fitted(fold.text, end - start + 12)
             svg.text(middle, self.top - 6, length, size=LABEL_SIZE, anchor="middle")
             svg.text(middle, self.bottom + 5, BREAK, size=15, anchor="middle", bold=True)
+        if drawn.parting is not None:
+            x = self._x(drawn.parting)
+            svg.line(x, self.header - 2, x, self.bottom, width=1.5, dash="6 3")
+            end = x > left + self.plot / 2
+            x += -6 if end else 6
+            anchor: Literal["start", "end"] = "end" if end else "start"
+            svg.text(x, self.header + 6, PARTING, size=LABEL_SIZE, anchor=anchor)
         for tick, text in drawn.ticks:
             svg.line(self._x(tick), self.top, self._x(tick), self.bottom, width=0.4)
             svg.text(self._x(tick), self.bottom + 18, text, anchor="middle")

@@ -36,16 +36,18 @@ def began(attempts: pd.DataFrame, saga: Summary, step: str, *, kind: str, attemp
     if step not in saga.steps:
         what = "command" if kind == "command" else "step"
         known = ", ".join(saga.steps) or "none"
-        raise InputError(f"{who} has no {what} {step!r}; it has: {known}")
+        raise InputError(f"{who} has no {what} {step!r:.200}; it has: {known}")
     begun = [one for one in records(attempts) if (one.step, one.kind) == (step, kind)]
     if not begun:
         done = "was not undone" if kind == "compensate" else "did not begin"
-        raise InputError(f"{step!r} {done} in {who}, which is {saga.status}")
+        raise InputError(f"{step!r:.200} {done} in {who}, which is {saga.status}")
     for one in begun:
         if one.attempt == attempt and not isinstance(attempt, bool):
             return int(one.version)
     last = max(one.attempt for one in begun)
-    raise InputError(f"attempts at {step!r} in {who} are 1 to {last}; {attempt!r} is none of them")
+    raise InputError(
+        f"attempts at {step!r:.200} in {who} are 1 to {last}; {attempt!r:.50} is none of them"
+    )
 
 
 def before(log: Sequence[Logged], version: int, *, whole: bool) -> int:

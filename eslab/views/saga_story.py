@@ -44,13 +44,14 @@ from eslab.sagas.state import evolve
 from eslab.schema import canonical_json
 from eslab.views.saga_log import Logged
 from eslab.views.scales import duration_text
+from eslab.words import one_line, shortened
 
 __all__ = ["Line", "Moment", "story_of"]
 
 Mark = Literal["", "+", "-", "~"]
 
 LETTERS: Final = 200
-"""Of a value that is shown; longer ones are cut."""
+"""Of a value that is shown, and of what is said of an event; longer ones are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def story_of(log: Sequence[Logged], *, process: bool) -> list[Moment]:
             )
             for name, timer in state.timers.items()
         }
-        words = _words(one.event, names, one.at)
+        words = shortened(one_line(_words(one.event, names, one.at)), LETTERS)
         lines = tuple(_lines(before, after))
         told.append(
             Moment(one.version, one.position, one.at, type(one.event).__name__, words, lines)
@@ -167,7 +168,7 @@ def _saga_lines(state: SagaState) -> Iterator[tuple[str, str]]:
         yield "failed", state.failed_step
     if state.stuck:
         yield "stuck at", _doing(*state.stuck)
-        yield "error", _cut(state.error or "")
+        yield "error", shortened(state.error or "", LETTERS)
 
 
 def _doing(step: str, kind: str) -> str:
@@ -177,7 +178,7 @@ def _doing(step: str, kind: str) -> str:
 def _process_lines(state: ProcessState) -> Iterator[tuple[str, str]]:
     yield "status", state.status.value
     for name, value in sorted(state.data.items()):
-        yield f"self.{name}", _cut(canonical_json(value))
+        yield f"self.{name}", shortened(canonical_json(value), LETTERS)
     waiting = state.unanswered
     for command in state.sent:
         outcome = command.outcome or ("on its way" if command is waiting else "waits")
@@ -187,7 +188,7 @@ def _process_lines(state: ProcessState) -> Iterator[tuple[str, str]]:
     if state.stuck:
         yield "stuck at", state.stuck
     if state.error:
-        yield "error", _cut(state.error)
+        yield "error", shortened(state.error, LETTERS)
     if state.stopped:
         yield "stopped", "reacts to no more events"
 
@@ -195,10 +196,6 @@ def _process_lines(state: ProcessState) -> Iterator[tuple[str, str]]:
 def _due(due_at: datetime, now: datetime) -> str:
     wait = (due_at - now).total_seconds()
     return f"in {duration_text(wait)}" if wait > 0 else "now"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
 # What events say.

@@ -21,6 +21,7 @@ __all__ = [
     "thinned",
     "time_ticks",
     "unit_of",
+    "width_text",
 ]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,14 +65,9 @@ def time_ticks(start: datetime, end: datetime, *, count: int = 7) -> list[tuple[
         ['12:15', '12:30', '12:45', '13:00']
     """
     step = nice_step(end - start, count=count)
-    moment = _EPOCH + -((_EPOCH - start) // step) * step
-    if moment < start:
-        moment += step
-    ticks = []
-    while moment <= end:
-        ticks.append((moment, clock_text(moment, step)))
-        moment += step
-    return ticks
+    places = range(-((_EPOCH - start) // step), (end - _EPOCH) // step + 1)
+    moments = [_EPOCH + place * step for place in places]
+    return [(moment, clock_text(moment, step)) for moment in moments]
 
 
 def clock_text(moment: datetime, step: timedelta) -> str:
@@ -212,6 +208,24 @@ def duration_text(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def width_text(width: timedelta) -> str:
+    """Return the width of a bin as a person says it.
+
+    Example:
+        >>> width_text(timedelta(days=7)), width_text(timedelta(seconds=15))
+        ('7 d', '15 s')
+    """
+    for unit, name in (
+        (timedelta(days=1), "d"),
+        (timedelta(hours=1), "h"),
+        (timedelta(minutes=1), "min"),
+        (timedelta(seconds=1), "s"),
+    ):
+        if width % unit == timedelta(0):
+            return f"{width // unit} {name}"
+    return duration_text(width.total_seconds())
 
 
 def thinned(values: Sequence[float], *, limit: int) -> list[int]:

@@ -67,7 +67,7 @@ class Svg:
         self._title = title
         self._desc = desc
         self._parts: list[str] = []
-        self._patterns: dict[str, str] = {}
+        self._patterns: dict[tuple[str, str], str] = {}
 
     def line(
         self,
@@ -196,11 +196,17 @@ class Svg:
             inner=_escaped(text),
         )
 
-    def hatch(self, colour: str) -> str:
-        """Return a fill of slanted lines."""
-        if colour not in self._patterns:
-            self._patterns[colour] = f"hatch-{len(self._patterns) + 1}"
-        return f"url(#{self._patterns[colour]})"
+    def hatch(self, colour: str, texture: str = "") -> str:
+        """Return a fill of slanted lines, or of a texture in white on the colour.
+
+        Args:
+            colour: of the lines, or below the texture.
+            texture: one of `eslab.views.theme.HATCHES`.
+        """
+        pattern = colour, texture
+        if pattern not in self._patterns:
+            self._patterns[pattern] = f"hatch-{len(self._patterns) + 1}"
+        return f"url(#{self._patterns[pattern]})"
 
     @staticmethod
     def number(value: float) -> str:
@@ -226,11 +232,7 @@ class Svg:
     def __str__(self) -> str:
         width, height = self.number(self.width), self.number(self.height)
         hatches = "".join(
-            f'<pattern id="{name}" width="6.00" height="6.00" patternUnits="userSpaceOnUse" '
-            f'patternTransform="rotate(45)"><rect width="6.00" height="6.00" fill="{colour}" '
-            f'fill-opacity="0.25"/><line x1="1.50" y1="0.00" x2="1.50" y2="6.00" '
-            f'stroke="{colour}" stroke-width="2.50"/></pattern>'
-            for colour, name in self._patterns.items()
+            _pattern(name, colour, texture) for (colour, texture), name in self._patterns.items()
         )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -240,6 +242,30 @@ class Svg:
             + "".join(self._parts)
             + "</svg>"
         )
+
+
+def _pattern(name: str, colour: str, texture: str) -> str:
+    tile = f'<pattern id="{name}" width="6.00" height="6.00" patternUnits="userSpaceOnUse"'
+    ground = f'<rect width="6.00" height="6.00" fill="{colour}"'
+    if texture:
+        return (
+            f'{tile}>{ground}/><path d="{_TEXTURES[texture]}" fill="none" stroke="#FFFFFF" '
+            f'stroke-opacity="0.75" stroke-width="{2 if texture == "." else 1}.00"/></pattern>'
+        )
+    return (
+        f'{tile} patternTransform="rotate(45)">{ground} fill-opacity="0.25"/><line x1="1.50" '
+        f'y1="0.00" x2="1.50" y2="6.00" stroke="{colour}" stroke-width="2.50"/></pattern>'
+    )
+
+
+_TEXTURES: Final = {
+    "/": "M0,6L6,0",
+    ".": "M2,3L4,3",
+    "x": "M0,6L6,0M0,0L6,6",
+    "-": "M0,3L6,3",
+    "+": "M0,3L6,3M3,0L3,6",
+    "|": "M3,0L3,6",
+}
 
 
 def image(svg: str, *, alt: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -23,6 +24,8 @@ except ModuleNotFoundError as error:
 __all__ = ["LiveWidget", "intent"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_log = logging.getLogger("eslab.widgets")
 
 STATIC: Final = Path(__file__).with_name("static")
 
@@ -93,9 +96,14 @@ class LiveWidget(anywidget.AnyWidget):
         except ValidationError as error:
             wrong = error.errors()[0]
             place = ".".join(map(str, wrong["loc"]))
-            return {"error": f"{name}: {place}: {wrong['msg']}, not {wrong['input']!r:.100}"}
+            given = "" if "missing" in wrong["type"] else f", not {wrong['input']!r:.100}"
+            return {"error": f"{name}: {place}: {wrong['msg']}{given}"}
         except EslabError as error:
             return {"error": str(error)}
+        except Exception as error:
+            # Of a handler or a step, for instance; without an answer the page would wait for one.
+            _log.exception("the intent %r failed", name)
+            return {"error": f"{type(error).__name__}: {error}"}
 
 
 @cache

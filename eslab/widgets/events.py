@@ -15,11 +15,12 @@ from eslab.errors import InputError, StoreError
 from eslab.events import RecordedEvent
 from eslab.schema import canonical_json
 from eslab.views import EventPages, EventsFilter, EventsView, OpenedEvent
-from eslab.views.events import events_digest, ranked_types, type_groups, width_text
+from eslab.views.events import events_digest
 from eslab.views.events_filter import OPERATORS, moment_of, value_of
 from eslab.views.events_pages import Landmark
+from eslab.views.events_types import ranked_types, type_groups
 from eslab.views.opened_event import EventPlace
-from eslab.views.scales import moment_text
+from eslab.views.scales import moment_text, width_text
 from eslab.widgets.base import LiveWidget, intent
 
 __all__ = ["EventsWidget"]
@@ -30,6 +31,8 @@ LETTERS: Final = 240
 SHOWN_TYPES: Final = 100
 REMEMBERED: Final = 32
 HINT_SECONDS: Final = 0.25
+DIGITS: Final = 19
+"""Of a position or a version, at most."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS: Final = (
@@ -181,7 +184,8 @@ class EventsWidget(LiveWidget):
             raise InputError(f"{to}: say which")
         position = pages.find(to, wanted)
         if position is None:
-            raise InputError(f"no event that matches has {to} {value.strip()} or above")
+            above = "or later" if to in ("occurred", "recorded") else "or above"
+            raise InputError(f"no event that matches: {to} {value.strip()} {above}")
         sides = {"before": position + 1} if newest_first else {"after": position - 1}
         page = self._page(pages, **sides)
         if len(page["rows"]) < PAGE:
@@ -309,8 +313,8 @@ def _number(field: str, text: str) -> int | None:
     digits = text.strip().replace(",", "")
     if not digits:
         return None
-    if not (digits.isascii() and digits.isdigit()):
-        raise InputError(f"{field}: a whole number is expected, not {text.strip()!r}")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= DIGITS):
+        raise InputError(f"{field}: a whole number is expected, not {text.strip()!r:.100}")
     return int(digits)
 
 

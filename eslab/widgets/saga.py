@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Final
 import traitlets
 
 from eslab.errors import InputError, StoreClosedError
-from eslab.views import SagaTimeline
+from eslab.views import SagaComparison, SagaTimeline
 from eslab.views.base import records
 from eslab.views.saga_comparison import FAULT_WORDS
 from eslab.widgets.base import LiveWidget, intent
 from eslab.widgets.follower import Follower
 
-__all__ = ["SagaWidget", "TimelineWidget"]
+__all__ = ["ComparisonWidget", "SagaWidget", "TimelineWidget", "saga_widget"]
 
 CLOSED: Final = "The lab is closed: nothing comes any more."
 FOLLOWS: Final = "This follows the saga as it goes on."
@@ -28,6 +28,7 @@ class TimelineWidget(LiveWidget):
 
     Attributes:
         timeline: what it shows.
+        compared: the same saga with a fault, if that is shown too.
         page: its marks, and what is said of them.
         instead: the marks of the same saga with a fault, and what became of it, in words.
         faults: the faults that can be chosen, with what they do.
@@ -43,6 +44,8 @@ class TimelineWidget(LiveWidget):
 
     def __init__(self, timeline: SagaTimeline | None, **values: Any) -> None:
         self.timeline: SagaTimeline | None = None
+        self.compared: SagaComparison | None = None
+        self._drawn = 0
         self._pages: set[str] = set()
         self._stop: Callable[[], None] | None = None
         self._follower = Follower(self.follow)
@@ -55,12 +58,16 @@ class TimelineWidget(LiveWidget):
         with self._lock, self.hold_sync():
             self._stop_following()
             self.timeline = timeline
-            self.instead = {}
             self._draw(timeline)
             self._start_following()
 
-    def _draw(self, timeline: SagaTimeline) -> None:
-        self.page = timeline.page
+    def _draw(self, timeline: SagaTimeline, compared: SagaComparison | None = None) -> None:
+        self.compared, self._drawn = compared, timeline.version
+        if compared is None:
+            self.page, self.instead = timeline.page, {}
+        else:
+            self.page, other = compared.pages
+            self.instead = {"words": compared.words, "page": other}
         self.live = _liveness(timeline)
 
     def follow(self) -> None:
@@ -69,13 +76,15 @@ class TimelineWidget(LiveWidget):
         if timeline is None:
             return
         try:
-            grew = timeline.refresh()
+            timeline.refresh()
         except StoreClosedError:
             self.live = CLOSED if self.live else ""
             raise
-        if grew:
-            with self._lock, self.hold_sync():
-                self._draw(timeline)
+        with self._lock, self.hold_sync():
+            # Another one may have taken its place; and a person may have looked again in a cell.
+            if timeline is self.timeline and timeline.version != self._drawn:
+                compared = self.compared
+                self._draw(timeline, compared and compared.since(timeline.still))
 
     # What the page asks for.
 
@@ -101,14 +110,17 @@ class TimelineWidget(LiveWidget):
     @intent
     def fail(self, step: str, fault: str, undo: bool, attempt: int) -> str:
         """Run the saga again, let an attempt go wrong, and say what came of that."""
-        compared = self._shown.fail(step, fault, undo=undo, attempt=attempt)
-        self.instead = {"words": compared.words, "page": compared.branch.page}
+        timeline = self._shown
+        compared = timeline.fail(step, fault, undo=undo, attempt=attempt)
+        with self.hold_sync():
+            self._draw(timeline, compared)
         return compared.words
 
     @intent
     def forget(self) -> None:
         """Show only how it went."""
-        self.instead = {}
+        with self.hold_sync():
+            self._draw(self._shown)
 
     @property
     def _shown(self) -> SagaTimeline:
@@ -156,9 +168,33 @@ class SagaWidget(TimelineWidget):
     def __init__(self, timeline: SagaTimeline) -> None:
         super().__init__(timeline)
 
-    def _draw(self, timeline: SagaTimeline) -> None:
-        super()._draw(timeline)
-        self.said = timeline.digest
+    def _draw(self, timeline: SagaTimeline, compared: SagaComparison | None = None) -> None:
+        super()._draw(timeline, compared)
+        self.said = (compared or timeline).digest
+
+
+class ComparisonWidget(SagaWidget):
+    """Shows how a saga went, and below that how it goes with a fault; it is not followed.
+
+    Args:
+        compared: what it shows.
+    """
+
+    def __init__(self, compared: SagaComparison) -> None:
+        super().__init__(compared.base)
+        self._draw(compared.base, compared)
+
+    def _draw(self, timeline: SagaTimeline, compared: SagaComparison | None = None) -> None:
+        super()._draw(timeline, compared)
+        self.live = ""
+
+    def _start_following(self) -> None:
+        """Do not: both are of one moment."""
+
+
+def saga_widget(view: SagaTimeline | SagaComparison) -> SagaWidget:
+    """Return the widget of a timeline, or of what it is compared with."""
+    return SagaWidget(view) if isinstance(view, SagaTimeline) else ComparisonWidget(view)
 
 
 def _liveness(timeline: SagaTimeline) -> str:

@@ -52,6 +52,7 @@ from eslab.replay import AnyEdit, edited
 from eslab.schema import EventRegistry
 from eslab.simulation.scenarios import accounts
 from eslab.store.duckdb import DuckDBStore
+from eslab.store.duckdb import branch as branch_module
 
 
 class Counted(Event):
@@ -240,6 +241,16 @@ def test_a_seed_can_be_given(lab: Lab) -> None:
         lab.branch(seed="5")  # type: ignore[arg-type]
 
 
+def test_no_id_is_that_of_another_event_though_the_seeds_are_the_same() -> None:
+    with Lab(seed=7) as lab:
+        fill(lab, 4)
+        last: Lab = lab
+        for _ in range(3):
+            last = last.branch(Skip(1), Insert(2, "count-new", Counted(key="a", amount=1)), seed=7)
+            last.append("count-new", [Counted(key="a", amount=1)])
+            last.store.verify().require()
+
+
 def test_an_id_that_was_given_counts_up_to_the_position(lab: Lab) -> None:
     event = NewEvent("Counted", {"key": "a", "amount": 1}, event_id=SeededIds(1).mint(99))
     lab.store.append("count-a", [event])
@@ -304,6 +315,35 @@ def test_read_models_are_there_when_they_are_named_and_no_time_passes(lab: Lab) 
         branch.run()
         assert branch.clock.now() > began
         assert branch.sql("select sum(total) from totals").fetchall() == [(16,)]
+
+
+@pytest.mark.parametrize("use", ["pause", "rebuild", "reset", "lag", "resume", "wait", "past"])
+def test_tables_of_read_models_are_made_when_they_are_asked_for(lab: Lab, use: str) -> None:
+    lab.project(Totals(), Sums())
+    lab.run()
+    branch = lab.branch(at=4)
+    assert branch.store._database.untouched
+    match use:
+        case "pause":
+            branch.pause("totals")
+            assert branch.sql("from totals").fetchall() == []
+            branch.resume("totals")
+        case "resume":
+            branch.resume("totals")
+        case "rebuild":
+            branch.rebuild("totals", progress=False)
+        case "reset":
+            branch.reset("totals", to=2, progress=False)
+            assert branch.sql("select sum(total) from totals").fetchall() == [(1,)]
+        case "lag":
+            assert branch.projections.df["lag_events"].to_list() == [4, 4]
+        case "wait":
+            assert branch.wait(branch._commands._token(4, duplicate=False))
+        case "past":
+            assert branch.as_of(position=2, read_model="totals").df["total"].sum() == 1
+    branch.run()
+    for name in ("totals", "sums"):
+        assert branch.sql(f"select sum(total) from {name}").fetchall() == [(6,)]
 
 
 def test_what_cannot_be_projected_is_said_when_work_is_done(lab: Lab) -> None:
@@ -438,6 +478,8 @@ def test_what_follows_an_edit_follows_in_read_models_and_typed_tables(lab: Lab) 
         assert branch.sql("select total from totals where key = 'b'").fetchall() == [(4 + 7 + 10,)]
     with pytest.raises(InputError, match="between the positions 5 and 12, not at 3"):
         lab.store.branch(start=5, removed=[3])
+    with pytest.raises(InputError, match="behind a position from 0 to 2, not 3"):
+        lab.store.branch(at=2, start=3)
 
 
 def test_a_position_of_a_branch_that_there_is_not_is_refused(lab: Lab) -> None:
@@ -560,6 +602,7 @@ def test_a_branch_that_is_dropped_is_let_go_when_the_next_is_made(lab: Lab) -> N
     gc.collect()
     assert attached(lab) == 1
     with lab.branch() as branch:
+        assert attached(lab) == 0
         branch.sql("from events").fetchall()
         assert attached(lab) == 1
 
@@ -607,6 +650,7 @@ def test_tables_of_the_base_are_not_taken_for_those_of_the_branch(lab: Lab) -> N
 
     lab.project(define("first", Shared))
     with lab.branch() as branch:
+        branch.sql("from shared").fetchall()
         for one in (define("second", Shared), define("first", Other)):
             # As in another lab, which does not know what that one had.
             assert ProjectionRunner(branch.store, one, EventRegistry()).step()
@@ -632,6 +676,44 @@ def test_a_branch_ends_when_what_it_is_in_gives_up(tmp_path: Path) -> None:
             branch.sql("from events")
         assert lab.store.head() == 1
         assert lab.branch().sql("select count(*) from events").fetchall() == [(1,)]
+
+
+def test_all_branches_end_when_a_checkpoint_of_the_file_fails(tmp_path: Path) -> None:
+    with Lab(tmp_path / "shop.duckdb") as lab:
+        lab.append("count-a", [Counted(key="a", amount=1)])
+        branches = [lab.branch(), lab.branch().branch()]
+        for branch in branches:
+            branch.sql("from events").fetchall()
+        database = lab.store._database
+        database._connection.execute("set debug_checkpoint_abort = 'before_header'")
+        lab.store.compact()
+        lab.append("count-a", [Counted(key="a", amount=2)])
+        with pytest.raises(StoreError, match="invalidated"):
+            lab.store.flush()
+        assert lab.sql("select sum(amount) from counted").fetchall() == [(3,)]
+        for branch in branches:
+            with pytest.raises(StoreClosedError):
+                branch.sql("from events")
+        lab.store.compact()
+        lab.store.verify().require()
+    with Lab(tmp_path / "shop.duckdb") as lab:
+        assert lab.store.head() == 2
+
+
+def test_tables_that_could_not_be_made_are_made_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    branch = lab.branch(at=2)
+    with monkeypatch.context() as planted:
+        planted.setattr("eslab.store.duckdb.branch.make_tables", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            branch.sql("from events")
+    assert branch.sql("select count(*) from events").fetchall() == [(2,)]
+    branch.close()
+    assert attached(lab) == 0
 
 
 def test_nothing_is_left_of_a_branch_whose_history_cannot_be_written(
@@ -695,6 +777,33 @@ def test_a_saved_branch_is_a_store_of_its_own(
     with Lab.open_copy(copy) as looked_at:
         assert looked_at.fingerprint() == branch.fingerprint()
         assert looked_at.store.store_id == branch.store.store_id
+
+
+def test_a_branch_is_saved_as_it_is_at_one_moment(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branch = lab.branch()
+    branch.sql("from events").fetchall()
+    make, threads = branch_module.make_tables, []
+
+    def meanwhile(*args: Any, **options: Any) -> None:
+        def work() -> None:
+            branch.append("count-new", [Counted(key="new", amount=1)])
+            branch.store.flush()
+
+        make(*args, **options)
+        threads.append(threading.Thread(target=work))
+        threads[0].start()
+        threads[0].join(timeout=0.3)
+
+    monkeypatch.setattr(branch_module, "make_tables", meanwhile)
+    path = branch.save_as(tmp_path / "saved.duckdb", progress=False)
+    threads[0].join()
+    with Lab(path) as saved:
+        saved.append("count-new", [Counted(key="new", amount=1)])
+        query = "select count(*) from events where stream_id = 'count-new'"
+        assert saved.sql(query).fetchall() == [(1,)]
+        saved.store.verify().require()
 
 
 def test_nothing_is_left_of_a_branch_that_cannot_be_saved(

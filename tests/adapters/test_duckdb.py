@@ -429,8 +429,11 @@ FORK = """
     import os, sys, threading
     from eslab import EslabError, NewEvent, open_store
     path = sys.argv[1]
-    store, memory = open_store(path), open_store()
+    store, memory, closed = open_store(path), open_store(), open_store(path + ".closed")
+    closed.close()
     store.append("a-1", [NewEvent("A", {})])
+    branch = store.branch()
+    branch.sql("from events").fetchall()
     for lock in (store.snapshots._lock, store.snapshots._writing):
         holder = threading.Thread(target=lock.acquire)
         holder.start()
@@ -443,6 +446,7 @@ FORK = """
             lambda: open_store(path),
             lambda: memory.head(),
             lambda: store.sql("select 1"),
+            lambda: branch.sql("select 1"),
         ):
             try:
                 use()
@@ -452,6 +456,7 @@ FORK = """
             store.snapshots.delete()
         except EslabError:
             refused += 1
+        branch.close()
         store.close()
         with open_store() as own:
             own.append("a-1", [NewEvent("C", {})])
@@ -467,7 +472,7 @@ FORK = """
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_touches_nothing(path: Path) -> None:
     finished = python(FORK, path)
-    assert finished.stdout == "5 ['A', 'A']\n", finished.stderr
+    assert finished.stdout == "6 ['A', 'A']\n", finished.stderr
 
 
 # SQL.
@@ -476,13 +481,13 @@ def test_a_forked_child_touches_nothing(path: Path) -> None:
 def test_a_store_in_memory_makes_its_database_when_somebody_needs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    connect, made = database._connect, []
+    connect, made = database.connect, []
 
     def noted(path: str) -> duckdb.DuckDBPyConnection:
         made.append(path)
         return connect(path)
 
-    monkeypatch.setattr(database, "_connect", noted)
+    monkeypatch.setattr(database, "connect", noted)
     with open_store(":memory:") as store:
         store.append("order-1", [NewEvent("OrderPlaced", {"n": n}) for n in range(3)])
         assert [event.version for event in store.read("order-1")] == [1, 2, 3]
@@ -598,7 +603,8 @@ def test_a_result_outlives_its_store(path: Path) -> None:
 def test_reading_stops_when_the_store_is_closed(
     store: DuckDBStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eslab.store.duckdb.database.PAGE", 4)
+    for module in ("database", "log"):
+        monkeypatch.setattr(f"eslab.store.duckdb.{module}.PAGE", 4)
     store.append("a-1", [event(n) for n in range(50)])
     store.flush()
     reading = store.read_all()

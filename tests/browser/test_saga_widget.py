@@ -59,6 +59,10 @@ lab.run()
 lab.saga("evil-1")
 """
 
+# What is written around the marks, and where.
+AXIS = """drawings => drawings.map(one => [...one.querySelectorAll('svg > g:first-of-type text')]
+    .map(text => [text.textContent, text.getAttribute('x')]).flat())"""
+
 LIVE = """
 import time
 
@@ -139,12 +143,22 @@ def test_a_timeline_is_explored_and_failed_elsewhere(
 
     # It fails elsewhere.
     mark(saga, "2. reserve_stock: executed").click()
-    saga.get_by_role("combobox", name="What goes wrong").select_option("fails")
+    saga.get_by_role("combobox", name="What goes wrong").select_option("times_out")
     saga.get_by_role("button", name="Fail here instead").click()
     instead = saga.locator(".eslab-alternative")
-    expect(instead).to_contain_text("reserve_stock fails, each time it is tried (3 attempts hit)")
+    expect(instead).to_contain_text("reserve_stock gets lost, and is not done (3 attempts hit)")
     expect(instead).to_contain_text("COMPENSATED as before")
-    expect(mark(instead, "2. reserve_stock: failed")).to_be_visible()
+    expect(mark(instead, "2. reserve_stock: not answered")).to_be_visible()
+    expect(said(saga)).to_have_text(
+        "SagaComparison(fulfilment-o-0 reserve_stock: times_out: COMPENSATED as before)"
+    )
+    # On one axis, one sees where they part; and what was chosen remains so.
+    axes = saga.locator(".eslab-drawing").evaluate_all(AXIS)
+    assert len(axes) == 2
+    assert axes[0] == axes[1]
+    assert "here they part" in axes[0]
+    expect(saga.get_by_role("combobox", name="What goes wrong")).to_have_value("times_out")
+    expect(saga.get_by_role("button", name="Fail here instead")).to_be_focused()
     assert violations(saga) == []
     notebook.screenshot("saga-widget-light")
 
@@ -156,6 +170,7 @@ def test_a_timeline_is_explored_and_failed_elsewhere(
     notebook.screenshot("saga-widget-dark")
     instead.get_by_role("button", name="Show only how it went").click()
     expect(instead).to_be_hidden()
+    expect(said(saga)).to_contain_text(digest)
     picture_remains(notebook, server, watch, "saga")
 
 
@@ -187,7 +202,9 @@ def test_a_timeline_follows_a_saga_that_runs(open_in_lab: Open, tmp_path: Path) 
 def test_a_fleet_is_filtered_and_opened(
     open_in_lab: Open, server: Server, watch: Watch, tmp_path: Path
 ) -> None:
-    notebook = open_in_lab(written(tmp_path, "fleet", [ORDERS, "lab.fleet()"]))
+    notebook = open_in_lab(
+        written(tmp_path, "fleet", [ORDERS, "fleet = lab.fleet()\nfleet", "place('o-99')"])
+    )
     notebook.run_all()
     assert notebook.errors() == []
     page = notebook.page
@@ -198,6 +215,9 @@ def test_a_fleet_is_filtered_and_opened(
     expect(said(fleet)).to_have_text(digest)
     told = fleet.locator(".eslab-event").first
     expect(told).to_contain_text("60 shown")
+    # Few sagas need few lines: they are drawn as high as they are shown.
+    heights = fleet.locator("canvas").last.evaluate("one => [one.height, one.clientHeight]")
+    assert heights[0] == heights[1] < 330
     cell = fleet.get_by_role("button", name="20 STUCK: confirm_order")
     cell.click()
     expect(cell).to_have_attribute("aria-pressed", "true")
@@ -226,5 +246,8 @@ def test_a_fleet_is_filtered_and_opened(
     notebook.screenshot("fleet-widget-dark")
     fleet.get_by_role("button", name="Close the timeline").click()
     expect(opened).to_be_hidden()
+    fleet.get_by_role("button", name="Refresh: the log went on").click()
+    expect(fleet.get_by_role("button", name="Refresh;")).to_be_visible()
+    expect(said(fleet)).to_have_text(digest)  # the order is there, but nobody ran its saga
     assert page.locator("[data-eslab='fleet']").count() == 1
     picture_remains(notebook, server, watch, "fleet")

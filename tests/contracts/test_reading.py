@@ -135,7 +135,8 @@ def test_what_is_read_is_the_moment_of_the_call(filled: EventStore) -> None:
 
 
 def test_pages_are_seamless(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eslab.store.duckdb.database.PAGE", 3)
+    for module in ("database", "log"):
+        monkeypatch.setattr(f"eslab.store.duckdb.{module}.PAGE", 3)
     store.append("s-1", [NewEvent("A", {"n": n}) for n in range(10)])
     store.append("t-1", [NewEvent("B", {})])
     assert [e.version for e in store.read("s-1")] == list(range(1, 11))

@@ -28,7 +28,7 @@ from eslab import (
 )
 from eslab.clock import VIRTUAL_START
 from eslab.projections import Rebuild
-from eslab.store.duckdb.store import DuckDBTransaction
+from eslab.store.duckdb.transaction import DuckDBTransaction
 from eslab.subscriptions import ErrorPolicy, Inbox, Retry
 from eslab.subscriptions.delivery import (
     DeadLetter,

@@ -286,6 +286,12 @@ def test_an_id_that_is_taken_is_refused(store: MemoryStore) -> None:
     assert one.event.event_id == third.event_id
 
 
+def test_an_id_that_two_edits_give_is_refused(store: MemoryStore) -> None:
+    twice = NewEvent("Counted", {"n": 3}, event_id=UUID(int=1))
+    with pytest.raises(InputError, match="two edits give the id 00000000-0000-0000-0000-00000000"):
+        edited(store, [Insert(2, "count-1", twice), Edit(4, twice)])
+
+
 def test_data_of_a_type_that_is_not_registered_is_not_checked(store: MemoryStore) -> None:
     (one, *_) = edited(store, [Insert(5, "price-1", NewEvent("Priced", {"anything": 1}))]).events
     assert one.event.data == {"anything": 1}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
+from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
@@ -102,6 +104,13 @@ def test_values_in_the_data_are_compared_as_what_they_are(
     assert positions(lab, payload=[condition]) == found
 
 
+def test_a_key_in_quotes_may_hold_anything(lab: Lab) -> None:
+    keys = ["a.b", "a[0]", '"', "\\", "*", "$", " a ", "a\n\x00", "~1/x", "", "ü😀", "'", "0"]
+    record(lab, *({key: {"n": [1, 2]}} for key in keys))
+    for position, key in enumerate(keys, 1):
+        assert positions(lab, payload=[(f"{json.dumps(key)}.n[1]", "=", 2)]) == [position], key
+
+
 def test_large_numbers_are_compared_exactly_and_no_text_is_a_number(lab: Lab) -> None:
     record(lab, {"n": 2**53}, {"n": 2**53 + 1}, {"n": "nan"}, {"n": "infinity"}, {"n": "x"})
     assert positions(lab, payload=[("n", "=", 2**53 + 1)]) == [2]
@@ -176,6 +185,9 @@ def test_sql_may_ask_for_whatever_a_query_can(lab: Lab) -> None:
         ({"payload": [("a[x]", "=", 3)]}, "is no path"),
         ({"payload": [('a"b', "=", 3)]}, "is no path"),
         ({"payload": [("*", "=", 3)]}, "is no path"),
+        ({"payload": [('"a', "=", 3)]}, "is no path"),
+        ({"payload": [('"a"b', "=", 3)]}, "is no path"),
+        ({"payload": [(r'"\q"', "=", 3)]}, "is no path"),
         ({"payload": [(3, "=", 3)]}, "is no path"),
         ({"payload": [("a", "=", math.nan)]}, "finite"),
         ({"payload": [("a", "=", [3])]}, "a text, a number, a time"),
@@ -324,6 +336,7 @@ def test_centuries_have_bins_too(lab: Lab) -> None:
     view = lab.events()
     assert view.histogram["count"].sum() == 3
     assert len(view.figure().data[0].x) == 3
+    assert "3 events over time" in view.svg()
 
 
 def test_one_event_and_none_have_a_histogram(lab: Lab) -> None:
@@ -450,3 +463,27 @@ def test_the_figure_is_drawn_from_all_events_and_not_from_the_newest(lab: Lab) -
     assert sum(figure.data[0].y) == 5
     assert json.loads(figure.to_json())
     assert isinstance(view.histogram, pd.DataFrame)
+
+
+def test_the_picture_is_of_all_events_too_and_always_the_same(lab: Lab) -> None:
+    for number, kind in enumerate("ABCDEFGHIJ"):
+        record(lab, *[{}] * (10 - number), type=f"<{kind}>")
+        lab.advance("1 h")
+    view = lab.events(limit=1)
+    picture = view.svg()
+    assert picture == lab.events(limit=1).svg()
+    texts = ET.fromstring(picture).itertext()
+    said = [text for text in texts if text.startswith(("<", "3 other"))]
+    assert said == [f"<{kind}> ({10 - place})" for place, kind in enumerate("ABCDEFG")] + [
+        "3 other types (6)"
+    ]
+    # A bar of each of ten types, and what eight of them are called; none looks like another.
+    fills = Counter(re.findall(r'height="[^"]+" fill="([^"]+)"', picture.partition("</defs>")[2]))
+    assert sorted(fills.values()) == [2] * 7 + [4]
+    assert "55 events over time" in picture
+    assert view.html().startswith("<img ")
+    assert view.html().count("<tr>") == 2
+
+
+def test_a_picture_of_nothing_says_so(lab: Lab) -> None:
+    assert "No event matches." in lab.events().svg()

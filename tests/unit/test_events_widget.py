@@ -172,6 +172,9 @@ def test_values_that_are_typed_mean_what_they_look_like(lab: Lab, ask: Asked) ->
         "x-1", [NewEvent("X", {"due": "2026-01-01T00:00:30.01Z", "zip": "02134", "ok": True})]
     )
     ask("refresh")
+    assert ask("filter", field="payload", values=["zip", "=", "[" * 100_000]) is None
+    assert ask.positions() == []
+    ask("clear")
     for path, operator, text in [
         ("due", ">", "2026-01-01 00:00:30"),
         ("zip", "=", "02134"),
@@ -213,8 +216,10 @@ def test_a_jump_gives_a_full_page_and_its_rank(ask: Asked, newest_first: bool) -
         assert position in found
         assert len(found) == PAGE
         assert page["rank"] == 40 - found[0]
-    assert "no event that matches has version 99 or above" in jump("version", "99")
+    assert "no event that matches: version 99 or above" in jump("version", "99")
+    assert "no event that matches: occurred 2027-01-01 or later" in jump("occurred", "2027-01-01")
     assert "position: say which" in jump("position", " ")
+    assert "a whole number" in jump("position", "9" * 5_000)
     assert "is no time" in jump("recorded", "soon")
     assert "to" in jump("sql", "1")
 
@@ -334,3 +339,15 @@ def test_a_closed_store_is_said_in_words(lab: Lab, ask: Asked) -> None:
     lab.close()
     assert "closed" in ask("page")
     ask.widget._tell()
+
+
+def test_what_is_shown_of_a_closed_store_is_the_static_display(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ESLAB_RENDER", "widget")
+    with lab.branch(at=20) as branch:
+        view = branch.events()
+        assert "application/vnd.jupyter.widget-view+json" in branch.events()._repr_mimebundle_()
+    shown = view._repr_mimebundle_()
+    assert sorted(shown) == ["text/html", "text/plain"]
+    assert "20 events" in shown["text/plain"]

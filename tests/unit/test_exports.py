@@ -188,6 +188,12 @@ def test_a_class_that_no_module_has_is_told() -> None:
     assert named.imports() == ["from shop.events import Local"]
 
 
+@pytest.mark.parametrize("module", ["", "my shop", "shop.", "shop.class", "1", "a\nb"])
+def test_a_name_that_no_module_can_have_is_refused(module: str) -> None:
+    with pytest.raises(InputError, match="module is the name of one"):
+        SourceCode(module=module)
+
+
 def test_text_is_quoted() -> None:
     assert text_code("a") == '"a"'
 
@@ -431,6 +437,13 @@ def test_what_is_exported_can_be_chosen_and_saved(tmp_path: Path) -> None:
         assert lab.export("json", types=[]) == "[\n\n]\n"
         with pytest.raises(InputError, match="there is no stream 'c-1' to export"):
             lab.export("json", streams="c-1")
+        for options, said in (
+            ({"streams": 5}, "the name of one, or several, not 5"),
+            ({"source": ""}, "source is a URI"),
+            ({"source": "a b"}, "source is a URI"),
+        ):
+            with pytest.raises(InputError, match=said):
+                lab.export("cloudevents", **options)
         exported = lab.export("json", streams="a-1")
         place = exported.save(tmp_path / "a.json")
         assert place.read_bytes() == exported.encode()

@@ -226,3 +226,19 @@ def test_a_widget_looks_again(lab: Lab) -> None:
     ask(widget, "refresh")
     assert widget.said.startswith("FleetView(4 sagas: 1 RUNNING")
     assert widget.sagas["count"] == 4
+
+
+def test_a_widget_says_that_the_log_went_on(lab: Lab) -> None:
+    widget = FleetWidget(many(lab, orders.order_fulfilment, count=3))
+    lab.start_saga(Saga("trip", [Step("hotel", print)]), "1")
+    assert not widget.old  # nobody looks at it
+    ask(widget, "watch", page="a")
+    assert widget.old
+    ask(widget, "refresh")
+    assert not widget.old
+    ask(widget, "open_saga", saga="trip", saga_id="1")
+    ask(widget, "close_saga")
+    lab.start_saga(Saga("trip", [Step("hotel", print)]), "2")
+    assert widget.old
+    ask(widget, "leave", page="a")
+    assert len(lab.store._listeners) == 1  # of the lab itself

@@ -68,6 +68,14 @@ def test_whatever_else_a_browser_asks_is_refused(
     assert counter.count == 5
 
 
+def test_an_intent_that_fails_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter()
+    counter.count = None
+    said = ask(counter, "add", number=1)["error"]
+    assert said.startswith("TypeError: unsupported operand")
+    assert "the intent 'add' failed" in caplog.text
+
+
 @pytest.mark.parametrize("content", [None, 3, {}, {"intent": "add"}, {"intent": 1, "id": 2}])
 def test_what_is_no_intent_is_not_answered(content: Any) -> None:
     counter = Counter()

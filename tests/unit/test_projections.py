@@ -35,7 +35,7 @@ from eslab import (
     on,
 )
 from eslab.projections import ProjectionRunner
-from eslab.store.duckdb.store import DuckDBTransaction
+from eslab.store.duckdb.transaction import DuckDBTransaction
 from eslab.testing import given as given_rows
 
 

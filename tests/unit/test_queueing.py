@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from planted_logs import Wanted, Watched
 
 from eslab import Cost, InputError, Lab, Projection
-from eslab.projections import lag_history
+from eslab.projections import lag, lag_history
 from eslab.simulation.queueing import Outage, QueueRun, run_queue
 from eslab.simulation.workload import Bursts, arrivals
 
@@ -82,14 +82,16 @@ def test_so_it_is_with_an_outage(
     )
 
 
-@pytest.mark.parametrize("events", [900, 2_100])
-def test_a_long_history_is_thinned_as_that_of_a_lab_is(events: int) -> None:
+@pytest.mark.parametrize("events", [90, 250])
+def test_a_long_history_is_thinned_as_that_of_a_lab_is(
+    events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lag, "ROWS", 200)
     arrived = arrivals(events, rate=400, seed=3)
     cost = Cost(batch=MS, event=MS)
-    history = run_queue(arrived, cost=cost, batch=2).history("watched")
-    assert (
-        len(history) < 2_000 < len(run_queue(arrived, cost=cost, batch=2).history("x", rows=9999))
-    )
+    run = run_queue(arrived, cost=cost, batch=2)
+    history = run.history("watched", rows=200)
+    assert len(history) < 200 < len(run.history("x", rows=9999))
     pd.testing.assert_frame_equal(history, lab_history(arrived, batch=2, cost=cost))
 
 

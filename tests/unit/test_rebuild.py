@@ -27,7 +27,7 @@ from eslab import (
     on,
 )
 from eslab.projections import Rebuild
-from eslab.store.duckdb.store import DuckDBTransaction
+from eslab.store.duckdb.transaction import DuckDBTransaction
 from eslab.subscriptions import BatchReport
 
 

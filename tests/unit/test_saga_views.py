@@ -35,7 +35,7 @@ from eslab.simulation.explore import explore
 from eslab.simulation.faults import Fault
 from eslab.views import ExplorationView, SagaTimeline
 from eslab.views.folds import folded_axis
-from eslab.views.saga_layout import drawing
+from eslab.views.saga_layout import Shown, drawing
 from eslab.views.saga_marks import Drawing
 
 EVIL = """</text><script>alert("it's");</script>&amp;"""
@@ -136,7 +136,7 @@ def milliseconds(view: SagaTimeline) -> list[tuple[float, float]]:
 
 
 def drawn(view: SagaTimeline, pivot: str | None = None) -> Drawing:
-    return drawing(view.df, steps=view.summary.steps, notes=view.notes, pivot=pivot)
+    return drawing(Shown(view.df, view.notes, view.summary.steps), pivot=pivot)
 
 
 def texts(svg: str) -> str:

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 import eslab
 from eslab import Lab, Saga, Step, VirtualClock
 from eslab.errors import InputError, SagaError, StreamNotFoundError
-from eslab.sagas import NO_RETRY, SagaStarted
+from eslab.lab.rerun import rerun_saga
+from eslab.sagas import NO_RETRY, SagaStarted, StepCompleted, StepStarted
 from eslab.sagas.process_state import evolve_process
 from eslab.sagas.state import evolve
 from eslab.simulation.faults import STEP_FAULTS, Fault
 from eslab.simulation.scenarios import orders
 from eslab.views import SagaComparison, SagaTimeline
 from eslab.widgets.follower import Follower
-from eslab.widgets.saga import CLOSED, FOLLOWS, WAITS, SagaWidget
+from eslab.widgets.saga import CLOSED, FOLLOWS, WAITS, ComparisonWidget, SagaWidget
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 
@@ -180,6 +181,21 @@ def test_text_of_a_step_is_text_for_the_page(lab: Lab) -> None:
     assert EVIL in page["bars"][0]["name"]
 
 
+def test_of_an_error_as_long_as_a_book_only_the_details_have_all(lab: Lab) -> None:
+    book = "x" * 10_000
+
+    def fails(step: eslab.StepContext) -> None:
+        raise ValueError(book)
+
+    lab.start_saga(Saga("long", [Step("train", fails, retry=NO_RETRY)]), "1")
+    lab.run()
+    page = lab.saga("long-1").page
+    (bar,) = page["bars"]
+    assert len(bar["name"]) < 300
+    assert max(len(moment["words"]) for moment in page["moments"]) <= 200
+    assert len(dict(bar["facts"])["error"]) > 1_000
+
+
 # Following.
 
 
@@ -202,6 +218,46 @@ def test_a_widget_follows_a_saga_while_a_page_shows_it(lab: Lab) -> None:
     assert len(lab.store._listeners) == 2
     ask(widget, "leave", page="b")
     assert len(lab.store._listeners) == 1  # of the lab itself
+
+
+def test_what_failed_elsewhere_is_shown_beside_a_saga_that_goes_on(lab: Lab) -> None:
+    place(lab)
+    lab.advance("100 ms")
+    widget = SagaWidget(lab.saga("fulfilment-o-1"))
+    ask(widget, "watch", page="a")
+    ask(widget, "fail", step="charge_payment", fault="fails", undo=False, attempt=1)
+    assert widget.said.endswith("charge_payment: fails: COMPENSATED instead of RUNNING)")
+    lab.run()
+    wait_until(lambda: widget.page["status"] == "COMPLETED")
+    wait_until(lambda: widget.said.endswith("COMPENSATED instead of COMPLETED)"))
+    assert widget.page["span"] == widget.instead["page"]["span"]
+    ask(widget, "forget")
+    assert (widget.said, widget.instead) == (lab.saga("fulfilment-o-1").digest, {})
+    assert widget.page["parting"] is None
+
+
+def test_what_a_person_looked_at_again_is_shown_too(lab: Lab) -> None:
+    place(lab)
+    lab.advance("10 ms")
+    timeline = lab.saga("fulfilment-o-1")
+    widget = SagaWidget(timeline)
+    lab.run()
+    timeline.refresh()
+    widget.follow()
+    assert widget.said == timeline.digest
+
+
+def test_what_is_no_longer_shown_is_not_drawn(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(lab, "o-1")
+    place(lab, "o-2")
+    lab.advance("10 ms")
+    first, second = lab.saga("fulfilment-o-1"), lab.saga("fulfilment-o-2")
+    widget = SagaWidget(first)
+    lab.run()
+    refresh = first.refresh
+    monkeypatch.setattr(first, "refresh", lambda: (refresh(), widget.show(second)))
+    widget.follow()
+    assert widget.page["title"] == "fulfilment o-2: RUNNING"
 
 
 def test_a_widget_that_nobody_looks_at_follows_nothing(lab: Lab) -> None:
@@ -308,6 +364,58 @@ def test_undoing_fails_instead(lab: Lab) -> None:
     assert compared.df.set_index("step").loc["charge_payment", "is"] == "undone"
 
 
+@pytest.mark.parametrize("name", STEP_FAULTS)
+def test_both_are_drawn_on_one_axis_and_part_where_they_differ(lab: Lab, name: str) -> None:
+    compared = fulfilled(lab, destination="Atlantis").fail("charge_payment", name)
+    was, now = compared.pages
+    for shared in ("rows", "axis", "span", "ticks", "folds", "parting"):
+        assert was[shared] == now[shared]
+    (parting, words), edge = was["parting"], 0.05
+    assert words == "here they part"
+    common = [
+        [bar for bar in page["bars"] if bar["pieces"][-1][1] < parting - edge]
+        for page in (was, now)
+    ]
+    assert [bar["step"] for bar in common[0]][:1] == ["place_order"]
+    assert [bar["pieces"] for bar in common[0]] == [bar["pieces"] for bar in common[1]]
+    # Alone, it has an axis of its own.
+    assert compared.base.page["parting"] is None
+    assert compared.html().count("<img") == 2
+
+
+def test_beside_what_took_no_time_attempts_are_drawn_in_their_order(lab: Lab) -> None:
+    names = {"saga": "fulfilment", "saga_id": "still"}
+    still: list[Any] = [SagaStarted(**names, steps=["place_order"], input={})]
+    still += [StepStarted(step="place_order", attempt=1)]
+    still += [StepCompleted(step="place_order", attempt=1)]
+    lab.append("saga-fulfilment-still", still)
+    one, other = lab.saga("fulfilment-still"), fulfilled(lab)
+    assert one.page["axis"] == "attempts (no time passed)"
+    was, now = one.page_beside(other), other.page_beside(one)
+    assert was["axis"] == now["axis"] == "attempts (in their order)"
+    assert was["span"] == now["span"] == 5
+    assert was["rows"] == now["rows"] == other.page["rows"]
+
+
+def test_a_comparison_is_of_one_moment(lab: Lab) -> None:
+    place(lab)
+    lab.advance("100 ms")
+    timeline = lab.saga("fulfilment-o-1")
+    compared = timeline.fail("charge_payment")
+    before = (compared.digest, compared.html())
+    widget = compared.widget
+    assert isinstance(widget, ComparisonWidget)
+    ask(widget, "watch", page="a")
+    lab.run()
+    timeline.refresh()
+    assert timeline.summary.status == "COMPLETED"
+    assert (compared.digest, compared.html()) == before
+    # So is its widget, which nothing follows.
+    assert (widget.said, widget.live) == (compared.digest, "")
+    assert len(lab.store._listeners) == 1
+    assert widget.instead["words"] == compared.words
+
+
 def test_only_one_attempt_fails(lab: Lab) -> None:
     compared = fulfilled(lab).fail("charge_payment", once=True)
     assert (compared.hits, compared.outcome) == (1, "COMPLETED as before")
@@ -343,6 +451,70 @@ def test_a_command_of_a_process_manager_fails_instead(process_lab: Lab) -> None:
     steps = compared.branch.df["step"].unique().tolist()
     assert steps == ["ReserveStock", "ChargePayment"]
     assert compared.branch.df["attempt"].max() == 6
+
+
+class Departed(eslab.Event):
+    trip_id: str
+
+
+class Ping(eslab.Command):
+    trip_id: str
+
+
+class Clockwork(eslab.ProcessManager, name="clockwork", by="trip_id"):
+    """Goes on for ever."""
+
+    @eslab.start
+    def departed(self, event: Departed) -> None:
+        self.set_timer("tick", "1 min")
+
+    @eslab.on_timer("tick")
+    def tick(self) -> None:
+        self.send(Ping(trip_id=self.id))
+        self.set_timer("tick", "1 min")
+
+
+@pytest.fixture
+def pinged() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def clockwork(lab: Lab, pinged: list[str]) -> SagaTimeline:
+    """Return what a process manager did, which was started by an event from outside."""
+    lab.register(Clockwork)
+
+    @lab.handles
+    def ping(command: Ping) -> None:
+        pinged.append(command.trip_id)
+
+    for trip_id in ("1", "2"):
+        lab.append(f"trip-{trip_id}", [Departed(trip_id=trip_id)])
+    lab.advance("90 s")
+    pinged.clear()
+    return lab.saga("clockwork-1")
+
+
+def test_what_has_no_end_is_left_after_very_many_events(
+    clockwork: SagaTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.lab.rerun.MOST", 50)
+    compared = clockwork.fail("Ping", "slow")
+    assert compared.outcome == "RUNNING as before"
+    assert 40 <= compared.branch.version - clockwork.version < 60
+
+
+def test_a_process_manager_that_was_started_from_outside_is_run_again(
+    clockwork: SagaTimeline, lab: Lab, pinged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eslab.lab.rerun.MOST", 50)
+    (start,) = lab.store.read("trip-1")
+    assert start.metadata.correlation_id is None
+    # The branch begins before its start, and the other one, which is not its own, stands still.
+    fault = Fault("late_reply", type="Ping", kind="command")
+    other, _ = rerun_saga(lab, clockwork, start.position, fault)
+    assert other.version >= 50
+    assert {*pinged} == {"1"}
 
 
 def test_steps_that_are_functions_are_called_again(lab: Lab) -> None:

@@ -27,7 +27,7 @@ from eslab import (
 from eslab.errors import EventFailedError
 from eslab.projections import plan
 from eslab.projections.base import NotReadError
-from eslab.store.duckdb.database import DuckDBTransaction
+from eslab.store.duckdb.transaction import DuckDBTransaction
 from eslab.store.port import Recent
 from eslab.subscriptions import Batch
 

@@ -50,7 +50,7 @@ from eslab.views import (
 )
 from eslab.views.lag_picture import lag_picture
 from eslab.views.lag_series import DASHED, DENSE, lag_lines, outline
-from eslab.views.saga_layout import drawing
+from eslab.views.saga_layout import Shown, drawing
 from eslab.views.scales import linear_ticks, nice_step, thinned, time_ticks
 from eslab.views.svg import Svg
 from eslab.views.theme import NEUTRAL, SERIES, TEMPLATE, series_style
@@ -359,6 +359,38 @@ def test_each_projection_has_its_own_colour_line_and_mark(lab: Lab) -> None:
         assert one[1] != other[1]
 
 
+def test_the_ribbon_shows_which_verdict_held_when(lab: Lab) -> None:
+    lab.project(Quick())
+    place(lab, 3)
+    lab.clock.advance(timedelta(minutes=2))  # type: ignore[attr-defined]
+    view = lab.lag()
+    assert [span.verdict for span in view.verdicts] == ["OK", "STOPPED"]
+    ok, stopped = view.verdicts
+    assert (ok.start, ok.end, stopped.end) == (START, stopped.start, lab.clock.now())
+    # What was zero a minute ago was not late for a minute, nearly to the moment.
+    assert abs(ok.end - START - timedelta(minutes=1)) < timedelta(seconds=1)
+    bars = {bar.name: bar for bar in view.figure().data if bar.type == "bar"}
+    assert {name: list(bar.text) for name, bar in bars.items()} == {"OK": ["O"], "STOPPED": ["X"]}
+    milliseconds = (stopped.end - stopped.start) / timedelta(milliseconds=1)
+    assert list(bars["STOPPED"].x) == [milliseconds]
+    assert list(bars["STOPPED"].customdata) == ["no commit and no heartbeat for 60 s"]
+    drawn = texts(view.svg())
+    assert "verdict: O OK, X STOPPED" in drawn
+    assert re.findall(r">([A-Z])</text>", view.svg()) == ["O", "X"]
+
+
+def test_many_words_are_lines_of_a_subtitle() -> None:
+    lags = [ProjectionLag(f"p{number}", START, 0, 9, 9, 1.0) for number in range(40)]
+    history = pd.concat(
+        [sawtooth(3, head=9).assign(projection=lag.projection) for lag in lags], ignore_index=True
+    )
+    figure = lag_figure(history, lags)
+    lines = figure.layout.title.subtitle.text.split("<br>")
+    assert len(lines) == 5
+    assert lines[-1] == "…"
+    assert all(len(line) < 160 for line in lines)
+
+
 def sawtooth(count: int, *, head: int) -> pd.DataFrame:
     """Return a history of so many rows, a second apart, with lag up to 96 s and once 500 s."""
     seconds = [float(number % 97) for number in range(count)]
@@ -545,7 +577,7 @@ def test_a_saga_that_is_being_undone(lab: Lab) -> None:
     assert (
         view.digest == "SagaTimeline(trip-1 COMPENSATING 3 steps, 1 failed: c, b is being undone)"
     )
-    arcs = drawing(view.df, steps="abc").arcs
+    arcs = drawing(Shown(view.df, None, "abc")).arcs
     assert [(arc.row, arc.completed) for arc in arcs] == [(1, False)]
 
 
@@ -599,7 +631,7 @@ def test_a_saga_in_no_time(lab: Lab) -> None:
     lab.append("saga-trip-1", [SagaStarted(saga="trip", saga_id="1", steps=["a"], input={})])
     lab.append("saga-trip-1", UNDOING)
     view = SagaTimeline(lab.store, "saga-trip-1")
-    drawn = drawing(view.df, steps="a")
+    drawn = drawing(Shown(view.df, None, "a"))
     assert drawn.rows == ("a", "b", "c")
     assert [(bar.start, bar.end) for bar in drawn.bars] == [(0, 1), (1, 2), (2, 3)]
     assert "no time passed" in drawn.axis
@@ -638,7 +670,7 @@ def test_the_saga_figure_is_the_frame(lab: Lab) -> None:
 
 
 def test_an_arc_leads_back_to_what_is_undone(lab: Lab) -> None:
-    arcs = drawing(fulfilled(lab, "Atlantis").df, steps=["reserve_stock"]).arcs
+    arcs = drawing(Shown(fulfilled(lab, "Atlantis").df, None, ["reserve_stock"])).arcs
     assert {(arc.start, arc.end, arc.completed) for arc in arcs} == {
         (290.0, 110.0, True),
         (370.0, 30.0, True),

@@ -11,11 +11,10 @@ A branch takes locks of its base, never the other way round.
 
 from __future__ import annotations
 
-import os
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -34,20 +33,15 @@ from eslab.store.columns import Head
 from eslab.store.decision import Decision
 from eslab.store.duckdb.branched import BranchGivenIds, BranchHeads
 from eslab.store.duckdb.cursors import commit
-from eslab.store.duckdb.database import (
-    LOG_COLUMNS,
-    LOG_SCHEMA,
-    MEMORY,
-    STREAM_COLUMNS,
-    Database,
-    driver_errors,
-    make_tables,
-)
+from eslab.store.duckdb.database import Database
+from eslab.store.duckdb.driver import MEMORY, driver_errors
 from eslab.store.duckdb.edited import History, write_history
+from eslab.store.duckdb.files import new_file, resolve
 from eslab.store.duckdb.hot import GivenIds, Heads
 from eslab.store.duckdb.journal import segments_of
 from eslab.store.duckdb.sequencer import Ticket
-from eslab.store.duckdb.store import DuckDBStore, resolve
+from eslab.store.duckdb.store import DuckDBStore
+from eslab.store.duckdb.tables import LOG_COLUMNS, LOG_SCHEMA, STREAM_COLUMNS, make_tables
 from eslab.store.duckdb.typed import TypedBase, TypedTables
 from eslab.store.importing import ImportRequest
 from eslab.store.verification import Verification
@@ -174,21 +168,14 @@ class BranchStore(DuckDBStore):
         target = resolve(path)
         if target.exists() or segments_of(target):
             raise StoreError(f"{target} exists already: choose another file, or remove it first")
-        partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-        self.flush()
-        try:
-            self._database.write_file(
-                partial, id, until=self._hot.flushed, copy=copy, progress=progress
-            )
+        with new_file(target) as partial:
+            with self._flushing:  # so that log and streams are those of one moment
+                self.flush()
+                self._database.write_file(
+                    partial, id, until=self._hot.flushed, copy=copy, progress=progress
+                )
             with closing(Database(str(partial), new_id=None)) as written:
                 Verification(tuple(written.checks())).require()
-            partial.replace(target)
-        except OSError as error:
-            raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-        finally:
-            for side in ("", ".wal"):
-                with suppress(OSError):
-                    partial.with_name(partial.name + side).unlink()
         return target
 
 
@@ -207,6 +194,7 @@ class BranchDatabase(Database):
     def __init__(self, base: Database, heads: BranchHeads, *, new_id: uuid.UUID) -> None:
         self._base = base
         self._begins = heads
+        self._forgotten: weakref.finalize[..., BranchDatabase] | None = None
         self._catalog = f"branch {new_id}"
         super().__init__(MEMORY, new_id=new_id)
         self._lock, self.dropped = base.lock, base.dropped  # those of the place
@@ -221,11 +209,19 @@ class BranchDatabase(Database):
     def _base_tables(self) -> str:
         return f"{quoted(self._base.catalog)}.eslab"
 
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return super()._open()
+        except BaseException:  # also an interrupt: whoever tries again begins anew
+            if self._forgotten is not None:
+                self._forgotten()
+            raise
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = self._base.beside(self)
-        connection.execute(f"attach ':memory:' as {quoted(self._catalog)}")
         # Nobody runs SQL while the garbage collector works: whoever makes the next branch does.
         self._forgotten = weakref.finalize(self, self._base.dropped.append, self._catalog)
+        connection.execute(f"attach ':memory:' as {quoted(self._catalog)}")
         connection.execute(f"use {quoted(self._catalog)}")
         return connection
 
@@ -233,7 +229,8 @@ class BranchDatabase(Database):
         assert new_id is not None
         base, begins = self._base_tables, self._begins
         with commit(self._connection):
-            self._make(
+            make_tables(
+                self._connection,
                 f"""
                 create table {self._log_table}({LOG_COLUMNS});
                 create table {self._streams_table}({STREAM_COLUMNS});
@@ -251,6 +248,7 @@ class BranchDatabase(Database):
                     union all from eslab.branch_origins;
                 """,
                 new_id,
+                copy=False,
             )
 
     def edit(self, history: History, *, now: datetime, mint: Callable[[int], uuid.UUID]) -> None:
@@ -368,8 +366,7 @@ class BranchDatabase(Database):
 
     def close(self) -> None:
         """Close all connections, and give its memory back."""
-        opened = not (self.untouched or self._closed)
         super().close()
-        if opened:
-            self._forgotten()
+        if self._forgotten is not None:
+            self._forgotten()  # once
             self._base.tidy()

@@ -10,10 +10,11 @@ from typing import Any
 
 from eslab.clock import Clock, IdSource
 from eslab.errors import StoreError, StoreOpenError
-from eslab.store.duckdb.database import Database, sniff
+from eslab.store.duckdb.database import Database
+from eslab.store.duckdb.files import resolve, sniff
 from eslab.store.duckdb.journal import SIDES, segments_of
 from eslab.store.duckdb.lock import FileLock
-from eslab.store.duckdb.store import DuckDBStore, require_closed, resolve
+from eslab.store.duckdb.store import DuckDBStore, require_closed
 
 __all__ = ["open_copy", "restore_store"]
 

@@ -1,28 +1,17 @@
-"""The cold side: the log in DuckDB, in bulk, and SQL over it.
-
-Tables, in the schema ``eslab``: ``event_log`` in the order of position, with a dense integer for
-the stream, and no index: the sequencer makes numbers and ids unique, and zone maps find positions;
-``streams`` with the name of each; ``store_info``; ``checkpoints`` and ``checkpoint_log`` of the
-projections; ``dead_letters`` and ``inbox`` of deliveries; ``snapshots`` of states;
-``typed_tables`` and ``typing_errors`` of the event types.
-``events`` is the view that a person queries. Read models are in the schema ``rm``, the tables of
-event types in ``ev``. All are on the search path.
-"""
+"""The cold side: the log in DuckDB, in bulk, and SQL over it; see `eslab.store.duckdb.tables`."""
 
 from __future__ import annotations
 
 import ctypes
-import re
 import threading
-import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import duckdb
 import numpy as np
@@ -33,186 +22,62 @@ import pandas as pd  # noqa: F401
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from eslab.errors import InputError, QueryError, StoreClosedError, StoreError, StoreOpenError
+from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import EventBatch, category_of
 from eslab.garbage import garbage_kept
 from eslab.schema.naming import quoted
 from eslab.store.columns import LogColumns
-from eslab.store.duckdb.cursors import Inlet, commit, lent, parsed
+from eslab.store.duckdb.checks import check_log
+from eslab.store.duckdb.cursors import Inlet, commit
+from eslab.store.duckdb.driver import (
+    FILE_CATALOG,
+    MEMORY,
+    connect,
+    driver_errors,
+    end,
+    first_line,
+    interrupts,
+)
 from eslab.store.duckdb.hot import Cover, GivenIds, Heads
 from eslab.store.duckdb.journal import Identity
-from eslab.store.duckdb.snapshots import SNAPSHOT_SCHEMA
-from eslab.store.duckdb.typed import TYPED_SCHEMA
+from eslab.store.duckdb.log import (
+    COLUMNS,
+    LOG,
+    PAGE,
+    ROWS,
+    STREAMS,
+    condition,
+    log_columns,
+    log_row,
+    log_table,
+    moment,
+    moments,
+    windows,
+)
+from eslab.store.duckdb.tables import SCHEMAS, require_tables
+from eslab.store.duckdb.transaction import DuckDBTransaction
 from eslab.store.result import Result
 from eslab.store.rows import BATCH_ROWS, LogRow, Selection
 from eslab.store.verification import Check
-from eslab.words import counted
 
-__all__ = [
-    "LOG_COLUMNS",
-    "LOG_SCHEMA",
-    "MEMORY",
-    "STREAM_COLUMNS",
-    "Database",
-    "DuckDBTransaction",
-    "driver_errors",
-    "make_tables",
-    "sniff",
-]
+__all__ = ["Database"]
 
-W = TypeVar("W", bound=Sized)
 
-FORMAT: Final = 4
-PAGE: Final = 20_000
 FEW_ROWS: Final = 64  # as quick as parameters as they are as an Arrow table
 COMPACT_ROWS: Final = 1_000_000
 BULK_ROWS: Final = 100_000
 HELD_BYTES: Final = 8 << 20
-MEMORY: Final = ":memory:"
-FILE_CATALOG: Final = "store"
-SCHEMAS: Final = ("main", "eslab", "rm", "ev")
-# A name in a query is a table; not a variable of whoever asks.
-# DuckDB tries each row with each event where it takes the rows of an asof join for few; and where
-# they come from a query it cannot know how many there are: a second becomes hours.
-_CONFIG: Final[dict[str, Any]] = {
-    "python_enable_replacements": False,
-    "asof_loop_join_threshold": 0,
-}
 # The limit does not change; but when it is set DuckDB gives back what it holds free.
 _SAME_LIMIT: Final = "reset memory_limit"
 _MEMORY: Final = """
 select sum(memory_usage_bytes)::bigint,
        (sum(memory_usage_bytes) filter (tag = 'BASE_TABLE'))::bigint
 from duckdb_memory()"""
-# What is raised for a value that a column cannot hold.
-_UNFIT: Final = (pa.ArrowException, OverflowError, UnicodeError, duckdb.DataError)
-# And for one of a statement; a key that is there twice is the last, where rows are merged.
-_UNFIT_ROWS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-_SCHEMA: Final = """
-create schema rm;
-create table eslab.store_info(
-    store_id uuid not null, epoch integer not null, format integer not null,
-    journal bigint, copy boolean not null);
-create table eslab.checkpoints(
-    projection varchar primary key, position bigint not null, fingerprint varchar not null);
-create table eslab.checkpoint_log(
-    projection varchar not null, from_position bigint not null, to_position bigint not null,
-    count bigint not null, started_at timestamptz not null, committed_at timestamptz not null,
-    mode varchar not null);
-"""
-
-STREAM_COLUMNS: Final = (
-    "stream_id integer not null, name varchar not null, category varchar not null"
-)
-LOG_COLUMNS: Final = """
-    position bigint not null, stream_id integer not null, version integer not null,
-    type varchar not null, schema_version integer not null, event_id uuid not null,
-    tags varchar[] not null, data json not null, metadata json not null,
-    occurred_at timestamptz not null, recorded_at timestamptz not null"""
-LOG_SCHEMA: Final = f"""
-create table eslab.streams({STREAM_COLUMNS});
-create table eslab.event_log({LOG_COLUMNS});
-"""
-
-_EVENTS_SCHEMA: Final = """
-create view eslab.events as
-    select l.position, s.name as stream_id, s.category, l.version, l.type, l.schema_version,
-           l.event_id, l.tags, l.data, l.metadata, l.occurred_at, l.recorded_at
-    from eslab.event_log l join eslab.streams s using (stream_id);
-"""
-
-_DELIVERY_SCHEMA: Final = """
-create table eslab.dead_letters(
-    consumer varchar not null, sequence varchar not null, position bigint not null,
-    reason varchar, attempts integer not null, parked_at timestamptz not null);
-create table eslab.inbox(
-    consumer varchar not null, message_id varchar not null, received_at timestamptz not null,
-    primary key (consumer, message_id));
-"""
-
-_TABLES: Final = _SCHEMA + _EVENTS_SCHEMA + TYPED_SCHEMA + SNAPSHOT_SCHEMA + _DELIVERY_SCHEMA
-
-_HELD: Final = """
-select concat_ws('.', schema_name, table_name) from duckdb_tables() union
-select concat_ws('.', schema_name, view_name) from duckdb_views() where not internal union
-select concat_ws('.', schema_name, sequence_name) from duckdb_sequences() union
-select concat_ws('.', schema_name, type_name) from duckdb_types() where not internal union
-select concat_ws('.', schema_name, function_name) from duckdb_functions() where not internal union
-select schema_name from duckdb_schemas() where not internal order by all
-"""
-
-_TO_FORMAT_2: Final = """
-alter table eslab.store_info add column journal bigint;
-alter table eslab.store_info add column copy boolean default false;
-"""
-_STREAMS: Final = pa.schema({"stream_id": pa.int32(), "name": pa.string(), "category": pa.string()})
-_LOG: Final = pa.schema(
-    {
-        "position": pa.int64(),
-        "stream_id": pa.int32(),
-        "version": pa.int32(),
-        "type": pa.string(),
-        "schema_version": pa.int32(),
-        "event_id": pa.uuid(),
-        "tags": pa.list_(pa.string()),
-        # DuckDB would parse mere text again, to see whether it is JSON.
-        "data": pa.json_(),
-        "metadata": pa.json_(),
-        "occurred_at": pa.timestamp("us", "UTC"),
-        "recorded_at": pa.timestamp("us", "UTC"),
-    }
-)
-
-_CHANGES: Final = {1: _TO_FORMAT_2 + TYPED_SCHEMA, 2: SNAPSHOT_SCHEMA, 3: _DELIVERY_SCHEMA}
-"""What a file of each older format lacks."""
-
-_COLUMNS: Final = """
-select l.position, l.stream_id, l.version, l.type, l.schema_version, l.data::varchar,
-       epoch_us(l.recorded_at)
-from eslab.event_log l
-"""
-
-_ROWS: Final = """
-select l.position, s.name, l.version, l.type, l.schema_version, l.event_id, l.tags,
-       l.data::varchar, l.metadata::varchar, epoch_us(l.occurred_at), epoch_us(l.recorded_at)
-from eslab.event_log l join eslab.streams s using (stream_id)
-"""
 
 # The first 52 bits of a minted id are its position and the version of the UUID, 8.
 _LOW_IDS: Final = "select (event_id::uhugeint & 18446744073709551615::uhugeint)::ubigint as low"
 _IS_GIVEN: Final = "event_id::uhugeint >> 76 <> (position::uhugeint << 4 | 8::uhugeint)"
-
-# Each says what is wrong, or nothing; $rows is how many there are.
-_CHECKS: Final = {
-    "positions without gaps": """
-        select format('position {} stands where {} should', position, place) from (
-            select position, row_number() over (order by position) as place
-            from eslab.event_log) where position <> place order by place limit 1""",
-    "versions without gaps in each stream": """
-        select format('position {} is version {} of its stream, and should be {}',
-                      position, version, place) from (
-            select position, version,
-                   row_number() over (partition by stream_id order by position) as place
-            from eslab.event_log) where version <> place order by position limit 1""",
-    "event ids unique": """
-        select format('{} is the id of {} events', event_id, count(*))
-        from eslab.event_log group by event_id having count(*) > 1 order by all limit 1""",
-    "recorded_at never decreases": """
-        select format('position {} was recorded before the one before it', position) from (
-            select position, recorded_at, lag(recorded_at) over (order by position) as before
-            from eslab.event_log) where recorded_at < before order by position limit 1""",
-    "streams numbered as created, and named once": """
-        select format('stream {} ({}) stands where {} should', stream_id, name, place) from (
-            select stream_id, name, row_number() over (order by stream_id) as place,
-                   count(*) over (partition by name) as times from eslab.streams)
-        where stream_id <> place or times > 1 order by place limit 1""",
-    "every event has its stream": """
-        select format('position {} has a stream without a name', position)
-        from eslab.event_log anti join eslab.streams using (stream_id)
-        order by position limit 1""",
-}
 
 
 class Database:
@@ -265,56 +130,23 @@ class Database:
         """Connect, and make the tables if there are none."""
         self._opened = connection = self._connect()
         try:
-            self._prepare(self._new_id)
-            self._read_facts()
-            connection.execute("set wal_autocheckpoint = '256MB'")
-            self._open_inlets()
+            with interrupts():
+                self._prepare(self._new_id)
+                self._read_facts()
+                self._open_inlets()
         except BaseException as error:
             self._opened = None
             connection.close()
             if isinstance(error, duckdb.Error):
-                raise StoreOpenError(f"{self.path} cannot be read: {_first_line(error)}") from error
+                raise StoreOpenError(f"{self.path} cannot be read: {first_line(error)}") from error
             raise
         return connection
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        return _connect(self.path)
+        return connect(self.path)
 
     def _prepare(self, new_id: uuid.UUID | None) -> None:
-        held = [name for (name,) in self._connection.execute(_HELD).fetchall()]
-        if "eslab.store_info" not in held:
-            if held or new_id is None:
-                raise StoreOpenError(
-                    f"{self.path} is a database of another program (it holds "
-                    f"{', '.join(held[:3]) or 'nothing'}), not an eslab store; it was not touched: "
-                    f"choose another file"
-                )
-            with commit(self._connection):
-                self._make(LOG_SCHEMA, new_id)
-        try:
-            found = self._connection.execute("select format from eslab.store_info").fetchall()
-        except duckdb.BinderException:
-            found = []
-        if len(found) != 1 or not isinstance(format := found[0][0], int):
-            raise StoreOpenError(
-                f"{self.path} is a database of another program, or damaged: its eslab.store_info "
-                f"does not say which format it has; it was not touched"
-            )
-        if format > FORMAT:
-            raise StoreOpenError(
-                f"{self.path} was written by a newer eslab (format {format}; this one knows up to "
-                f"{FORMAT}); it was not touched: pip install --upgrade eslab"
-            )
-        if format < FORMAT:
-            with commit(self._connection):
-                for older, change in _CHANGES.items():
-                    if format <= older:
-                        self._connection.execute(change)
-                self._connection.execute("update eslab.store_info set format = ?", [FORMAT])
-
-    def _make(self, log: str, new_id: uuid.UUID) -> None:
-        """Make the tables of a store, whose log and streams some statements make."""
-        make_tables(self._connection, log, new_id, copy=False)
+        require_tables(self._connection, self.path, new_id)
 
     def _read_facts(self) -> None:
         facts = self._connection.execute(
@@ -349,14 +181,16 @@ class Database:
 
     def tidy(self) -> None:
         """Give back the memory of branches that are gone."""
-        with suppress(StoreError), self._lock, self.cursor() as cursor:
+        if not self.dropped:
+            return
+        with suppress(StoreError, duckdb.Error), self._lock, self.cursor() as cursor:
             while self.dropped:
                 with suppress(duckdb.Error):
                     cursor.execute(f"detach {quoted(self.dropped.popleft())}")
 
     def _open_inlets(self) -> None:
-        self._log = Inlet(self._connection, self._log_table, _LOG)
-        self._streams = Inlet(self._connection, self._streams_table, _STREAMS)
+        self._log = Inlet(self._connection, self._log_table, LOG)
+        self._streams = Inlet(self._connection, self._streams_table, STREAMS)
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -368,7 +202,7 @@ class Database:
             self._lent.add(cursor)
         fit = False
         try:
-            with _interrupts():
+            with interrupts():
                 yield cursor
             fit = True
         except (StoreError, duckdb.Error) as error:
@@ -385,7 +219,7 @@ class Database:
                         cursor.close()
 
     def _new_cursor(self) -> duckdb.DuckDBPyConnection:
-        with _interrupts():
+        with interrupts():
             cursor = self._connection.cursor()
             places = (f"{quoted(self.catalog)}.{schema}" for schema in SCHEMAS)
             cursor.execute(f"set search_path = '{','.join(places)}'")
@@ -439,7 +273,7 @@ class Database:
                 raise QueryError(f"sql() takes one SELECT or EXPLAIN statement; found: {found}")
             begin(cursor)
             try:
-                with _interrupts():
+                with interrupts():
                     table = cursor.sql(query, params=parameters or None).to_arrow_table()
             except duckdb.Error as error:
                 raise QueryError(f"{error}") from error
@@ -472,7 +306,7 @@ class Database:
                 "select coalesce(max(position), 0), epoch_us(max(recorded_at)) from eslab.event_log"
             ).fetchall()
         heads = Heads.of(listed, numbers["version"], numbers["position"])
-        return heads, position, None if last is None else _moment(last)
+        return heads, position, None if last is None else moment(last)
 
     def given_ids(self) -> GivenIds:
         """Return which ids events were given."""
@@ -524,7 +358,7 @@ class Database:
         rows = self.fetch(
             "select epoch_us(recorded_at) from eslab.event_log where position = ?", [position]
         )
-        return _moment(rows[0][0]) if rows else None
+        return moment(rows[0][0]) if rows else None
 
     # Writing; on one thread at a time.
 
@@ -547,11 +381,11 @@ class Database:
             if len(rows) <= FEW_ROWS:
                 if created:
                     self._streams.insert_few(own, streams)
-                self._log.insert_few(own, _log_columns(rows, numbers))
+                self._log.insert_few(own, log_columns(rows, numbers))
             else:
                 if created:
-                    self._streams.insert(own, pa.table(streams, schema=_STREAMS))
-                self._log.insert(own, _log_table(rows, numbers))
+                    self._streams.insert(own, pa.table(streams, schema=STREAMS))
+                self._log.insert(own, log_table(rows, numbers))
             if journal != self.journal:
                 own.execute("update eslab.store_info set journal = ?", [journal])
         self.journal = journal
@@ -577,23 +411,29 @@ class Database:
             StoreError: it cannot be read.
         """
         with driver_errors(f"{self.path} cannot be read"):
-            with suppress(duckdb.TransactionException):
-                try:
-                    self._connection.execute("rollback")
-                except duckdb.FatalException:
-                    self._reconnect()
-            self._connection.execute(_SAME_LIMIT)  # it may have been interrupted while that was low
-            self._read_facts()
+            try:
+                self._settle()
+            except duckdb.Error as error:
+                # Of the whole, after a failed commit; or of the file, after a failed checkpoint.
+                if "has been invalidated" not in str(error):
+                    raise
+                self._reconnect()
+                self._settle()
+
+    def _settle(self) -> None:
+        with suppress(duckdb.TransactionException):
+            self._connection.execute("rollback")
+        self._connection.execute(_SAME_LIMIT)  # it may have been interrupted while that was low
+        self._read_facts()
 
     def _reconnect(self) -> None:
         with self._lock:
-            for branch in list(self._branches):  # they were in the memory of what gave up
-                branch.close()
+            self._close_branches()  # they were in the memory of what gave up
             for cursor in (*self._idle, *self._lent):
                 cursor.close()
             self._idle.clear()
             self._connection.close()
-            self._opened = _connect(self.path)
+            self._opened = connect(self.path)
             self._open_inlets()
 
     def mark(self, journal: int | None, *, epoch: int | None = None) -> None:
@@ -662,7 +502,7 @@ class Database:
         with self._lock:
             if self._closed:
                 raise StoreClosedError(f"{self.path} was closed; open it again")
-        with _interrupts():
+        with interrupts():
             yield self._connection
 
     # Reading.
@@ -679,9 +519,9 @@ class Database:
     def rows_at(self, positions: Sequence[int]) -> list[LogRow]:
         """Return the rows at these positions."""
         rows = self.fetch(
-            f"{_ROWS} where l.position in (select unnest(?::bigint[]))", [list(positions)]
+            f"{ROWS} where l.position in (select unnest(?::bigint[]))", [list(positions)]
         )
-        return list(map(_log_row, rows))
+        return list(map(log_row, rows))
 
     def position_at(self, recorded: datetime) -> int:
         """Return the position of the last event that was recorded by then."""
@@ -703,9 +543,9 @@ class Database:
             first, last = (
                 (max(low, high - step + 1), high) if backwards else (low, min(high, low + step - 1))
             )
-            rows = self.fetch(f"{_ROWS} {where}", [number, first, last])
+            rows = self.fetch(f"{ROWS} {where}", [number, first, last])
             rows.sort(key=_position, reverse=backwards)
-            yield from map(_log_row, rows[:limit])
+            yield from map(log_row, rows[:limit])
             limit = None if limit is None else max(0, limit - len(rows))
             low, high = (low, first - 1) if backwards else (last + 1, high)
 
@@ -719,11 +559,11 @@ class Database:
 
         def read(where: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
             order = "desc" if selection.backwards else "asc"
-            return self.fetch(f"{_ROWS} where {where} order by l.position {order}", values)
+            return self.fetch(f"{ROWS} where {where} order by l.position {order}", values)
 
         left = selection.limit
-        for rows in _windows(selection, read, cover):
-            yield from map(_log_row, rows[:left])
+        for rows in windows(selection, read, cover):
+            yield from map(log_row, rows[:left])
             left = None if left is None else left - len(rows)
             if left is not None and left <= 0:
                 return
@@ -741,21 +581,21 @@ class Database:
         streams = "" if selection.category is None else "join eslab.streams s using (stream_id)"
 
         def read(where: str, values: Sequence[Any]) -> pa.Table:
-            query = f"{_COLUMNS} {streams} where {where} order by l.position"
+            query = f"{COLUMNS} {streams} where {where} order by l.position"
             with self.cursor() as cursor, driver_errors("the log cannot be read"):
                 return cursor.sql(query, params=list(values)).to_arrow_table()
 
-        for table in _windows(selection, read):
+        for table in windows(selection, read):
             with garbage_kept():
                 columns = [column.to_pylist() for column in table.columns[:-1]]
                 columns[1] = names(columns[1])
-                columns.append(_moments(table.columns[-1]))
+                columns.append(moments(table.columns[-1]))
             for start in range(0, len(table), BATCH_ROWS):
                 yield EventBatch(*(column[start : start + BATCH_ROWS] for column in columns))
 
     def counts(self, selection: Selection) -> dict[str, int]:
         """Return how many rows are selected, of each type of events that there is among them."""
-        where, values = _where(selection)
+        where, values = condition(selection)
         streams = "" if selection.category is None else "join eslab.streams s using (stream_id)"
         query = (
             f"select l.type, count(*) from eslab.event_log l {streams} "
@@ -774,16 +614,8 @@ class Database:
 
     def checks(self) -> list[Check]:
         """Check the log by SQL."""
-        checks = []
         with self.cursor() as cursor, driver_errors("the log cannot be read"):
-            ((events, streams),) = cursor.execute(
-                "select (select count(*) from eslab.event_log), count(*) from eslab.streams"
-            ).fetchall()
-            for name, query in _CHECKS.items():
-                wrong = cursor.execute(query).fetchall()
-                right = counted(streams, "stream") if "stream" in name else counted(events, "event")
-                checks.append(Check(name, not wrong, wrong[0][0] if wrong else right))
-        return checks
+            return check_log(cursor)
 
     # The end.
 
@@ -796,301 +628,25 @@ class Database:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
     def close(self) -> None:
-        """Close all connections; whoever uses one meanwhile gets an error."""
+        """Close all connections, of branches too; whoever uses one meanwhile gets an error."""
+        self._close_branches()
         with self._lock:
             self._closed = True
             cursors = *self._idle, *self._lent
         for cursor in cursors:
-            _end(cursor)
+            end(cursor)
         self._lent.clear()
         if self._opened is not None:
             self._opened.close()
 
-
-def make_tables(
-    cursor: duckdb.DuckDBPyConnection, log: str, new_id: uuid.UUID, *, copy: bool
-) -> None:
-    """Make the tables of a store.
-
-    Args:
-        cursor: makes them.
-        log: the statements that make the log and the streams.
-        new_id: the identity of the store.
-        copy: whether it is a copy, to look at.
-    """
-    cursor.execute(f"create schema eslab; {log} {_TABLES}")
-    cursor.execute("insert into eslab.store_info values (?, 1, ?, null, ?)", [new_id, FORMAT, copy])
-
-
-class DuckDBTransaction:
-    """One transaction of a projection: see `eslab.store.port.Transaction`."""
-
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._cursor = cursor
-
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows.
-
-        Raises:
-            InputError: a value, or a key that is there twice, does not fit a table.
-        """
-        failed = "a statement of a projection failed"
-        with driver_errors(failed):
-            try:
-                ready = parsed(self._cursor, statement)
-                return self._cursor.execute(ready, parameters or None).fetchall()
-            except _UNFIT_ROWS as error:
-                raise InputError(f"{failed}: {_first_line(error)}") from error
-
-    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows, replacing those that have the same primary key.
-
-        Raises:
-            InputError: a value does not fit its column.
-        """
-        if not rows:
-            return
-        failed = f"rows of {table} cannot be stored"
-        with driver_errors(failed):
-            try:
-                arrow = pa.Table.from_pylist(list(rows))
-                with lent(self._cursor, "put_rows", arrow):
-                    self._cursor.execute(f"insert or replace into {table} by name from put_rows")
-            except _UNFIT as error:
-                raise InputError(f"{failed}: {_first_line(error)}") from error
-
-
-def sniff(path: Path) -> None:
-    """Look at a file before DuckDB does, for an error that says what is wrong.
-
-    Raises:
-        StoreOpenError: there is no such folder, or the file is no DuckDB database.
-    """
-    try:
-        if not path.parent.is_dir():
-            raise StoreOpenError(f"{path} cannot be made: there is no folder {path.parent}")
-        if path.is_dir():
-            raise StoreOpenError(f"{path} is a folder; a store is one file")
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise StoreOpenError(f"{path} cannot be read: {error.strerror}") from error
-    if head[8:12] != b"DUCK":
-        kind = "a SQLite database" if head.startswith(b"SQLite format 3") else "no DuckDB database"
-        raise StoreOpenError(
-            f"{path} is {kind}, so it is no eslab store; it was not touched: choose another file"
-        )
-
-
-def _connect(path: str) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(MEMORY, config=_CONFIG)
-    if path == MEMORY:
-        return connection
-    place = path.replace("'", "''")
-    try:
-        # Under a name of ours: by that of its file, eslab.duckdb could not be told from the schema.
-        connection.execute(f"attach '{place}' as {quoted(FILE_CATALOG)}")
-        connection.execute(f"use {quoted(FILE_CATALOG)}")
-        connection.execute(f"set temp_directory = '{place}.tmp'")
-    except duckdb.Error as error:
-        connection.close()
-        if "Could not set lock" in str(error):
-            holder = re.search(r"PID (\d+)", str(error))
-            who = f"process {holder[1]}" if holder else "another process"
-            raise StoreOpenError(
-                f"{path} is open in {who}, which is not eslab: close it there first"
-            ) from error
-        raise StoreOpenError(
-            f"{path} cannot be opened ({_first_line(error)}): is it, and its folder, writable?"
-        ) from error
-    return connection
-
-
-def _end(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Close a cursor, which refuses while another thread runs a statement on it."""
-    for _ in range(10_000):
-        with suppress(duckdb.ConnectionException):  # it was closed by whoever had it
-            cursor.interrupt()
-        try:
-            cursor.close()
-        except duckdb.ResourceInUseException:
-            time.sleep(0.001)
-        else:
-            return
-
-
-@contextmanager
-def driver_errors(what: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn errors of DuckDB, and `more` kinds, into those of a store."""
-    kinds: tuple[type[Exception], ...] = (duckdb.Error, *more)
-    try:
-        with _interrupts():
-            yield
-    except kinds as error:
-        raise StoreError(f"{what}: {_first_line(error)}") from error
-
-
-@contextmanager
-def _interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt where DuckDB, which saw Ctrl-C, made another error of it."""
-    try:
-        yield
-    except (RuntimeError, duckdb.Error) as error:
-        if not str(error).rstrip(": ").endswith(("Query interrupted", "KeyboardInterrupt")):
-            raise
-        raise KeyboardInterrupt from error
-
-
-def _log_columns(rows: LogColumns, numbers: NDArray[np.int32]) -> list[list[Any]]:
-    """Return the columns of a few rows, as `Inlet.insert_few` takes them."""
-    ids = [rows.event_ids[start : start + 16] for start in range(0, len(rows.event_ids), 16)]
-    return [
-        list(range(rows.first, rows.first + len(rows))),
-        numbers[rows.streams.codes].tolist(),
-        rows.versions.tolist(),
-        list(rows.types),
-        list(rows.schema_versions),
-        [uuid.UUID(bytes=id) for id in ids],
-        list(map(list, rows.tags)),
-        list(rows.data),
-        list(rows.metadata),
-        list(rows.occurred_at),
-        list(rows.recorded_at),
-    ]
-
-
-def _log_table(rows: LogColumns, numbers: NDArray[np.int32]) -> pa.Table:
-    ids = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(16), len(rows), [None, pa.py_buffer(rows.event_ids)]
-    )
-    columns = {
-        "position": pa.array(np.arange(rows.first, rows.first + len(rows))),
-        "stream_id": pa.array(numbers[rows.streams.codes]),
-        "version": pa.array(rows.versions),
-        "type": _array(rows.types, pa.string()),
-        "schema_version": _array(rows.schema_versions, pa.int32()),
-        "event_id": pa.ExtensionArray.from_storage(pa.uuid(), ids),
-        "tags": _array(rows.tags, pa.list_(pa.string())),
-        "data": _json(pa.array(rows.data, pa.string())),
-        "metadata": _json(_array(rows.metadata, pa.string())),
-        "occurred_at": _array(rows.occurred_at, pa.timestamp("us", "UTC")),
-        "recorded_at": _array(rows.recorded_at, pa.timestamp("us", "UTC")),
-    }
-    return pa.table(columns, schema=_LOG)
-
-
-def _json(texts: pa.Array) -> pa.Array:
-    # DuckDB would parse mere text again, to see whether it is JSON.
-    return pa.ExtensionArray.from_storage(pa.json_(), texts)
-
-
-def _array(values: Sequence[Any], type: pa.DataType) -> pa.Array:
-    """Return a column; quickly, where one value is repeated."""
-    if values.count(values[0]) == len(values):
-        return pa.array(values[:1], type).take(pa.array(np.zeros(len(values), np.int32)))
-    return pa.array(values, type)
+    def _close_branches(self) -> None:
+        for branch in list(self._branches):
+            branch.close()
 
 
 def _position(row: tuple[Any, ...]) -> int:
     position: int = row[0]
     return position
-
-
-def _log_row(row: tuple[Any, ...]) -> LogRow:
-    position, stream_id, version, type, schema_version, event_id = row[:6]
-    tags, data, metadata, occurred_at, recorded_at = row[6:]
-    return LogRow(
-        position,
-        stream_id,
-        version,
-        type,
-        schema_version,
-        event_id,
-        tuple(tags),
-        data,
-        metadata,
-        _moment(occurred_at),
-        _moment(recorded_at),
-    )
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def _moments(microseconds: pa.ChunkedArray) -> list[datetime]:
-    """Return times in UTC; equal ones are one object, since events are recorded many at once."""
-    numbers = microseconds.to_pylist()
-    made = {number: _moment(number) for number in set(numbers)}
-    return list(map(made.__getitem__, numbers))
-
-
-def _windows(
-    selection: Selection,
-    read: Callable[[str, Sequence[Any]], W],
-    cover: Cover | None = None,
-) -> Iterator[W]:
-    """Yield what `read` returns for one window of positions after the other.
-
-    Zone maps find a window at once; a limit alone would make DuckDB read the rest of the log for
-    every page. Where few rows match, the windows grow.
-
-    Args:
-        selection: what is wanted.
-        read: is given the condition of a query, and its values.
-        cover: where the events of the selection's streams are, if it names some.
-    """
-    where, values = _where(selection)
-    after, until, limit = selection.after, selection.until, selection.limit
-    span = PAGE
-    if limit is not None:  # where not all match, a little more is read than is asked for
-        span = max(1, min(PAGE, limit if not where else max(limit, PAGE // 4)))
-    if cover is not None:
-        where += " and l.stream_id in (select unnest(?::integer[]))"
-        values.append(cover.numbers)
-        after, until = max(after, cover.after), min(until, cover.until)
-        # So that a window holds as many of their events as it would hold of all: mostly all.
-        span = max(span, span * (until - after) // max(1, cover.events))
-    while after < until and limit != 0:
-        low, high = (
-            (max(after, until - span), until)
-            if selection.backwards
-            else (after, min(until, after + span))
-        )
-        found = read(f"l.position > ? and l.position <= ? {where}", [low, high, *values])
-        yield found
-        after, until = (after, low) if selection.backwards else (high, until)
-        if len(found) < span // 4:
-            span = max(span, min(2 * span, 16 * PAGE))
-
-
-def _where(selection: Selection) -> tuple[str, list[Any]]:
-    parts: list[str] = []
-    values: list[Any] = []
-    if selection.types is not None:
-        parts.append("and l.type in (select unnest(?))")
-        values.append(sorted(selection.types))
-    if selection.category is not None:
-        parts.append("and s.category = ?")
-        values.append(selection.category)
-    if selection.occurred_until is not None:
-        parts.append("and l.occurred_at <= ?")
-        values.append(selection.occurred_until)
-    if selection.query is not None:
-        items = []
-        for item in selection.query.items:
-            both = ["true"]
-            if item.types:
-                both.append("l.type in (select unnest(?))")
-                values.append(sorted(item.types))
-            if item.tags:
-                both.append("list_has_all(l.tags, ?)")
-                values.append(sorted(item.tags))
-            items.append(" and ".join(both))
-        parts.append(f"and ({' or '.join(f'({item})' for item in items) or 'false'})")
-    return " ".join(parts), values
 
 
 def _whole_numbers(table: pa.Table) -> pa.Table:
@@ -1103,7 +659,3 @@ def _whole_numbers(table: pa.Table) -> pa.Table:
             except pa.ArrowInvalid:
                 continue
     return table
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

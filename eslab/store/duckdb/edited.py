@@ -59,7 +59,7 @@ class History:
         placed: the events that stand behind the place of a position instead, in their order.
 
     Raises:
-        InputError: a position is not between the two.
+        InputError: the two are not in this order, or a position is not between them.
     """
 
     start: int
@@ -68,6 +68,10 @@ class History:
     placed: Mapping[int, Sequence[Placed]]
 
     def __post_init__(self) -> None:
+        if type(self.start) is not int or not 0 <= self.start <= self.at:
+            raise InputError(
+                f"history is edited behind a position from 0 to {self.at:,}, not {self.start!r}"
+            )
         wrong = [place for place in self.removed if not self.start < place <= self.at]
         wrong += [place for place in self.placed if not self.start <= place <= self.at]
         if wrong:

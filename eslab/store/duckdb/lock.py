@@ -87,7 +87,8 @@ class FileLock:
 
     def leave_to_parent(self) -> None:
         """Forget the lock in a process that was forked; the parent keeps it."""
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
 
 
 def held(path: Path, holder: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from eslab.errors import StoreOpenError
 from eslab.store.columns import LogColumns
-from eslab.store.duckdb.database import Database, sniff
+from eslab.store.duckdb.database import Database
+from eslab.store.duckdb.files import sniff
 from eslab.store.duckdb.journal import SIDES, JournalError, read_segment, segments_of
 from eslab.store.duckdb.lock import FileLock
 from eslab.store.duckdb.recovery import behind

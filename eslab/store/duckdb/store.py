@@ -49,7 +49,9 @@ from eslab.store.bell import Bells
 from eslab.store.columns import LogColumns
 from eslab.store.decision import Decision, decide, new
 from eslab.store.duckdb.accepted import Accepted, Committed, Flushed
-from eslab.store.duckdb.database import MEMORY, Database, DuckDBTransaction, driver_errors, sniff
+from eslab.store.duckdb.database import Database
+from eslab.store.duckdb.driver import MEMORY, driver_errors
+from eslab.store.duckdb.files import new_file, resolve, sniff
 from eslab.store.duckdb.flusher import Flusher
 from eslab.store.duckdb.hot import Cover, Heads, Hot, Tail
 from eslab.store.duckdb.journal import Durability, Journal, JournalError, segments_of
@@ -57,6 +59,7 @@ from eslab.store.duckdb.lock import FileLock
 from eslab.store.duckdb.recovery import Recovered, recover, remove_all
 from eslab.store.duckdb.sequencer import Sequencer, Ticket
 from eslab.store.duckdb.snapshots import DuckDBSnapshots
+from eslab.store.duckdb.transaction import DuckDBTransaction
 from eslab.store.duckdb.typed import TypedTables
 from eslab.store.importing import ImportRequest, decide_import
 from eslab.store.port import Recent
@@ -653,7 +656,7 @@ class DuckDBStore(StoreAdapter):
         """Run one SELECT or EXPLAIN, read-only, and return its rows.
 
         Args:
-            query: one statement; the tables are those of `eslab.store.duckdb.database`.
+            query: one statement; the tables are those of `eslab.store.duckdb.tables`.
             parameters: values for ``?`` or ``$1``, or a dict for ``$name``.
 
         Raises:
@@ -793,6 +796,7 @@ class DuckDBStore(StoreAdapter):
         from eslab.store.duckdb.edited import History
 
         at = self.branch_position(at)
+        self._database.tidy()
         branch = BranchStore(
             self,
             self._database,
@@ -896,19 +900,10 @@ class DuckDBStore(StoreAdapter):
         target = resolve(path)
         if target.exists():
             raise StoreError(f"{target} exists already: choose another file, or remove it first")
-        partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-        with self._flushing:
+        with self._flushing, new_file(target) as partial:
             self._refresh_passed()
             self.flush()
-            try:
-                self._database.copy_to(partial)
-                partial.replace(target)
-            except OSError as error:
-                raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-            finally:
-                for side in ("", ".wal"):
-                    with suppress(OSError):
-                        partial.with_name(partial.name + side).unlink()
+            self._database.copy_to(partial)
         return target
 
     def verify(self) -> Verification:
@@ -1020,20 +1015,6 @@ class DuckDBStore(StoreAdapter):
             self._journal.leave_to_parent()
         if self._lock is not None:
             self._lock.leave_to_parent()
-
-
-def resolve(path: str | Path) -> Path:
-    """Return the one name of a file that people may write in several ways.
-
-    Raises:
-        StoreOpenError: no file can have this name.
-    """
-    if not isinstance(path, (str, Path)) or not str(path):
-        raise StoreOpenError(f"a store needs the path of a file, or ':memory:', not {path!r}")
-    try:
-        return Path(path).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoreOpenError(f"{path!r} cannot be the path of a store: {error}") from error
 
 
 def require_closed(path: Path) -> None:

@@ -106,7 +106,9 @@ const waiting = new WeakMap();
 function ask(model, intent, args = {}, { patience = 30_000 } = {}) {
   if (!waiting.has(model)) {
     const open = new Map();
-    waiting.set(model, { open, last: 0 });
+    // Two displays of a widget are given objects of their own for one model, and each hears the
+    // answers to both: their numbers must not meet.
+    waiting.set(model, { open, last: Math.floor(Math.random() * 2 ** 48) });
     model.on("msg:custom", (message) => {
       const settle = open.get(message.answer);
       if (!settle) return;

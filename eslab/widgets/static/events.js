@@ -334,17 +334,18 @@ function binned({ bars, width }) {
 
 // A JSON value whose leaves are texts already; what is deep or long is made when it is opened.
 function tree(node, path, only) {
-  const named = node.keys ?? node.items.map((inner, index) => [index, inner]);
+  const inside = node.keys ?? node.items.map((inner, index) => [index, inner]);
   const list = element("ul", { class: "eslab-events-tree" });
   let shown = 0;
   const more = () => {
-    for (const [key, inner] of named.slice(shown, shown + LEAVES)) {
-      const step = typeof key === "number" ? `[${key}]` : path ? `.${key}` : key;
+    for (const [key, inner] of inside.slice(shown, shown + LEAVES)) {
+      const named = /^[\p{L}\p{N}_-]+$/u.test(key) ? key : JSON.stringify(key);
+      const step = typeof key === "number" ? `[${key}]` : path ? `.${named}` : named;
       list.append(branch(String(key), inner, path + step, only));
     }
     shown += LEAVES;
-    if (shown < named.length) {
-      const rest = button(`${whole(named.length - shown)} more`, "show more", () => {
+    if (shown < inside.length) {
+      const rest = button(`${whole(inside.length - shown)} more`, "show more", () => {
         rest.parentElement.remove();
         more();
       });
@@ -352,7 +353,7 @@ function tree(node, path, only) {
     }
   };
   more();
-  if (!named.length) list.append(element("li", { class: "eslab-events-dim", text: "nothing" }));
+  if (!inside.length) list.append(element("li", { class: "eslab-events-dim", text: "nothing" }));
   return list;
 }
 
@@ -566,7 +567,12 @@ function render({ model, el }) {
     const links = (places) => (places.length ? places.map(link) : [element("span", { class: "eslab-events-dim", text: "none" })]);
     const section = (title, ...children) => element("section", {}, element("h4", { text: title }), ...children);
     const copy = button("Copy", `copy ${found.replay}`, async () => {
-      await navigator.clipboard.writeText(found.replay).then(() => { copy.textContent = "Copied"; }, () => { copy.textContent = "Select it to copy"; });
+      try {
+        await navigator.clipboard.writeText(found.replay); // there is none without https
+        copy.textContent = "Copied";
+      } catch {
+        copy.textContent = "Select it to copy";
+      }
     });
     const cause = found.cause
       ? [link(found.cause)]

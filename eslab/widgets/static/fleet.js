@@ -2,6 +2,7 @@
 // timeline of the one that is opened.
 
 const CELL = 12;
+const SMALLEST = 3;
 const LINE = 22;
 const HEIGHT = 330;
 const NAME = "11px system-ui, sans-serif";
@@ -48,10 +49,10 @@ function render({ model, el }) {
   let filter = null; // a status and a column of the matrix
   let shown = []; // places of the sagas that are drawn
   let selected = 0; // which of these
-  let grid = { columns: 1, pitch: 100, names: 60, width: 0 };
+  let grid = { columns: 1, pitch: 100, names: 60, width: 0, cell: CELL };
 
   const heading = element("strong");
-  const refresh = button("Refresh", "Look at all sagas again", () => {
+  const refresh = button("", "", () => {
     ask(model, "refresh").catch((error) => (problem.textContent = error.message));
   });
   const find = focusable("input", { type: "search", name: "Find a saga by its id", placeholder: "id contains…" });
@@ -89,7 +90,9 @@ function render({ model, el }) {
     element("div", { class: "eslab-heading" }, heading),
     matrix,
     element("div", { class: "eslab-row" }, find, all, refresh, tabular),
-    legend, scroll, told, problem, listing, opened,
+    legend, scroll, told, problem, listing,
+    element("div", { class: "eslab-dim", text: "↑ ↓ ← → sagas · Page ↑ ↓ · Home End · Enter opens one, and so does a click" }),
+    opened,
   );
 
   // What there is.
@@ -180,7 +183,10 @@ function render({ model, el }) {
     const letters = Math.min(18, Math.max(2, ...shown.slice(0, 500).map((place) => named(place).length)));
     const names = letters * 6.6 + 14;
     const columns = Math.max(1, Math.floor(width / (names + steps * CELL + 16)));
-    grid = { names, columns, width, pitch: columns > 1 ? width / columns : names + steps * CELL + 16 };
+    // Very many steps are drawn smaller, rather than cut.
+    const cell = Math.max(SMALLEST, Math.min(CELL, (width - names - 16) / steps));
+    const pitch = columns > 1 ? width / columns : names + steps * cell + 16;
+    grid = { names, columns, width, cell, pitch };
     const lines = Math.ceil(shown.length / grid.columns);
     const height = Math.min(HEIGHT, Math.max(LINE, lines * LINE) + 4);
     scroll.style.height = `${height}px`;
@@ -213,15 +219,21 @@ function render({ model, el }) {
         context.textAlign = "right";
         context.textBaseline = "middle";
         context.fillText(fitted(named(shown[at]), 18), x + grid.names - 6, y + CELL / 2, grid.names - 10);
-        [...cells].forEach((letter, step) => outcome(context, looks[letter], x + grid.names + step * CELL, y));
+        [...cells].forEach((letter, step) => {
+          context.save();
+          context.translate(x + grid.names + step * grid.cell, y + (CELL - grid.cell) / 2);
+          context.scale(grid.cell / CELL, grid.cell / CELL);
+          outcome(context, looks[letter], 0, 0);
+          context.restore();
+        });
         if (failed !== null && cells[failed] !== "f") {
           context.fillStyle = COLOURS.failed;
-          context.fillRect(x + grid.names + failed * CELL + 1.5, y + CELL + 1, CELL - 3, 2);
+          context.fillRect(x + grid.names + failed * grid.cell + 1, y + CELL + 1, grid.cell - 2, 2);
         }
         if (at === selected) {
           context.strokeStyle = brand;
           context.lineWidth = 2;
-          context.strokeRect(x + 1, y - 3, grid.names + cells.length * CELL + 6, LINE - 1);
+          context.strokeRect(x + 1, y - 3, grid.names + cells.length * grid.cell + 6, LINE - 1);
         }
       }
     }
@@ -229,9 +241,23 @@ function render({ model, el }) {
 
   // What is told.
 
+  // Of many steps in a row with one outcome, only the first and the last are named.
+  function runs(steps, cells) {
+    const said = [];
+    for (let from = 0, until; from < steps.length; from = until) {
+      until = from + 1;
+      while (until < steps.length && cells[until] === cells[from]) until++;
+      const [word] = looks[cells[from] ?? "."];
+      const names = steps.slice(from, until);
+      if (names.length > 5) said.push(`${names.length} steps ${word}: ${names[0]} … ${names.at(-1)}`);
+      else said.push(...names.map((step) => `${step} ${word}`));
+    }
+    return said;
+  }
+
   function words(place) {
     const { saga, status, failed, cells, steps, place: at } = kind(place);
-    const of = steps.map((step, index) => `${step} ${looks[cells[index] ?? "."][0]}`).join(", ");
+    const of = runs(steps, [...cells]).join(", ");
     const where = at !== null ? `, failed at ${failed}` : "";
     return [`${saga} ${sagas.ids[place]}: ${status}${where}`, of];
   }
@@ -302,11 +328,18 @@ function render({ model, el }) {
   const watcher = new ResizeObserver(() => measure());
 
   const say = () => (said.textContent = model.get("said"));
+  const age = () => {
+    refresh.textContent = model.get("old") ? "Refresh: the log went on" : "Refresh";
+    refresh.setAttribute("aria-label", `${refresh.textContent}; look at all sagas again`);
+    refresh.title = refresh.getAttribute("aria-label");
+  };
   const hold = () => (opened.hidden = !model.get("page").moments);
   model.on("change:sagas", load);
   model.on("change:said", say);
   model.on("change:page", hold);
+  model.on("change:old", age);
   load();
+  age();
   say();
   hold();
   watcher.observe(body);
@@ -314,6 +347,7 @@ function render({ model, el }) {
     model.off("change:sagas", load);
     model.off("change:said", say);
     model.off("change:page", hold);
+    model.off("change:old", age);
     watcher.disconnect();
     picture.release();
     one.release();

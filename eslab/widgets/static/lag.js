@@ -1,7 +1,8 @@
 // The lag chart: what is drawn of a lab's projections, as of a moment, and what follows.
 
 const SECOND = 1_000_000;
-const MOST = 2_400; // points of a line that are kept; beyond that every second one goes
+const ALL = 24_000; // points that are kept of all lines; beyond that every second one goes
+const SPANS = 1_200; // verdicts that are kept of a projection
 const CHECK = 1_000; // ms after which a page says again that it shows the chart
 const SETTLE = 120; // ms for which a slider rests before the kernel is asked
 const NAMES = 150;
@@ -71,6 +72,7 @@ class Known {
     this.verdicts = new Map(projections.map(({ name }) => [name, [...(verdicts[name] ?? [])]]));
     this.incidents = incidents;
     this.at = at;
+    this.most = Math.max(600, Math.min(2_400, ALL / Math.max(1, projections.length)));
   }
 
   learn({ since, at, lines, verdicts, incidents, words }) {
@@ -96,7 +98,7 @@ class Known {
       column.length = keep;
       for (const value of fresh[index]) column.push(value);
     });
-    if (line[0].length > MOST) this.thin(line);
+    if (line[0].length > this.most) this.thin(line);
   }
 
   // Of four points next to each other the highest and the lowest stay: no peak is lost.
@@ -131,7 +133,7 @@ class Known {
       if (last && last[2] === span[2]) [last[1], last[3]] = [span[1], span[3]];
       else spans.push([...span]);
     }
-    if (spans.length > MOST) spans.splice(0, spans.length - MOST);
+    if (spans.length > SPANS) spans.splice(0, spans.length - SPANS);
   }
 
   get empty() {
@@ -525,10 +527,13 @@ function render({ model, el }) {
   }
 
   function change(by) {
-    const edges = known.verdicts.get(name())?.map(([start]) => start) ?? [];
+    const edges = known.verdicts.get(name())?.map(judged) ?? [];
     const now = state.cursor ?? span()[1] + 1;
     move((by > 0 ? edges.find((edge) => edge > now) : edges.findLast((edge) => edge < now)) ?? now);
   }
+
+  // The first moment at which a verdict was given: it holds since the one before.
+  const judged = ([from, to]) => Math.min(to, from + drawing.length);
 
   function read() {
     const cut = state.cursor === null ? null : known.cut(name(), state.cursor);
@@ -553,17 +558,19 @@ function render({ model, el }) {
 
   async function explain() {
     if (known.empty || !name()) return;
-    const time = Math.round(state.cursor ?? known.end);
+    const at = state.cursor ?? known.end;
+    const found = known.span(name(), at);
+    const time = Math.round(found ? Math.max(at, judged(found)) : at);
     details.hidden = false;
     details.replaceChildren(element("p", { text: "Asking the kernel…" }));
     try {
-      const found = await ask(model, "samples", { projection: name(), time });
-      const more = found.more ? `; ${found.more.toLocaleString("en")} earlier samples are left out` : "";
+      const shown = await ask(model, "samples", { projection: name(), time });
+      const more = shown.more ? `; ${shown.more.toLocaleString("en")} earlier samples are left out` : "";
       details.replaceChildren(
-        element("b", { text: `${found.verdict}: ${found.rule}` }),
+        element("b", { text: `${shown.verdict}: ${shown.rule}` }),
         button("Close", "Close the verdict", close),
-        table(["time (UTC)", "sample", "checkpoint", "lag in events", "lag"], found.samples, {
-          caption: `${name()} at ${found.at}, and what it was judged by${more}`,
+        table(["time (UTC)", "sample", "checkpoint", "lag in events", "lag"], shown.samples, {
+          caption: `${name()} at ${shown.at}, and what it was judged by${more}`,
           numbers: ["checkpoint", "lag in events", "lag"],
         }),
       );
@@ -794,11 +801,8 @@ function what_if(model, part, projections, run) {
     timeAxis(lines(pen, known, { ...place, gaps: true }).lower, looks);
   });
 
-  const power = (low, high, unit, digits = 0) => ({
-    value: (at) => {
-      const exact = low * (high / low) ** (at / 1000);
-      return digits ? exact : Math.round(exact);
-    },
+  const power = (low, high, unit) => ({
+    value: (at) => Math.round(Number((low * (high / low) ** (at / 1000)).toPrecision(2))),
     at: (value) => (1000 * Math.log(value / low)) / Math.log(high / low),
     text: unit,
   });

@@ -5,11 +5,11 @@ const ROW = 60;
 const BAR = 18;
 const RIGHT = 26;
 const LETTER = 6.4;
-const NAME_LETTER = 7.4;
 const LEVELS = [BAR / 2 + 14, -BAR / 2 - 5, -BAR / 2 - 17];
 const NARROWEST = 2;
 const SPEEDS = [0.5, 1, 2, 4, 8];
 const EVENT_LASTS = 600;
+const HINT = "↑ ↓ steps · ← → attempts · C compensation · E next error · Shift+← → events · Home End · Space plays";
 const ANCHORS = { left: "start", center: "middle", right: "end" };
 
 // What is marked beside attempts: a path around (0, 0), how it is painted, and what is written on it.
@@ -59,8 +59,16 @@ function paint(style, hatch) {
   };
 }
 
+// By whole characters: half of one is drawn as a question mark.
 function fitted(text, letters) {
-  return text.length <= letters ? text : `${text.slice(0, Math.max(1, letters - 1))}…`;
+  const all = [...text];
+  return all.length <= letters ? text : `${all.slice(0, Math.max(1, letters - 1)).join("")}…`;
+}
+
+function within(pen, text, width) {
+  let letters = text.length;
+  while (letters > 1 && pen.measureText(fitted(text, letters)).width > width) letters--;
+  return fitted(text, letters);
 }
 
 // Returns a timeline: `root` is its element, `show(page)` draws other marks, and `actions` are its
@@ -77,7 +85,9 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   let timer = null;
   let began = 0;
   let width = 0; // of the drawing, in pixels
+  let fault = faults[0]?.[0]; // what is to go wrong
   let recorded = null; // what the attempts recorded, when the kernel has said so
+  let described = null; // what is told of what is selected
 
   // The elements.
 
@@ -96,6 +106,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   const tabular = button("Table", "Show the attempts as a table", () => {
     tabular.setAttribute("aria-pressed", String(table_.hidden));
     table_.hidden = !table_.hidden;
+    list();
   });
   tabular.setAttribute("aria-pressed", "false");
   const event = element("div", { class: "eslab-event", "aria-live": "polite" });
@@ -115,6 +126,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     legend,
     element("div", { class: "eslab-main" }, element("div", {}, host, controls, event), state),
     details, table_,
+    element("div", { class: "eslab-dim", text: HINT }),
   );
 
   // What is drawn.
@@ -129,7 +141,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     subtitle.textContent = page.subtitle;
     subtitle.className = page.alarm ? "eslab-alarm" : "eslab-dim";
     explain();
-    table_.replaceChildren(table(page.table.columns, page.table.rows, { numbers: ["order", "attempt"] }));
+    list();
     slider.max = Math.max(0, page.moments.length - 1);
     build();
     tell();
@@ -167,7 +179,8 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     const names = Math.max(0, ...page.rows.map((text) => pen.measureText(text).width));
     const left = Math.min(Math.max(48, names + 4), 190, width / 3) + 14;
     const plot = Math.max(60, width - left - RIGHT);
-    const top = page.folds.length ? 34 : 12;
+    const parts = page.parting !== null; // from another one, on the same axis
+    const top = 12 + 18 * parts + (page.folds.length ? 22 : 0);
     const rows = Math.max(1, page.rows.length);
     const bottom = top + ROW * rows;
     const x = (value) => left + (plot * value) / page.span;
@@ -198,13 +211,20 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
         text(centre, bottom + 4, "//", { "text-anchor": "middle", "font-weight": "bold" }),
       );
     }
+    if (parts) {
+      const [place, says] = page.parting;
+      const at = x(place);
+      const end = at > left + plot / 2;
+      const words = text(at + (end ? -6 : 6), 14, says, { "text-anchor": end ? "end" : "start" });
+      back.append(line(at, 4, at, bottom, { class: "eslab-parting" }), words);
+    }
     for (const [tick, words] of page.ticks) {
       back.append(line(x(tick), top, x(tick), bottom), text(x(tick), bottom + 16, words, { "text-anchor": "middle" }));
     }
     back.append(text(left + plot / 2, bottom + 35, page.axis, { "text-anchor": "middle" }));
     const stripes = page.rows.map((step, row) => {
       const stripe = drawn("rect", { x: 0, y: top + ROW * row, width, height: ROW, class: "eslab-stripe" });
-      const words = text(left - 12, middle(row) + 4, fitted(step, names + 18 <= left ? step.length : left / NAME_LETTER), { "text-anchor": "end", "font-size": 12.5 });
+      const words = text(left - 12, middle(row) + 4, within(pen, fitted(step, 60), left - 14), { "text-anchor": "end", "font-size": 12.5 });
       words.append(drawn("title", { text: step }));
       back.append(stripe, line(left, middle(row), left + plot, middle(row)), words);
       return stripe;
@@ -353,15 +373,32 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     state.replaceChildren(element("b", { text: heading }), element("table", { class: "eslab-facts" }, element("tbody", {}, ...rows)));
   }
 
+  function list() {
+    if (table_.hidden || !page) return;
+    table_.replaceChildren(table(page.table.columns, page.table.rows, { numbers: ["order", "attempt"] }));
+  }
+
   function lineOf(name, value) {
     return element("tr", {}, element("th", { text: name, scope: "row" }), value);
   }
 
+  // What says the same is left alone: somebody may be choosing there what goes wrong.
   function describe() {
+    const { name, facts, payload, partner } = selected ? mark(selected) : {};
+    const told = JSON.stringify([selected, name, facts, payload, partner]);
+    if (told === described) return;
+    described = told;
+    const focused = details.contains(document.activeElement);
+    details.scrollTop = 0;
+    compose();
+    if (focused && !details.contains(document.activeElement)) details.focus({ preventScroll: true });
+  }
+
+  function compose() {
     if (!selected) {
       details.replaceChildren(element("span", {
         class: "eslab-dim",
-        text: "Select an attempt: click it, or use the arrows. C goes to its compensation, E to the next error, Space plays.",
+        text: "Select an attempt: click it, or use the arrows.",
       }));
       return;
     }
@@ -388,17 +425,16 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
   function caused(bar) {
     const place = element("div", { class: "eslab-dim" });
     if (!effects) return place;
-    const list = () => {
-      const own = recorded.filter(([step, kind]) => step === bar.step && kind === bar.kind);
+    const fill = (all) => {
+      const own = all.filter(([step, kind]) => step === bar.step && kind === bar.kind);
       place.replaceChildren(...own.map(([, , text]) => element("div", { text: `recorded ${text}` })));
     };
-    if (recorded) list();
+    if (recorded) fill(recorded);
     else {
       const of = page;
       effects().then((found) => {
-        if (of !== page) return;
-        recorded = found;
-        list();
+        if (of === page) recorded = found;
+        fill(found);
       }, (error) => (place.textContent = `what it recorded is not known: ${error.message}`));
     }
     return place;
@@ -406,12 +442,14 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
 
   function failing(bar, acts) {
     const choice = focusable("select", { name: "What goes wrong" });
-    for (const [fault, words] of faults) choice.append(new Option(`${fault}: it ${words}`, fault));
+    for (const [one, words] of faults) choice.append(new Option(`${one}: it ${words}`, one));
+    choice.value = fault;
+    choice.addEventListener("change", () => (fault = choice.value));
     const problem = element("div", { class: "eslab-error", role: "alert" });
     const act = button("Fail here instead", `Fail here instead: ${bar.step}, attempt ${bar.attempt}`, () => {
       act.textContent = "Running on a branch…";
       problem.textContent = "";
-      fail(bar, choice.value)
+      fail(bar, fault)
         .catch((error) => (problem.textContent = error.message))
         .finally(() => (act.textContent = "Fail here instead"));
     });
