@@ -99,7 +99,7 @@ class LabViews:
             payload: comparisons of values in its data, each a path, an operator (``=``, ``!=``,
                 ``<``, ``<=``, ``>``, ``>=`` or ``contains``) and a value:
                 ``[("amount", ">", 30), ("lines[0].article", "=", "tea")]``; a key that holds a dot
-                and the like stands in quotes, ``'prices."a.b"'``. Where there is no value, only
+                or the like is written ``'prices["a.b"]'``. Where there is no value, only
                 ``= None`` holds.
             where: a boolean expression in SQL over the columns of ``events``, such as
                 ``"len(tags) > 1"``.

@@ -219,12 +219,17 @@ def path_keys(path: str) -> tuple[Key, ...]:
         if found is None:
             break
         name, index, quoted = found.groups()
-        keys.append(name or (int(index) if index else json.loads(quoted)))
+        try:
+            keys.append(name or (int(index) if index else json.loads(quoted)))
+        except ValueError:  # an escape that JSON does not know, or far too many digits
+            break
         end = found.end()
     else:
         if keys:
             return tuple(keys)
-    raise InputError(f"a path is such as 'status', 'lines[0].price' or 'stock[\"A 4\"]': {path!r}")
+    raise InputError(
+        f"a path is such as 'status', 'lines[0].price' or 'stock[\"A 4\"]': {path!r:.200}"
+    )
 
 
 def value_at(state: Any, keys: Iterable[Key]) -> Any:

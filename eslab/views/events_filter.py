@@ -16,6 +16,7 @@ from uuid import UUID
 from eslab.clock import as_utc
 from eslab.errors import InputError
 from eslab.events import Event, type_name
+from eslab.replay.changes import path_keys
 
 __all__ = ["OPERATORS", "Condition", "EventsFilter", "moment_of", "value_of"]
 
@@ -303,28 +304,13 @@ def _checked(field: str, given: Any) -> tuple[str, str, Any]:
     return path, operator, value
 
 
-_SEGMENT: Final = (
-    r'([^.\[\]"\\*\x00-\x1f]+|"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")'
-    r"((?:\[\d{1,9}\])*)"
-)
-"""A key, which may stand in quotes as in JSON, and places in lists."""
-_PATH: Final = re.compile(rf"(?!\$){_SEGMENT}(?:\.{_SEGMENT})*")
-
-
 def _pointer(field: str, path: Any) -> str:
     """Return the path as a JSON pointer, which can name any key."""
-    if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise InputError(
-            f'{field}: {path!r:.200} is no path: name keys, such as "amount", "customer.name" or '
-            f'"lines[0].article", and in quotes what holds a dot and the like: {_QUOTED!r}'
-        )
-    steps: list[str] = []
-    for key, places in re.findall(_SEGMENT, path):
-        steps += [json.loads(key) if key[0] == '"' else key, *re.findall(r"\d+", places)]
+    try:
+        steps = map(str, path_keys(path))
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from None
     return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
-
-
-_QUOTED: Final = 'prices."a.b"'
 
 
 _CHECKS: Final[Mapping[str, Any]] = {

@@ -161,7 +161,7 @@ def test_a_person_filters_pages_jumps_and_opens(
     jump.get_by_role("button", name="Jump").click()
     expect(opened.locator(".eslab-events-leaf").nth(1)).to_contain_text("<img src=x onerror=")
     assert opened.locator("img, script").count() == 0
-    opened.get_by_role("button", name='only events with "price.net" = 150').click()
+    opened.get_by_role("button", name='only events with ["price.net"] = 150').click()
     count(browser, "1–1 of 1")
     assert page.title() != "planted"
     assert watch.faults == []

@@ -89,7 +89,7 @@ def test_a_star_stands_for_any_text_and_everything_else_for_itself(
         (("amount", "=", None), [4, 5, 9]),
         (("amount", "!=", None), [1, 2, 3, 6, 7, 8, 10]),
         (("amount", "=", True), [10]),
-        (("lines[1].a b", "=", "x"), [9]),
+        (('lines[1]["a b"]', "=", "x"), [9]),
         (("lines[0]", "!=", None), [9]),
         (("lines[2]", "!=", None), []),
     ],
@@ -104,11 +104,11 @@ def test_values_in_the_data_are_compared_as_what_they_are(
     assert positions(lab, payload=[condition]) == found
 
 
-def test_a_key_in_quotes_may_hold_anything(lab: Lab) -> None:
+def test_a_key_may_hold_anything(lab: Lab) -> None:
     keys = ["a.b", "a[0]", '"', "\\", "*", "$", " a ", "a\n\x00", "~1/x", "", "ü😀", "'", "0"]
     record(lab, *({key: {"n": [1, 2]}} for key in keys))
     for position, key in enumerate(keys, 1):
-        assert positions(lab, payload=[(f"{json.dumps(key)}.n[1]", "=", 2)]) == [position], key
+        assert positions(lab, payload=[(f"[{json.dumps(key)}].n[1]", "=", 2)]) == [position], key
 
 
 def test_large_numbers_are_compared_exactly_and_no_text_is_a_number(lab: Lab) -> None:
@@ -180,15 +180,15 @@ def test_sql_may_ask_for_whatever_a_query_can(lab: Lab) -> None:
         ({"payload": ["amount"]}, "payload: path, operator and value"),
         ({"payload": [("amount", "~", 3)]}, "'~' is no operator: there are =, !=, "),
         ({"payload": [("amount", ["="], 3)]}, "is no operator"),
-        ({"payload": [("a..b", "=", 3)]}, "'a..b' is no path"),
-        ({"payload": [("$.a", "=", 3)]}, "is no path"),
-        ({"payload": [("a[x]", "=", 3)]}, "is no path"),
-        ({"payload": [('a"b', "=", 3)]}, "is no path"),
-        ({"payload": [("*", "=", 3)]}, "is no path"),
-        ({"payload": [('"a', "=", 3)]}, "is no path"),
-        ({"payload": [('"a"b', "=", 3)]}, "is no path"),
-        ({"payload": [(r'"\q"', "=", 3)]}, "is no path"),
-        ({"payload": [(3, "=", 3)]}, "is no path"),
+        ({"payload": [("a..b", "=", 3)]}, "payload: a path is such as"),
+        ({"payload": [("$.a", "=", 3)]}, "a path is such as"),
+        ({"payload": [("a[x]", "=", 3)]}, "a path is such as"),
+        ({"payload": [('a"b', "=", 3)]}, "a path is such as"),
+        ({"payload": [("*", "=", 3)]}, "a path is such as"),
+        ({"payload": [('["a', "=", 3)]}, "a path is such as"),
+        ({"payload": [('["a"b]', "=", 3)]}, "a path is such as"),
+        ({"payload": [(r'["\q"]', "=", 3)]}, "a path is such as"),
+        ({"payload": [(3, "=", 3)]}, "a path is such as"),
         ({"payload": [("a", "=", math.nan)]}, "finite"),
         ({"payload": [("a", "=", [3])]}, "a text, a number, a time"),
         ({"payload": [("a", "contains", 3)]}, "what a text contains is a text"),

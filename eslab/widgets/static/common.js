@@ -183,6 +183,17 @@ function canvas(height, name, draw) {
   return made;
 }
 
+// The way to a value, as Python's `path_text` writes it.
+function pathText(keys) {
+  let text = "";
+  for (const key of keys) {
+    if (typeof key === "number") text += `[${key}]`;
+    else if (/^[\p{L}_][\p{L}\p{N}_-]*$/u.test(key)) text += text ? `.${key}` : key;
+    else text += `[${JSON.stringify(key)}]`;
+  }
+  return text;
+}
+
 // What a variable of JupyterLab's theme is where the element stands.
 function themed(el, variable, fallback) {
   return getComputedStyle(el).getPropertyValue(variable).trim() || fallback;

@@ -333,15 +333,13 @@ function binned({ bars, width }) {
 }
 
 // A JSON value whose leaves are texts already; what is deep or long is made when it is opened.
-function tree(node, path, only) {
+function tree(node, keys, only) {
   const inside = node.keys ?? node.items.map((inner, index) => [index, inner]);
   const list = element("ul", { class: "eslab-events-tree" });
   let shown = 0;
   const more = () => {
     for (const [key, inner] of inside.slice(shown, shown + LEAVES)) {
-      const named = /^[\p{L}\p{N}_-]+$/u.test(key) ? key : JSON.stringify(key);
-      const step = typeof key === "number" ? `[${key}]` : path ? `.${named}` : named;
-      list.append(branch(String(key), inner, path + step, only));
+      list.append(branch(String(key), inner, [...keys, key], only));
     }
     shown += LEAVES;
     if (shown < inside.length) {
@@ -357,10 +355,11 @@ function tree(node, path, only) {
   return list;
 }
 
-function branch(key, node, path, only) {
+function branch(key, node, keys, only) {
   const label = element("span", { class: "eslab-events-key", text: key });
   if (typeof node === "string") {
     const leaf = element("li", {}, label, element("span", { class: "eslab-events-leaf", text: node }));
+    const path = pathText(keys);
     if (only) leaf.append(button("=", `only events with ${path} = ${node.slice(0, 80)}`, () => only(path, node)));
     return leaf;
   }
@@ -370,7 +369,7 @@ function branch(key, node, path, only) {
   // Its keys open and close it, and no row.
   summary.addEventListener("keydown", (event) => event.key === "Enter" && event.stopPropagation());
   const details = element("details", {}, summary);
-  details.addEventListener("toggle", () => details.childElementCount < 2 && details.append(tree(node, path, only)));
+  details.addEventListener("toggle", () => details.childElementCount < 2 && details.append(tree(node, keys, only)));
   details.open = count <= 20;
   return element("li", {}, details);
 }
@@ -586,8 +585,8 @@ function render({ model, el }) {
         ...(found.correlation ? [button("Only this conversation", "filter by this correlation id", () => narrow("correlation_id", [found.correlation]))] : []),
         button("✕", "close the event (Escape)", () => { shut(); focusRow(); })),
       element("div", { class: "eslab-events-columns" },
-        section("Data", tree(found.data, "", (path, text) => narrow("payload", [path, "=", text]))),
-        section("Metadata", facts, ...(found.metadata.keys.length ? [tree(found.metadata, "", null)] : [])),
+        section("Data", tree(found.data, [], (path, text) => narrow("payload", [path, "=", text]))),
+        section("Metadata", facts, ...(found.metadata.keys.length ? [tree(found.metadata, [], null)] : [])),
         section("Cause", ...cause,
           ...(found.siblings.length ? [element("h4", { text: "Caused together with it" }), ...links(found.siblings)] : []),
           element("h4", { text: "Effects" }), ...links(found.effects),

@@ -232,16 +232,6 @@ function short(value) {
   return text.length > LETTERS ? `${text.slice(0, LETTERS - 1)}…` : text;
 }
 
-function pathText(keys) {
-  let text = "";
-  for (const key of keys) {
-    if (typeof key === "number") text += `[${key}]`;
-    else if (/^[\p{L}_][\p{L}\p{N}_-]*$/u.test(key)) text += text ? `.${key}` : key;
-    else text += `[${spaced(key)}]`;
-  }
-  return text;
-}
-
 function pathKeys(path) {
   const part = /\.?([\p{L}_][\p{L}\p{N}_-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]/uy;
   const keys = [];
