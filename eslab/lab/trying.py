@@ -174,7 +174,7 @@ def _line(mark: str, text: str) -> Finding:
 def _text(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    return "nothing" if value is None else str(value)
+    return "nothing" if value is None else str(value) or '""'
 
 
 def _few(findings: Iterable[Finding], count: int) -> tuple[Finding, ...]:
