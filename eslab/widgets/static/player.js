@@ -410,7 +410,7 @@ function render({ model, el }) {
       tab("keys", "?", "Keys"),
     ),
   );
-  // What was just done, and what could not be.
+  // What was done, and what could not be.
   const note = element("div", { class: "eslab-note", "aria-live": "polite" });
 
   // The strip of the whole replay, and the lanes around the playhead.
