@@ -183,13 +183,21 @@ function canvas(height, name, draw) {
   return made;
 }
 
+// A value as JSON, in which nothing turns the direction of the text around it.
+const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+function quoted(value) {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.replace(TURNS, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 // The way to a value, as Python's `path_text` writes it.
 function pathText(keys) {
   let text = "";
   for (const key of keys) {
     if (typeof key === "number") text += `[${key}]`;
     else if (/^[\p{L}_][\p{L}\p{N}_-]*$/u.test(key)) text += text ? `.${key}` : key;
-    else text += `[${JSON.stringify(key)}]`;
+    else text += `[${quoted(key)}]`;
   }
   return text;
 }

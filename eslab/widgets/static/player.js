@@ -216,13 +216,10 @@ const isHolder = (value) => value !== null && typeof value === "object";
 
 const whole = new Intl.NumberFormat("en").format;
 const pretty = (text) => JSON.stringify(JSON.parse(text), null, 2);
-// What would turn the direction of a text is written as JSON can.
-const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-const escaped = (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 function spaced(value) {
   if (Array.isArray(value)) return `[${value.map(spaced).join(", ")}]`;
-  if (!isHolder(value)) return (JSON.stringify(value) ?? "nothing").replace(TURNS, escaped);
+  if (!isHolder(value)) return quoted(value);
   const parts = Object.entries(value).map(([key, inner]) => `${spaced(key)}: ${spaced(inner)}`);
   return `{${parts.join(", ")}}`;
 }
@@ -369,8 +366,8 @@ function render({ model, el }) {
     speedInput.append(new Option(`${factor}×`, factor, factor === 1, factor === 1));
   }
   const gapsInput = focusable("input", { type: "checkbox", name: "In original gaps" });
-  const gaps = element("label", { title: "Wait between events as long as it took, at most 2 s" });
-  gaps.append(gapsInput, " original gaps");
+  const hint = "Wait between events as long as it took, at most 2 s";
+  const gaps = element("label", { title: hint }, gapsInput, " original gaps");
   for (const control of [speedInput, gapsInput]) {
     control.addEventListener("change", () => (due = performance.now() + pace()));
   }
@@ -388,7 +385,7 @@ function render({ model, el }) {
     }
   });
   const tabs = {};
-  const tab = (kind, text, name) => {
+  const tab = (kind, text, name = text) => {
     tabs[kind] = button(text, name, () => switchTo(kind));
     tabs[kind].setAttribute("aria-pressed", "false");
     return tabs[kind];
@@ -403,10 +400,10 @@ function render({ model, el }) {
       gotoInput,
     ),
     group(
-      tab("search", "Search", "Search"),
+      tab("search", "Search"),
       tab("compare", "Compare", "Compare two versions"),
       ...(replay.branch ? [tab("branch", "What if", "What if: a branch from here")] : []),
-      tab("table", "Table", "Table"),
+      tab("table", "Table"),
       tab("keys", "?", "Keys"),
     ),
   );
@@ -639,9 +636,8 @@ function render({ model, el }) {
 
   function drawControls() {
     const version = now();
-    const playing = Boolean(timer);
-    const word = playing ? "Pause" : "Play";
-    startButton.textContent = `${playing ? "‖" : "▶"} ${word}`;
+    const word = timer ? "Pause" : "Play";
+    startButton.textContent = `${timer ? "‖" : "▶"} ${word}`;
     startButton.setAttribute("aria-label", word);
     startButton.title = word;
     enable(startButton, count > 1);
@@ -744,7 +740,7 @@ function render({ model, el }) {
     const version = now();
     if (!count) return;
     const { ink, dim, here, bad, line, font } = colours();
-    context.font = font.replace("11px", "12px");
+    context.font = font;
     let names = [...replay.kinds.keys()];
     if (names.length > LANES) {
       names.sort((one, other) => replay.kinds.get(other) - replay.kinds.get(one));
@@ -769,7 +765,6 @@ function render({ model, el }) {
       context.fillStyle = line;
       context.fillRect(left, y, width - left, 1);
     });
-    context.font = font;
     context.textAlign = "center";
     const lane = (number) => {
       const row = names.indexOf(types[number - 1]);
@@ -1026,9 +1021,7 @@ function render({ model, el }) {
     const path = pathText(keys);
     const held = model.get("pins").includes(path);
     const name = `${held ? "Unpin" : "Pin"} ${path}`;
-    const made = quiet(held ? "◆" : "◇", name, () => pin(path));
-    made.setAttribute("aria-pressed", String(held));
-    return made;
+    return quiet(held ? "◆" : "◇", name, () => pin(path));
   }
 
   // Pins: the value at a path over time.
@@ -1220,11 +1213,10 @@ function render({ model, el }) {
       parts.push(typeInput);
     }
     if (action !== "skip" && action !== "move") {
-      dataInput = focusable("textarea", { name: "Its data, as JSON", rows: "4", spellcheck: "false" });
+      dataInput = focusable("textarea", { name: "Its data, as JSON", rows: "5", spellcheck: "false" });
       dataInput.value = action === "edit" ? pretty(replay.data[version - 1]) : "{}";
       parts.push(dataInput);
     }
-    if (action === "edit") dataInput.rows = Math.min(8, dataInput.value.split("\n").length);
     if (action === "insert") {
       const fill = () => {
         const index = types.lastIndexOf(typeInput.value);
