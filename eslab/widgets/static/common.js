@@ -207,11 +207,19 @@ function themed(el, variable, fallback) {
   return getComputedStyle(el).getPropertyValue(variable).trim() || fallback;
 }
 
+// The name of a new theme is there before its style sheet is, so it acts again after a while.
 function onTheme(act) {
-  const watcher = new MutationObserver(act);
+  let later = [];
+  const watcher = new MutationObserver(() => {
+    later.forEach(clearTimeout);
+    later = [0, 100, 500, 2_000].map((wait) => setTimeout(act, wait));
+  });
   const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "class"];
   watcher.observe(document.body, { attributes: true, attributeFilter });
-  return () => watcher.disconnect();
+  return () => {
+    watcher.disconnect();
+    later.forEach(clearTimeout);
+  };
 }
 
 // A table of texts; numbers stand at the right.
