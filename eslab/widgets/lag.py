@@ -12,7 +12,7 @@ from uuid import UUID
 import traitlets
 
 from eslab.errors import EslabError, InputError, StoreClosedError
-from eslab.projections import Cost, Incident, ProjectionLag, Ruling
+from eslab.projections import AnyProjection, Cost, Incident, ProjectionLag, Ruling
 from eslab.views.lag import LagView, behind, first_times
 from eslab.views.lag_ribbon import LOOKS, VerdictSpan, verdict_spans
 from eslab.views.lag_source import LagSource, Look
@@ -45,6 +45,9 @@ LATE: Final = 2.0
 
 PATIENCE: Final = 15.0
 """Seconds after which a page is taken to have vanished that said nothing."""
+
+FASTEST: Final = 1_000
+LOAD: Final = 0.6
 
 RUN: Final = 20.0
 """Seconds of appends in a what-if."""
@@ -288,8 +291,10 @@ class LagWidget(LiveWidget):
             outage_start: when it is paused, in seconds from the beginning.
             outage_length: for how long.
         """
-        if not 0 < rate <= 1_000:
-            raise InputError(f"a rate is more than 0 and at most 1,000 a second here, not {rate:g}")
+        if not 0 < rate <= FASTEST:
+            raise InputError(
+                f"a rate is more than 0 and at most {FASTEST:,} a second here, not {rate:g}"
+            )
         runner = next((each for each in self._source.runners() if each.name == projection), None)
         if runner is None:
             raise InputError(f"there is no projection {projection!r} in this chart")
@@ -351,7 +356,7 @@ def _drawing(view: LagView, source: LagSource, *, length: timedelta) -> dict[str
                 "dash": series_style(place)[1],
                 "words": [behind(now), standing.get(now.projection, ""), now.warning],
                 "what_if": {
-                    "rate": min(1_000, round(now.append_rate)) or 100,
+                    "rate": _busy_rate(projection),
                     "event_us": max(1, projection.cost.event // _MICROSECOND),
                     "batch": projection.batch,
                 },
@@ -369,6 +374,12 @@ def _drawing(view: LagView, source: LagSource, *, length: timedelta) -> dict[str
         "note": _note(view),
         "run": RUN,
     }
+
+
+def _busy_rate(projection: AnyProjection) -> int:
+    """Return a rate of appends at which a projection has to work more than half of the time."""
+    full = projection.cost.of(projection.batch).total_seconds()
+    return min(FASTEST, max(1, round(LOAD * projection.batch / full))) if full else FASTEST
 
 
 def _note(view: LagView) -> str:

@@ -88,7 +88,7 @@ def test_a_page_is_given_what_the_view_shows(lab: Lab) -> None:
     assert [lag / 1e6 for lag in lags] == rows["lag_seconds"].tolist()
     assert times[-1] == int(rows["time"].iloc[-1].timestamp() * 1e6)
     assert [each["name"] for each in drawing["projections"]] == ["watched", "slow"]
-    assert drawing["projections"][1]["what_if"] == {"rate": 100, "event_us": 10_000, "batch": 2}
+    assert drawing["projections"][1]["what_if"] == {"rate": 20, "event_us": 10_000, "batch": 2}
     spans = drawing["verdicts"]["slow"]
     assert (spans[0][0], spans[-1][1]) == (times[0], times[-1])
     assert all(one[1] == other[0] for one, other in pairwise(spans))

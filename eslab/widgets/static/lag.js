@@ -278,7 +278,7 @@ function lines(pen, known, { left, width, start, end, looks, chosen, gaps = fals
   return { upper, lower, positions, linear };
 }
 
-function timeAxis(panel, looks) {
+function timeAxis(panel, looks, title = `UTC, from ${clock(panel.start, 86400 * SECOND)}`) {
   const { pen, start, end } = panel;
   const most = Math.max(2, Math.floor(panel.width / 90));
   const wanted = (end - start) / most;
@@ -291,7 +291,7 @@ function timeAxis(panel, looks) {
     stroke(pen, [[x, bottom], [x, bottom + 5]], { colour: looks.dim });
     pen.fillText(clock(tick, step), Math.min(Math.max(x, 24), panel.left + panel.width - 12), bottom + 17);
   }
-  pen.fillText(`UTC, from ${clock(start, 86400 * SECOND)}`, panel.left + panel.width / 2, bottom + 34);
+  pen.fillText(title, panel.left + panel.width / 2, bottom + 34);
 }
 
 function render({ model, el }) {
@@ -791,7 +791,7 @@ function what_if(model, part, projections, run) {
     };
     const [start, end] = [line[0][0], Math.max(line[0].at(-1), line[0][0] + 1)];
     const place = { left: 64, width: width - 64 - RIGHT, start, end, looks, chosen: 0 };
-    timeAxis(lines(pen, known, { ...place, gaps: true }).lower, looks);
+    timeAxis(lines(pen, known, { ...place, gaps: true }).lower, looks, "virtual time");
   });
 
   const power = (low, high, unit) => ({
@@ -803,11 +803,11 @@ function what_if(model, part, projections, run) {
     value: (at) => (at * high) / 1000, at: (value) => (1000 * value) / high, text: unit,
   });
   const sliders = {
-    rate: ["append rate", power(1, 1000, (value) => `${value.toLocaleString("en")} events/s`), 100],
+    rate: ["append rate", power(1, 1000, (value) => `${value.toLocaleString("en")} a second`), 100],
     event_us: ["cost of an event", power(1, 100_000, (value) => duration(value)), 2_000],
     batch: ["batch size", power(1, 10_000, (value) => counted(value, "event")), 100],
     outage_start: ["outage from", plain(run, (value) => `${value.toFixed(1)} s`), 5],
-    outage_length: ["outage length", plain(run, (value) => (value ? `${value.toFixed(1)} s` : "none")), 0],
+    outage_length: ["outage length", plain(run, (value) => (value ? `${value.toFixed(1)} s` : "none")), 2],
   };
   const inputs = {};
   const setters = {};
@@ -830,7 +830,7 @@ function what_if(model, part, projections, run) {
     inputs[key] = () => scale.value(Number(input.value));
     return element("label", {}, element("span", { text: label }), input, output);
   });
-  // Each projection begins with what it costs, and with the rate at which its events came.
+  // Each projection begins with what it costs, and with a rate at which it has to work.
   function begin() {
     const own = projections.find((each) => each.name === projection.value);
     for (const [key, value] of Object.entries(own?.what_if ?? {})) setters[key](value);
