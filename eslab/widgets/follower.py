@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +16,9 @@ __all__ = ["Follower"]
 
 RATE: Final = 20
 """How often it looks at most, each second."""
+
+PATIENCE: Final = 5.0
+"""Seconds for which the end of the interpreter waits for a look."""
 
 _log = logging.getLogger("eslab.widgets")
 
@@ -44,6 +49,8 @@ class Follower:
         self._due = False
         self._running = False
         self._ended = False
+        self._thread: threading.Thread | None = None
+        _followers.add(self)
 
     def notice(self) -> None:
         """Take note, on any thread, that there is something to look at."""
@@ -52,11 +59,18 @@ class Follower:
             if self._running or self._ended:
                 return
             self._running = True
-        threading.Thread(target=self._run, name="eslab-follower", daemon=True).start()
+            self._thread = threading.Thread(target=self._run, name="eslab-follower", daemon=True)
+        self._thread.start()
 
     def end(self) -> None:
         """Look no more."""
         self._ended = True
+
+    def wait(self, timeout: float) -> None:
+        """Wait for the thread to end, at most so many seconds."""
+        thread = self._thread
+        if thread is not None and thread.ident is not None:
+            thread.join(timeout)
 
     def _next(self) -> bool:
         with self._lock:
@@ -74,4 +88,17 @@ class Follower:
             except Exception:
                 _log.exception("a widget cannot follow the store any more")
                 self.end()
-            time.sleep(max(self._rest, time.monotonic() - began))
+            if not self._ended:
+                time.sleep(max(self._rest, time.monotonic() - began))
+
+
+_followers: weakref.WeakSet[Follower] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End them before the interpreter does: in the middle of a query it would abort the process."""
+    for follower in tuple(_followers):
+        follower.end()
+    for follower in tuple(_followers):
+        follower.wait(PATIENCE)
