@@ -111,9 +111,9 @@ def highest_lag(store: Path, name: str, types: set[str]) -> tuple[int, float]:
 def lag_agrees(demo: Demo, store: Path) -> None:
     """The highest lags of the summary are what the log says, and what the chart shows."""
     marks = {
-        line.name: (*line.y,)
+        line.name: (*line.customdata,)
         for line in demo.figures["Lag of the read models"].data
-        if line.marker.symbol
+        if line.type == "scatter" and line.marker.symbol
     }
     assert len(marks) == len(demo.summary["lag"]) == 2
     for row, projection in zip(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from planted_logs import STEPS, Moved, Planted, play
 
 from eslab import InputError, Lab
-from eslab.projections import LagMeasures, measure_lag
+from eslab.projections import LagMeasures, measure_lag, verdict_history
 from eslab.projections.verdict import SHOWN, Kind, Sample, Verdict, judge
 
 WINDOW = timedelta(seconds=60)
@@ -135,9 +135,29 @@ def falls_from_the_start_of_the_window(planted: Planted) -> None:
     planted.move(1)
 
 
+def fell_before_the_window(planted: Planted) -> None:
+    planted.append(10)
+    planted.move(2)
+    planted.wait(1)
+    planted.move(6)
+    planted.wait(100)
+    planted.append(3)
+    planted.move(7)
+
+
+def was_zero_before_the_window(planted: Planted) -> None:
+    planted.append(4)
+    planted.move(4)
+    planted.wait(1)
+    planted.append(2)
+    planted.wait(100)
+
+
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
+        (fell_before_the_window, "WARN: lag never falls"),
+        (was_zero_before_the_window, "STOPPED: no commit and no heartbeat for 60 s"),
         (rebuild, "REPLAYING: a rebuild is under way"),
         (caught_up, "OK: no lag"),
         (stopped, "STOPPED: no commit and no heartbeat for 60 s"),
@@ -166,6 +186,11 @@ def test_each_rule_decides_the_log_that_was_planted_for_it(
         found = measured(planted)
         assert str(found.verdict) == expected
         assert found.warning == ("" if expected.startswith("OK") else expected)
+        for since in (None, planted.now):  # it may be asked for the end alone
+            *_, last = verdict_history(
+                lab.store, [planted.projection], at=planted.now, since=since, window=WINDOW
+            )
+            assert f"{last.verdict}: {last.rule}" == expected
 
 
 def test_what_recovered_is_no_longer_rewound() -> None:

@@ -217,3 +217,12 @@ function table(columns, rows, { caption, numbers = [] } = {}) {
   );
   return made;
 }
+
+// As much of a text as a canvas has room for.
+function fit(pen, text, width) {
+  const room = (shown) => pen.measureText(shown).width <= width;
+  if (text.length < 500 && room(text)) return text;
+  const letters = [...text.slice(0, 500)];
+  while (letters.length > 1 && !room(`${letters.join("")}…`)) letters.pop();
+  return `${letters.join("")}…`;
+}

@@ -402,12 +402,12 @@ function render({ model, el }) {
     const letters = Object.entries(drawing.looks).filter(([verdict]) => occur.has(verdict))
       .map(([verdict, [letter]]) => `${letter} ${verdict}`).join(", ");
     const key = `verdict: ${letters}${signs && `; ${signs}`}`;
-    pen.fillText(fitted(pen, key, panel.left + panel.width - 4), 4, panel.top - 9);
+    pen.fillText(fit(pen, key, panel.left + panel.width - 4), 4, panel.top - 9);
     known.projections.forEach(({ name: label }, number) => {
       const top = panel.top + number * ROW + 2;
       pen.fillStyle = number === state.chosen ? looks.text : looks.dim;
       pen.textAlign = "right";
-      pen.fillText(fitted(pen, label, left - 14), left - 8, top + 12);
+      pen.fillText(fit(pen, label, left - 14), left - 8, top + 12);
       for (const each of known.verdicts.get(label)) cell(pen, panel, each, top, looks);
     });
     for (const [label, kind, time, until] of known.incidents) {
@@ -763,13 +763,6 @@ function render({ model, el }) {
     queue.release();
     settle.cancel();
   };
-}
-
-function fitted(pen, text, width) {
-  if (pen.measureText(text).width <= width) return text;
-  let length = text.length;
-  while (length > 1 && pen.measureText(`${text.slice(0, length)}…`).width > width) length--;
-  return `${text.slice(0, length)}…`;
 }
 
 function choice(name, names) {

@@ -1,4 +1,4 @@
-// The replay player. Its frames live here: playing and seeking need no kernel.
+// The replay player: playing and seeking need no kernel.
 
 const SPEEDS = [0.5, 1, 2, 4, 8, 16, 32, 64];
 const LONGEST_GAP = 2000;
@@ -34,7 +34,7 @@ const KEYS = [
   ["?", "these keys"],
 ];
 
-// ---- What was recorded: columns, which grow while the rest is loaded.
+// What was recorded: columns, which grow while the rest is loaded.
 
 const replays = new WeakMap();
 
@@ -118,7 +118,7 @@ class Replay {
   }
 }
 
-// ---- States: one set is kept, and moved to where it is asked for.
+// States: one set is kept, and moved to where it is asked for.
 
 function copied(value) {
   if (value === null || typeof value !== "object") return value;
@@ -160,7 +160,7 @@ class States {
     this.room = 400_000;
   }
 
-  // A copy is kept here and there, as long as there is room, so that no way is far.
+  // Copies are kept here and there, so that no way is far.
   passed() {
     const { loaded } = this.replay;
     this.move(loaded);
@@ -210,13 +210,13 @@ class States {
   }
 }
 
-// ---- Values, paths and what differs.
+// Values, paths and what differs.
 
 const isHolder = (value) => value !== null && typeof value === "object";
 
 const whole = new Intl.NumberFormat("en").format;
 const pretty = (text) => JSON.stringify(JSON.parse(text), null, 2);
-// What would turn the direction of the text around it is written as JSON can.
+// What would turn the direction of a text is written as JSON can.
 const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 const escaped = (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
@@ -324,7 +324,7 @@ function sheet(name, rows, ...above) {
   return element("table", { class: "eslab-tree", name }, ...above, element("tbody", {}, ...rows));
 }
 
-// ---- The widget.
+// The widget.
 
 function render({ model, el }) {
   const replay = replayOf(model);
@@ -410,7 +410,7 @@ function render({ model, el }) {
       tab("keys", "?", "Keys"),
     ),
   );
-  // What was just done, and what could not be.
+  // What was done, and what could not be.
   const note = element("div", { class: "eslab-note", "aria-live": "polite" });
 
   // The strip of the whole replay, and the lanes around the playhead.
@@ -557,7 +557,7 @@ function render({ model, el }) {
     note.textContent = text;
   }
 
-  // ---- Playing.
+  // Playing.
 
   function toggle() {
     if (timer) pause();
@@ -606,7 +606,7 @@ function render({ model, el }) {
     if (due <= moment) due = moment;
   }
 
-  // ---- The controls.
+  // The controls.
 
   function jump(text) {
     if (!text) return false;
@@ -649,7 +649,7 @@ function render({ model, el }) {
     for (const control of [nextButton, lastButton]) enable(control, version < count);
   }
 
-  // ---- The strip of the whole replay, and the lanes around the playhead.
+  // The strip of the whole replay, and the lanes around the playhead.
 
   function dragged(area, act, end = () => {}) {
     let held = false;
@@ -816,7 +816,7 @@ function render({ model, el }) {
     context.textAlign = "left";
   }
 
-  // ---- What stands below.
+  // What stands below.
 
   function switchTo(kind, stay = false) {
     const panel = more[kind];
@@ -912,7 +912,7 @@ function render({ model, el }) {
     return sheet(name, Object.entries(values).map(cells));
   }
 
-  // ---- The state, as a tree with marks.
+  // The state, as a tree with marks.
 
   function drawState(version) {
     if (!replay.state) {
@@ -1031,7 +1031,7 @@ function render({ model, el }) {
     return made;
   }
 
-  // ---- Pins: the value at a path over time.
+  // Pins: the value at a path over time.
 
   // Pins a path, or unpins it.
   function pin(path) {
@@ -1109,7 +1109,7 @@ function render({ model, el }) {
     playhead(context, x(now()), 1, 29, here, [], 1.5);
   }
 
-  // ---- Search.
+  // Search.
 
   function find(text) {
     const wanted = text.trim().toLowerCase();
@@ -1141,7 +1141,7 @@ function render({ model, el }) {
     tellMatches();
   }
 
-  // ---- Comparison and table.
+  // Comparison and table.
 
   function drawCompare() {
     const version = now();
@@ -1200,7 +1200,7 @@ function render({ model, el }) {
     more.table.replaceChildren(made);
   }
 
-  // ---- What if: edits from here, tried out on a branch by the kernel.
+  // What if: edits from here, tried out on a branch by the kernel.
 
   // The form for what was chosen, at the version where the player stands.
   function offer(anew = false) {
@@ -1322,7 +1322,7 @@ function render({ model, el }) {
   };
 }
 
-// ---- Marks on a canvas.
+// Marks on a canvas.
 
 function playhead(context, x, top, bottom, colour, dash = [], width = 2.5) {
   context.save();
@@ -1349,15 +1349,6 @@ function shape(context, x, y, points, colour) {
   for (const [dx, dy] of points) context.lineTo(x + dx, y + dy);
   context.closePath();
   context.fill();
-}
-
-function fit(context, text, width) {
-  // Of ten thousand letters none behind these is ever seen.
-  let shown = text.length > LETTERS ? `${text.slice(0, LETTERS)}…` : text;
-  while (shown.length > 2 && context.measureText(shown).width > width) {
-    shown = `${shown.replace("…", "").slice(0, -1)}…`;
-  }
-  return shown;
 }
 
 export default { render };

@@ -65,12 +65,6 @@ function fitted(text, letters) {
   return all.length <= letters ? text : `${all.slice(0, Math.max(1, letters - 1)).join("")}…`;
 }
 
-function within(pen, text, width) {
-  let letters = text.length;
-  while (letters > 1 && pen.measureText(fitted(text, letters)).width > width) letters--;
-  return fitted(text, letters);
-}
-
 // Returns a timeline: `root` is its element, `show(page)` draws other marks, and `actions` are its
 // keys, for whatever stands around it.
 //   faults: pairs of a name and of what it does, to choose from
@@ -224,7 +218,7 @@ function timeline({ name, faults = [], fail = null, effects = null }) {
     back.append(text(left + plot / 2, bottom + 35, page.axis, { "text-anchor": "middle" }));
     const stripes = page.rows.map((step, row) => {
       const stripe = drawn("rect", { x: 0, y: top + ROW * row, width, height: ROW, class: "eslab-stripe" });
-      const words = text(left - 12, middle(row) + 4, within(pen, fitted(step, 60), left - 14), { "text-anchor": "end", "font-size": 12.5 });
+      const words = text(left - 12, middle(row) + 4, fit(pen, fitted(step, 60), left - 14), { "text-anchor": "end", "font-size": 12.5 });
       words.append(drawn("title", { text: step }));
       back.append(stripe, line(left, middle(row), left + plot, middle(row)), words);
       return stripe;
