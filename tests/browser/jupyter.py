@@ -246,10 +246,17 @@ class OpenNotebook:
         """Return the output area of the cell in which something stands."""
         return self.page.locator(".jp-Cell-outputArea").filter(has=inner).first
 
+    def light(self) -> None:
+        """Switch JupyterLab to its light theme; it remembers what a test before has chosen."""
+        self._theme("JupyterLab Light", light="true")
+
     def dark(self) -> None:
         """Switch JupyterLab to its dark theme."""
-        self.command("apputils:change-theme", theme="JupyterLab Dark")
-        self.page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+        self._theme("JupyterLab Dark", light="false")
+
+    def _theme(self, name: str, *, light: str) -> None:
+        self.command("apputils:change-theme", theme=name)
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
 
     def screenshot(self, label: str) -> Path:
         """Keep a picture of the whole notebook, at its full height."""
@@ -286,4 +293,6 @@ def open_notebook(page: Page, server: Server, notebook: Path) -> OpenNotebook:
         arg=notebook.name,
         timeout=60_000,
     )
-    return OpenNotebook(page=page, name=notebook.stem)
+    opened = OpenNotebook(page=page, name=notebook.stem)
+    opened.light()
+    return opened

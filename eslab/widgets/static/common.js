@@ -139,7 +139,7 @@ function ask(model, intent, args = {}, { patience = 30_000 } = {}) {
   });
 }
 
-// Draws in the next frame, once, however often it was called until then: the latest wins.
+// Draws in the next frame, once, however often it was called: the latest wins.
 function painter(draw) {
   let due = 0;
   const paint = () => {
@@ -192,15 +192,9 @@ function quoted(value) {
 }
 
 // The way to a value, as Python's `path_text` writes it.
-function pathText(keys) {
-  let text = "";
-  for (const key of keys) {
-    if (typeof key === "number") text += `[${key}]`;
-    else if (/^[\p{L}_][\p{L}\p{N}_-]*$/u.test(key)) text += text ? `.${key}` : key;
-    else text += `[${quoted(key)}]`;
-  }
-  return text;
-}
+const PLAIN = /^[\p{L}_][\p{L}\p{N}_-]*$/u;
+const pathText = (keys) => keys
+  .map((key) => (PLAIN.test(key) ? `.${key}` : `[${quoted(key)}]`)).join("").replace(/^\./, "");
 
 // What a variable of JupyterLab's theme is where the element stands.
 function themed(el, variable, fallback) {
