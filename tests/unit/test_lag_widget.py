@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -403,3 +406,31 @@ def test_of_one_that_is_watched_twice_one_page_may_leave(lab: Lab) -> None:
     until(lambda: sent)
     ask(widget, "leave", viewer="b")
     assert widget._stop_listening is None
+
+
+ENDS = """
+import sys
+sys.path.insert(0, {folder!r})
+from planted_logs import Wanted, Watched
+from eslab import Lab
+lab = Lab(seed=7)
+lab.project(Watched())
+lab.append("x-1", [Wanted()])
+widget = lab.lag().widget
+widget.send = lambda *arguments: None
+widget._obey("follow", dict(viewer="a", reached=0))
+lab.append("x-1", [Wanted()])
+"""
+
+
+def test_a_process_that_follows_ends_quietly() -> None:
+    """In the middle of a query a thread that ends with the interpreter would abort the process."""
+    folder = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS.format(folder=folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
