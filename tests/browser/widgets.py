@@ -64,7 +64,8 @@ def press(widget: Locator, notebook: OpenNotebook, *keys: str) -> None:
     for key in keys:
         widget.press(key)
     assert [cell["source"] for cell in notebook.cells()] == before
-    assert widget.evaluate("root => root.contains(document.activeElement)")
+    inside = "root => root.contains(document.activeElement)"
+    widget.page.wait_for_function(inside, arg=widget.element_handle())
 
 
 def picture_remains(notebook: OpenNotebook, server: Server, watch: Watch, kind: str) -> None:
