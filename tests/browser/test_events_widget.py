@@ -184,7 +184,8 @@ def test_keys_do_all_that_the_mouse_does(notebook: OpenNotebook) -> None:
         for key in keys:
             page.keyboard.press(key)
         assert [cell["source"] for cell in notebook.cells()] == before
-        assert browser.evaluate("root => root.contains(document.activeElement)")
+        inside = "root => root.contains(document.activeElement)"
+        browser.page.wait_for_function(inside, arg=browser.element_handle())
 
     press("ArrowDown", "ArrowDown")
     expect(selected).to_have_attribute("data-position", "199")
