@@ -164,8 +164,13 @@ def test_a_history_of_lag_is_explored(open_in_lab: Open, tmp_path: Path) -> None
     notebook.screenshot("lag-widget")
     # The second display of the same view is a chart of its own.
     second = page.locator("[data-eslab='lag']").nth(1)
-    second.press("Home")
-    expect(second.locator(".eslab-lag-readout")).to_contain_text("totals")
+    second.scroll_into_view_if_needed()
+    for _ in range(20):  # a chart that was out of sight has no place to read until it is drawn
+        second.press("Home")
+        if "totals" in (readout(second).text_content() or ""):
+            break
+        page.wait_for_timeout(250)
+    expect(readout(second)).to_contain_text("totals")
     expect(chart.get_by_role("region", name="Verdict")).to_be_visible()
 
 
