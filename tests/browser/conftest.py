@@ -58,7 +58,16 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def page(request: pytest.FixtureRequest, browser: Browser, watch: Watch) -> Iterator[Page]:
+def kernels(server: Server) -> Iterator[None]:
+    """End the kernels after the page is closed: an open one would call for its kernel."""
+    yield
+    server.shut_sessions_down()
+
+
+@pytest.fixture
+def page(
+    request: pytest.FixtureRequest, browser: Browser, watch: Watch, kernels: None
+) -> Iterator[Page]:
     """Return a fresh page; a picture of it is kept however the test ends."""
     viewport = {"width": WIDTH, "height": HEIGHT}
     with browser.new_context(viewport=viewport, service_workers="block") as context:
@@ -71,7 +80,6 @@ def page(request: pytest.FixtureRequest, browser: Browser, watch: Watch) -> Iter
 
 
 @pytest.fixture
-def open_in_lab(page: Page, server: Server) -> Iterator[Callable[[Path], OpenNotebook]]:
+def open_in_lab(page: Page, server: Server) -> Callable[[Path], OpenNotebook]:
     """Return a function that opens a copy of a notebook; its kernel ends with the test."""
-    yield lambda path: open_notebook(page, server, path)
-    server.shut_sessions_down()
+    return lambda path: open_notebook(page, server, path)

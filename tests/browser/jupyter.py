@@ -54,6 +54,7 @@ SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
 WIDTH, HEIGHT, TALLEST = 1280, 1000, 12_000
+PANEL = "window.jupyterapp?.shell?.currentWidget?.context"
 
 
 def screenshot_path(label: str) -> Path:
@@ -245,6 +246,10 @@ class OpenNotebook:
     def output_around(self, inner: Locator) -> Locator:
         """Return the output area of the cell in which something stands."""
         return self.page.locator(".jp-Cell-outputArea").filter(has=inner).first
+
+    def shut_kernel_down(self) -> None:
+        """End the kernel from within JupyterLab, as a person does, who then sees "No Kernel"."""
+        self.page.evaluate(f"() => {PANEL}.sessionContext.shutdown().then(() => null)")
 
     def light(self) -> None:
         """Switch JupyterLab to its light theme; it remembers what a test before has chosen."""

@@ -162,7 +162,7 @@ def test_a_saga_is_followed_by_mouse_and_keys(
 
 
 def test_five_thousand_messages_scroll_and_hostile_ones_stay_text(
-    tmp_path: Path, open_in_lab: Open, server: Server
+    tmp_path: Path, open_in_lab: Open
 ) -> None:
     notebook = open_in_lab(written(tmp_path, "many_flow", [MANY, HOSTILE]))
     notebook.run_all()
@@ -199,7 +199,7 @@ def test_five_thousand_messages_scroll_and_hostile_ones_stay_text(
     assert hostile.evaluate("root => root.textContent.isWellFormed()")  # no sign is cut in two
 
     # Without a kernel it is still moved, and says what it cannot show.
-    server.shut_sessions_down()
+    notebook.shut_kernel_down()
     hostile.get_by_role("listbox").focus()
     hostile.get_by_role("listbox").press("ArrowUp")
     expect(heading(hostile)).to_contain_text("not in this log")

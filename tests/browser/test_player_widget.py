@@ -182,9 +182,7 @@ def notebook(tmp_path: Path, open_in_lab: Callable[[Path], OpenNotebook]) -> Ope
     return opened
 
 
-def test_a_replay_is_played_by_mouse_and_by_keyboard(
-    notebook: OpenNotebook, server: Server, watch: Watch
-) -> None:
+def test_a_replay_is_played_by_mouse_and_by_keyboard(notebook: OpenNotebook, watch: Watch) -> None:
     page = notebook.page
     player = widget(notebook, "player")
     line = said(player)
@@ -290,7 +288,7 @@ def test_a_replay_is_played_by_mouse_and_by_keyboard(
     expect(said(none)).to_have_text("StreamPlayer(category none no events)")
 
     # Without a kernel it plays on, and says what needs one.
-    server.shut_sessions_down()
+    notebook.shut_kernel_down()
     player.focus()
     press(player, notebook, "b", "End", "Home", "ArrowRight")
     expect(line).to_contain_text("v2/7")

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from browser.jupyter import OpenNotebook, Server, Watch
-from playwright.sync_api import Locator, Page, expect
+from browser.jupyter import PANEL, OpenNotebook, Server, Watch
+from playwright.sync_api import Locator, expect
 
 Open = Callable[[Path], OpenNotebook]
 
 SEVERE = ("serious", "critical")
-PANEL = "window.jupyterapp?.shell?.currentWidget?.context"
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -85,7 +84,8 @@ def picture_remains(notebook: OpenNotebook, server: Server, watch: Watch, kind: 
     static = page.locator(".eslab-static")
     expect(static).to_be_hidden()
     notebook.command("docmanager:save")
-    _reload(page)
+    page.reload()
+    page.wait_for_function(f"() => {PANEL}?.isReady")
     expect(live.first).to_be_visible()
     expect(static).to_be_hidden()
     assert watch.faults == []
@@ -96,10 +96,13 @@ def picture_remains(notebook: OpenNotebook, server: Server, watch: Watch, kind: 
         expect(live).to_have_count(0)
         expect(page.get_by_text("Error displaying widget")).to_be_hidden()
 
+    address = page.url
+    page.goto("about:blank")  # an open page would call for its kernel
     server.shut_sessions_down()
-    _reload(page)  # JupyterLab starts a fresh kernel
+    page.goto(address)  # JupyterLab starts a fresh kernel
+    page.wait_for_function(f"() => {PANEL}?.isReady")
     shown()
-    page.evaluate(f"() => {PANEL}.sessionContext.shutdown().then(() => null)")
+    notebook.shut_kernel_down()
     shown()
     # JupyterLab's widget manager says in the console, too, that it knows the widget no more.
     watch.faults[:] = [fault for fault in watch.faults if "model not found" not in fault]
@@ -109,8 +112,3 @@ def picture_remains(notebook: OpenNotebook, server: Server, watch: Watch, kind: 
     page.goto(f"{server.url}/lab/tree/{copy.name}?reset&token={server.token}")
     page.wait_for_function(f"() => {PANEL}?.isReady")
     shown()
-
-
-def _reload(page: Page) -> None:
-    page.reload()
-    page.wait_for_function(f"() => {PANEL}?.isReady")
