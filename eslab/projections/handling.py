@@ -33,6 +33,7 @@ class Handling:
     def __init__(self, projection: Projection, registry: EventRegistry) -> None:
         self._projection = projection
         self._registry = registry
+        self._methods = projection.methods
 
     def handle(self, part: Part, rows: Sequence[Rows[Any]]) -> None:
         """Handle events in their order.
@@ -44,11 +45,15 @@ class Handling:
             self._handle(part, rows)
 
     def _handle(self, part: Part, rows: Sequence[Rows[Any]]) -> None:
-        handle = self._projection.handle
+        handle, methods = self._projection.handle, self._methods
         events = self.decoded(part)
         left = iter(events)
         try:
-            if isinstance(part, EventBatch):
+            if methods is not None:
+                first = rows[0]
+                for event in left:
+                    methods[event.event_type](event, first)
+            elif isinstance(part, EventBatch):
                 for event in left:
                     handle(event, rows)
             else:

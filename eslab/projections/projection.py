@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
 from typing import Any, ClassVar, Final, NamedTuple
 
 from eslab.errors import ProjectionError
@@ -166,11 +167,19 @@ class Projection(AnyProjection):
             recorded: the `RecordedEvent`, if a handler wants it (`wants_recorded`).
         """
         method, arguments = self.handlers[event.event_type]
-        if arguments == _ONLY_ROWS:
-            method(self, event, rows[0])
-        else:
-            pool = [*rows, recorded]
-            method(self, event, *[pool[place] for place in arguments])
+        pool = [*rows, recorded]
+        method(self, event, *[pool[place] for place in arguments])
+
+    @property
+    def methods(self) -> dict[str, Callable[[Event, Rows[Any]], None]] | None:
+        """The handlers by the type of their event, if each takes the rows of the first table alone.
+
+        Whoever has many events calls these, and saves a call for each event.
+        """
+        handlers = self.handlers.items()
+        if any(handler.arguments != _ONLY_ROWS for _, handler in handlers):
+            return None
+        return {type_name: MethodType(handler.method, self) for type_name, handler in handlers}
 
     @property
     def wants_recorded(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -31,12 +32,9 @@ def decode_batch(batch: EventBatch, class_of: Callable[[str], type[Event]]) -> l
         UpcastingError: an upcaster failed.
     """
     types, versions, data = batch.types, batch.schema_versions, batch.data
-    places: dict[tuple[str, int], list[int]] = {}
+    places: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for place, kind in enumerate(zip(types, versions, strict=True)):
-        if kind in places:
-            places[kind].append(place)
-        else:
-            places[kind] = [place]
+        places[kind].append(place)
     if len(places) == 1:
         return _decoded(batch, class_of(types[0]), versions[0], range(len(types)), data)
     events: list[Any] = [None] * len(types)

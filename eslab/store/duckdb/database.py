@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from eslab.errors import QueryError, StoreClosedError, StoreError, StoreOpenError
 from eslab.events import EventBatch, category_of
-from eslab.garbage import garbage_kept
 from eslab.schema.naming import quoted
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.checks import check_log
@@ -47,17 +46,17 @@ from eslab.store.duckdb.log import (
     ROWS,
     STREAMS,
     condition,
+    event_batches,
     log_columns,
     log_row,
     log_table,
     moment,
-    moments,
     windows,
 )
 from eslab.store.duckdb.tables import SCHEMAS, require_tables
 from eslab.store.duckdb.transaction import DuckDBTransaction
 from eslab.store.result import Result
-from eslab.store.rows import BATCH_ROWS, LogRow, Selection
+from eslab.store.rows import LogRow, Selection
 from eslab.store.verification import Check
 
 __all__ = ["Database"]
@@ -586,12 +585,7 @@ class Database:
                 return cursor.sql(query, params=list(values)).to_arrow_table()
 
         for table in windows(selection, read):
-            with garbage_kept():
-                columns = [column.to_pylist() for column in table.columns[:-1]]
-                columns[1] = names(columns[1])
-                columns.append(moments(table.columns[-1]))
-            for start in range(0, len(table), BATCH_ROWS):
-                yield EventBatch(*(column[start : start + BATCH_ROWS] for column in columns))
+            yield from event_batches(table, names)
 
     def counts(self, selection: Selection) -> dict[str, int]:
         """Return how many rows are selected, of each type of events that there is among them."""

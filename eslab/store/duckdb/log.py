@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from functools import cached_property
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from eslab.events import EventBatch
+from eslab.garbage import garbage_kept
 from eslab.store.columns import LogColumns
 from eslab.store.duckdb.hot import Cover
-from eslab.store.rows import LogRow, Selection
+from eslab.store.rows import BATCH_ROWS, LogRow, Selection
 
 __all__ = [
     "COLUMNS",
@@ -22,11 +25,11 @@ __all__ = [
     "ROWS",
     "STREAMS",
     "condition",
+    "event_batches",
     "log_columns",
     "log_row",
     "log_table",
     "moment",
-    "moments",
     "windows",
 ]
 
@@ -153,6 +156,68 @@ def moments(microseconds: pa.ChunkedArray) -> list[datetime]:
     numbers = microseconds.to_pylist()
     made = {number: moment(number) for number in set(numbers)}
     return list(map(made.__getitem__, numbers))
+
+
+def event_batches(
+    table: pa.Table, names: Callable[[Iterable[int]], list[str]]
+) -> Iterator[EventBatch]:
+    """Yield rows, as the query COLUMNS gives them, by columns.
+
+    Args:
+        table: the rows.
+        names: gives the streams that have some numbers.
+    """
+    size = len(table)
+    positions, streams, versions, types, schemas, data, recorded = table.columns
+    with garbage_kept():
+        columns: list[Sequence[Any]] = [
+            positions.to_pylist(),
+            _Late(size, lambda: names(streams.to_pylist())),
+            _Late(size, versions.to_pylist),
+            types.to_pylist(),
+            schemas.to_pylist(),
+            data.to_pylist(),
+            _Late(size, lambda: moments(recorded)),
+        ]
+    for start in range(0, size, BATCH_ROWS):
+        yield EventBatch(*(column[start : start + BATCH_ROWS] for column in columns))
+
+
+class _Late(Sequence[Any]):
+    """A column that is made when somebody looks at it, since few look at every column.
+
+    Args:
+        size: how many values it has.
+        make: makes them.
+    """
+
+    def __init__(self, size: int, make: Callable[[], list[Any]]) -> None:
+        self._size = size
+        self._make = make
+
+    @cached_property
+    def _values(self) -> list[Any]:
+        with garbage_kept():
+            return self._make()
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> _Late: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            size = len(range(*place.indices(self._size)))
+            return _Late(size, lambda: self._values[place])
+        return self._values[place]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        return repr(self._values)
 
 
 def windows(
