@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from eslab.replay.lineage import EventReference
     from eslab.simulation.workload import Arrival
     from eslab.store.duckdb import DuckDBStore
-    from eslab.subscriptions import BatchReport
     from eslab.views import (
         EventsView,
         ExplorationView,
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
         WhatIfView,
     )
     from eslab.views.flow import Form
-    from eslab.views.lag_source import LagSource
+    from eslab.views.lag_source import LagSource, Listener
 
 __all__ = ["LabViews"]
 
@@ -274,16 +273,13 @@ class LabViews:
     def _lag_source(self, names: Sequence[str], window: timedelta) -> LagSource:
         from eslab.views.lag_source import LagSource
 
-        def listen(tell: Callable[[], None]) -> Callable[[], None]:
-            def observe(_report: BatchReport) -> None:
-                tell()
-
+        def listen(tell: Listener) -> Callable[[], None]:
             stop = self.store.listen(tell)
-            self._observers.append(observe)
+            self._observers.append(tell)
 
             def end() -> None:
                 stop()
-                self._observers.remove(observe)
+                self._observers.remove(tell)
 
             return end
 

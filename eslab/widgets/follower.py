@@ -27,8 +27,8 @@ class Follower:
     """Has somebody look again after something was appended, on a thread of its own.
 
     However often it is told, there is one look at a time, and the last one comes after the last
-    append. Between two of them it rests, at least as long as the last one took. The thread ends
-    when there is nothing to look at.
+    append. After each it rests, at least as long as it took. The thread ends when there is nothing
+    to look at.
 
     Args:
         look: what it does; when it raises, or the store is closed, nothing is followed any more.
@@ -44,7 +44,7 @@ class Follower:
 
     def __init__(self, look: Callable[[], object], *, rate: float = RATE) -> None:
         self._look = look
-        self._rest = 1 / rate
+        self._period = 1 / rate
         self._lock = threading.Lock()
         self._due = False
         self._running = False
@@ -79,8 +79,11 @@ class Follower:
             return self._running
 
     def _run(self) -> None:
+        due = 0.0
         while self._next():
             began = time.monotonic()
+            # It wakes a little late each time; that is not to add up.
+            due = due if began - due < self._period / 4 else began
             try:
                 self._look()
             except StoreClosedError:
@@ -89,7 +92,9 @@ class Follower:
                 _log.exception("a widget cannot follow the store any more")
                 self.end()
             if not self._ended:
-                time.sleep(max(self._rest, time.monotonic() - began))
+                ended = time.monotonic()
+                due = max(due + self._period, 2 * ended - began)
+                time.sleep(due - ended)
 
 
 _followers: weakref.WeakSet[Follower] = weakref.WeakSet()

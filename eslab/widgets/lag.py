@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
@@ -13,9 +14,11 @@ import traitlets
 
 from eslab.errors import EslabError, InputError, StoreClosedError
 from eslab.projections import AnyProjection, Cost, Incident, ProjectionLag, Ruling
+from eslab.projections.live import Line
+from eslab.subscriptions import BatchReport
 from eslab.views.lag import LagView, behind, first_times
 from eslab.views.lag_ribbon import LOOKS, VerdictSpan, verdict_spans
-from eslab.views.lag_source import LagSource, Look
+from eslab.views.lag_source import Judgement, LagSource, line_of, lines_of
 from eslab.views.scales import duration_text, moment_text, thinned
 from eslab.views.theme import series_style
 from eslab.widgets.base import LiveWidget, intent
@@ -87,17 +90,22 @@ class LagWidget(LiveWidget):
         self._looking = threading.Lock()
         self._viewers: dict[str, _Viewer] = {}
         self._stop_listening: Callable[[], None] | None = None
-        self._follower = Follower(self._update)
+        self._live = source.live()
         self._failure: EslabError | None = None
         self._reached = self._judged = _end(view)
         self._length = _length(view)
         self._verdicts = {now.projection: now.verdict.name for now in view.now}
         self._sent = 0
-        self._sent_at = self._judged_at = self._said_at = 0.0
-        self._due = self._waiting = self._held = False
+        self._sent_at = self._said_at = 0.0
+        self._waiting = self._held = False
         self._shown: tuple[Any, ...] = ()
+        self._begin()
         drawing = _drawing(view, source, length=self._length)
         super().__init__(drawing=drawing, said=view.digest)
+
+    def _begin(self) -> None:
+        # A judgement takes longer than there is from one look to the next.
+        self._followers = Follower(self._update), Follower(self._judge, rate=1 / JUDGING)
 
     # Following.
 
@@ -111,14 +119,17 @@ class LagWidget(LiveWidget):
         """
         self._require_lab()
         if self._failure is not None:
-            self._failure, self._follower = None, Follower(self._update)
+            self._failure = None
+            self._begin()
         self._viewers[viewer] = _Viewer(time.monotonic(), self._sent)
         if self._stop_listening is None:
             self._stop_listening = self._source.listen(self._notice)
+        since = _moment(reached)
         with self._looking:
-            since = _moment(reached)
-            look = self._source.look(since=since, judged_since=since, length=self._length)
-            return self._news(look)
+            return {
+                **self._news(since, self._source.lines(since=since)),
+                **self._ruled(self._source.judge(since=since, length=self._length), since),
+            }
 
     @intent
     def seen(self, viewer: str, number: int) -> None:
@@ -127,8 +138,7 @@ class LagWidget(LiveWidget):
         if self._failure is not None:
             raise self._failure
         self._viewers[viewer] = _Viewer(time.monotonic(), number)
-        judge = self._due and time.monotonic() - self._judged_at >= JUDGING
-        if judge or self._held or self._state() != self._shown:
+        if self._held or self._state() != self._shown:
             self._notice()
 
     @intent
@@ -141,8 +151,11 @@ class LagWidget(LiveWidget):
         if self._source.gone():
             raise StoreClosedError("the lab was closed, or another one took its place")
 
-    def _notice(self) -> None:
-        self._follower.notice()
+    def _notice(self, report: BatchReport | None = None) -> None:
+        if report is not None:
+            self._live.note(report)
+        for follower in self._followers:
+            follower.notice()
 
     def _watched(self) -> bool:
         """Say whether a page shows the chart; if none does, nothing is listened to."""
@@ -161,11 +174,17 @@ class LagWidget(LiveWidget):
 
     def _update(self) -> None:
         """Send what is new; to whoever is slow, later and all at once."""
-        try:
+        with self._failing():
             if self._watched():
                 self._held = self._busy()
                 if not self._held:
                     self._look()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Keep what fails for those who follow."""
+        try:
+            yield
         except EslabError as error:
             self._failure = error
             raise
@@ -178,62 +197,71 @@ class LagWidget(LiveWidget):
         return self._sent - drawn >= UNSEEN
 
     def _look(self) -> None:
-        """Send what is new."""
+        """Send what is new of the lag."""
         with self._looking:
-            now = time.monotonic()
-            judging = now - self._judged_at >= JUDGING
-            look = self._source.look(
-                since=self._reached,
-                judged_since=self._judged if judging else None,
-                length=self._length,
-            )
-            news = self._news(look)
-            self._shown = (look.at if self._waiting else None, look.standing)
-            self._due = not judging
-            self._reached = max(self._reached, look.at)
-            if judging:
-                self._judged, self._judged_at = self._reached, now
-                self._tell(look, now)
+            now, standing, since = self._source.now(), self._source.standing(), self._reached
+            lines = self._live.look(since=since, now=self._source.now)
+            if lines is None:
+                lines = self._source.lines(since=since)
+            news = self._news(since, lines)
+            self._shown = (now if self._waiting else None, standing)
+            self._reached = _moment(news["at"])
             self._sent += 1
-            self._sent_at = now
+            self._sent_at = time.monotonic()
             self.send({"news": news, "number": self._sent})
 
-    def _tell(self, look: Look, now: float) -> None:
+    def _judge(self) -> None:
+        """Send what is new of the verdicts, and of what happened to projections."""
+        with self._failing():
+            if not self._watched():
+                return
+            since = self._judged
+            judgement = self._source.judge(since=since, length=self._length)
+            with self._looking:
+                self._judged = max(since, judgement.at)
+                self._tell(judgement)
+                self.send({"news": self._ruled(judgement, since), "number": self._sent})
+
+    def _tell(self, judgement: Judgement) -> None:
         """Say the lag in words, when a verdict changed or some time has passed."""
-        found = {ruling.projection: ruling for ruling in look.rulings or ()}
+        now = time.monotonic()
+        found = {ruling.projection: ruling for ruling in judgement.rulings}
         verdicts = {name: ruling.verdict for name, ruling in found.items()}
         if verdicts == self._verdicts and now - self._said_at < SAYING:
             return
         self._verdicts, self._said_at = verdicts, now
+        standing = self._source.standing()
         said = "; ".join(
-            f"{name}: {', '.join(filter(None, _words(ruling, look.standing)))}"
+            f"{name}: {', '.join(filter(None, _words(ruling, standing)))}"
             for name, ruling in found.items()
         )
         self.said = f"ProjectionLag({said})"
 
-    def _news(self, look: Look) -> dict[str, Any]:
-        self._waiting = any(
-            rows["lag_events"].iloc[-1] > 0 for _, rows in look.history.groupby("projection")
-        )
-        news: dict[str, Any] = {
-            "since": _us(look.since),
-            "at": _us(look.at),
-            "lines": _lines(look.history, limit=LEAST),
+    def _news(self, since: datetime, lines: dict[str, Line]) -> dict[str, Any]:
+        """Return what a page learns of the lag: what it knew of `since` and later is replaced."""
+        self._waiting = any(line[3][-1] > 0 for line in lines.values())
+        # Up to where each line goes; what one of them has beyond it comes once more.
+        at = max(_us(since), min((line[0][-1] for line in lines.values()), default=0))
+        return {"since": _us(since), "at": at, "lines": _thinned(lines, limit=LEAST)}
+
+    def _ruled(self, judgement: Judgement, since: datetime) -> dict[str, Any]:
+        """Return what a page learns of the verdicts."""
+        if not judgement.rulings:
+            return {}
+        standing = self._source.standing()
+        starts = dict.fromkeys((ruling.projection for ruling in judgement.rulings), since)
+        return {
+            "verdicts": _spans(verdict_spans(judgement.rulings, starts=starts)),
+            "incidents": _incidents(judgement.incidents),
+            "words": {ruling.projection: _words(ruling, standing) for ruling in judgement.rulings},
         }
-        if look.rulings is not None and not look.history.empty:
-            starts = dict.fromkeys((ruling.projection for ruling in look.rulings), look.since)
-            news["verdicts"] = _spans(verdict_spans(look.rulings, starts=starts))
-            news["incidents"] = _incidents(look.incidents or [])
-            news["words"] = {
-                ruling.projection: _words(ruling, look.standing) for ruling in look.rulings
-            }
-        return news
 
     def close(self) -> None:
         """Follow no more, for nobody."""
         self._viewers.clear()
         self._watched()
-        self._follower.end()
+        for follower in self._followers:
+            follower.end()
         super().close()
 
     # What a person asks.
@@ -309,7 +337,7 @@ class LagWidget(LiveWidget):
             outage=outage if outage_length > 0 else None,
         )
         return {
-            "line": _line(view.df, limit=MOST),
+            "line": _few(line_of(view.df), limit=MOST),
             "said": view.outcome,
             "stable": view.run.stable,
         }
@@ -368,7 +396,7 @@ def _drawing(view: LagView, source: LagSource, *, length: timedelta) -> dict[str
         "looks": {name: [look.letter, look.colour, look.hatched] for name, look in LOOKS.items()},
         "at": _us(_end(view)),
         "length": length // _MICROSECOND,
-        "lines": _lines(view.df, limit=limit),
+        "lines": _thinned(lines_of(view.df), limit=limit),
         "verdicts": _spans(view.verdicts),
         "incidents": _incidents(view.incidents),
         "note": _note(view),
@@ -392,21 +420,14 @@ def _note(view: LagView) -> str:
     return "The log holds nothing of this time." if held else "The log is empty."
 
 
-def _lines(history: Any, *, limit: int) -> dict[str, Any]:
-    return {
-        str(name): _line(rows, limit=limit)
-        for name, rows in history.groupby("projection", sort=False)
-    }
+def _thinned(lines: Mapping[str, Line], *, limit: int) -> dict[str, Line]:
+    """Return lines with so many points that no peak is lost, at most about so many."""
+    return {name: _few(line, limit=limit) for name, line in lines.items()}
 
 
-def _line(rows: Any, *, limit: int) -> list[list[int]]:
-    """Return the columns of a line: time, head, checkpoint, lag in events and in microseconds."""
-    seconds = rows["lag_seconds"].tolist()
-    rows = rows.iloc[thinned(seconds, limit=limit)]
-    times = rows["time"].dt.as_unit("us").astype("int64")
-    microseconds = (rows["lag_seconds"] * 1e6).round().astype("int64")
-    columns = [times, rows["head"], rows["checkpoint"], rows["lag_events"], microseconds]
-    return [column.tolist() for column in columns]
+def _few(line: Line, *, limit: int) -> Line:
+    kept = thinned(line[4], limit=limit)
+    return [[column[place] for place in kept] for column in line]
 
 
 def _spans(spans: Iterable[VerdictSpan]) -> dict[str, list[Any]]:

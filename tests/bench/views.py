@@ -28,6 +28,12 @@ TESTS = Path(__file__).parents[1]
 FRAMES = 100_000
 MESSAGES = 5_000
 PROJECTIONS = 20
+APPENDS = 25
+"""Events a second while the lag is followed; each projection wants a twentieth of them."""
+
+UPDATE = 52.5
+"""Milliseconds from one update to the next: 20 a second, and a timer is late now and then."""
+
 FOLLOWED_SECONDS = 60
 
 Facts = list[tuple[str, float, str, float | None]]
@@ -262,27 +268,30 @@ def _lag(reader: Reader, _path: str, _events: int) -> Facts:
 import threading, time
 import eslab
 from eslab import Event, Lab, Projection, Row, Rows, on
-class Ticked(Event):
-    n: int
 class Count(Row, key="stream"):
     stream: str
     ticks: int = 0
 def counting(number):
+    class Ticked(Event, type=f"Ticked{{number}}"):
+        n: int
     class Ticks(Projection):
         name = f"ticks_{{number}}"
         row = Count
         @on
         def ticked(self, event: Ticked, rows: Rows[Count]) -> None:
             rows.ensure(stream="all").ticks += 1
-    return Ticks()
+    return Ticked, Ticks()
+kinds, projections = zip(*[counting(number) for number in range({PROJECTIONS})])
 lab = Lab()
-lab.project(*[counting(number) for number in range({PROJECTIONS})])
+lab.project(*projections)
 lab.start()
 feeding = True
 def feed():
+    appended, begun = 0, time.monotonic()
     while feeding:
-        lab.append("tick-1", [Ticked(n=1)])
-        time.sleep(0.02)
+        lab.append("tick-1", [kinds[appended % {PROJECTIONS}](n=1)])
+        appended += 1
+        time.sleep(max(0, begun + appended / {APPENDS} - time.monotonic()))
 thread = threading.Thread(target=feed, daemon=True)
 thread.start()"""
     page = reader.page
@@ -316,7 +325,7 @@ thread.start()"""
     rate = (page.evaluate("() => window.draws") - drawn) / (time.perf_counter() - begun)
     grown = (heap() - before) / 1e6
     facts += [
-        (f"updates of the lag of {PROJECTIONS} projections", rate, "a second", None),
+        (f"the lag of {PROJECTIONS} projections, from update to update", 1e3 / rate, "ms", UPDATE),
         (f"heap that {FOLLOWED_SECONDS} s of it added", grown, "MB", 2),
     ]
     reader.runs("feeding = False\nthread.join()\nlab.close()")

@@ -17,6 +17,7 @@ import pytest
 from planted_logs import Planted, Wanted, Watched
 
 from eslab import Cost, Lab, Projection, Row, Rows, on
+from eslab.projections.live import LiveLag
 from eslab.projections.verdict import VerdictName
 from eslab.views.lag_ribbon import LOOKS
 from eslab.widgets import lag as module
@@ -61,6 +62,11 @@ def made(lab: Lab) -> tuple[LagWidget, list[Any]]:
     sent: list[Any] = []
     widget.send = lambda content, buffers=None: sent.append(content)  # type: ignore[method-assign]
     return widget, sent
+
+
+def looks(sent: list[Any]) -> list[Any]:
+    """Return what was sent of the lag; verdicts are sent apart."""
+    return [message for message in sent if "lines" in message["news"]]
 
 
 def ask(widget: LagWidget, name: str, **arguments: Any) -> Any:
@@ -256,8 +262,8 @@ def test_what_a_page_missed_and_what_is_sent_make_the_view_of_now(lab: Lab) -> N
     line = merged(line, news, "slow")
     lab.append("x-6", [Wanted()] * 2)
     lab.run()
-    until(lambda: sent and sent[-1]["news"]["lines"]["slow"][3][-1] == 0)
-    for message in sent:
+    until(lambda: looks(sent) and looks(sent)[-1]["news"]["lines"]["slow"][3][-1] == 0)
+    for message in looks(sent):
         line = merged(line, message["news"], "slow")
     rows = lab.lag().df
     rows = rows[rows["projection"] == "slow"]
@@ -275,34 +281,41 @@ def test_what_a_page_missed_and_what_is_sent_make_the_view_of_now(lab: Lab) -> N
 def test_nothing_is_looked_at_where_nothing_happens_or_nobody_watches(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[float] = []
-    look = module.LagSource.look
+    asked: list[str] = []
 
-    def counted(self: Any, **options: Any) -> Any:
-        looks.append(time.monotonic())
-        return look(self, **options)
+    def counted(kind: Any, name: str) -> None:
+        asks = getattr(kind, name)
 
-    monkeypatch.setattr(module.LagSource, "look", counted)
+        def ask_and_count(*arguments: Any, **options: Any) -> Any:
+            asked.append(name)
+            return asks(*arguments, **options)
+
+        monkeypatch.setattr(kind, name, ask_and_count)
+
+    until(lambda: "eslab-follower" not in threads())  # of a test before
+    counted(LiveLag, "look")
+    counted(module.LagSource, "lines")
+    counted(module.LagSource, "judge")
     lab.run()
     widget, sent = made(lab)
     lab.append("x-7", [Wanted()])
-    assert looks == []  # nobody watches
+    assert asked == []  # nobody watches
     ask(widget, "follow", viewer="a", reached=widget.drawing["at"])
     lab.run()
     until(lambda: sent)
-    time.sleep(module.JUDGING)  # a verdict may be due
     ask(widget, "seen", viewer="a", number=widget._sent)
     until(lambda: "eslab-follower" not in threads())
-    settled = len(looks)
+    assert set(asked) == {"look", "lines", "judge"}
+    settled = len(asked)
     for _ in range(5):
         ask(widget, "seen", viewer="a", number=widget._sent)
     time.sleep(0.1)
-    assert len(looks) == settled
+    assert len(asked) == settled
     ask(widget, "leave", viewer="a")
     lab.append("x-8", [Wanted()])
     lab.run()
     time.sleep(0.1)
-    assert len(looks) == settled
+    assert len(asked) == settled
 
 
 def threads() -> list[str]:
@@ -313,16 +326,17 @@ def test_a_page_that_is_slow_gets_the_latest_later(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LATE", 1_000.0)
+    monkeypatch.setattr(module, "JUDGING", 0.01)
     widget, sent = made(lab)
     ask(widget, "follow", viewer="a", reached=widget.drawing["at"])
     for _ in range(12):
         lab.append("x-1", [Wanted()])
         lab.advance("10 ms")
         until(lambda: "eslab-follower" not in threads())
-        assert 1 <= len(sent) <= module.UNSEEN
+        assert 1 <= len(looks(sent)) <= module.UNSEEN
     ask(widget, "seen", viewer="a", number=sent[-1]["number"])
-    until(lambda: len(sent) > module.UNSEEN)
-    assert sent[-1]["news"]["lines"]["watched"][1][-1] == lab.store.head()
+    until(lambda: len(looks(sent)) > module.UNSEEN)
+    assert looks(sent)[-1]["news"]["lines"]["watched"][1][-1] == lab.store.head()
 
 
 def test_a_page_that_vanished_without_a_word_is_not_waited_for(
@@ -384,13 +398,13 @@ def test_it_follows_threads_in_the_background() -> None:
         until(
             lambda: (
                 not ask(widget, "seen", viewer="a", number=widget._sent).get("error")
-                and sent
-                and sent[-1]["news"]["lines"]["watched"][2][-1] == 31
+                and looks(sent)
+                and looks(sent)[-1]["news"]["lines"]["watched"][2][-1] == 31
             )
         )
     # They are what is new, from where the one before ended.
-    ends = [widget.drawing["at"], *(message["news"]["at"] for message in sent)]
-    for end, message in zip(ends, sent, strict=False):
+    ends = [widget.drawing["at"], *(message["news"]["at"] for message in looks(sent))]
+    for end, message in zip(ends, looks(sent), strict=False):
         news = message["news"]
         assert news["since"] >= end
         assert min(news["lines"]["watched"][0]) == news["since"]

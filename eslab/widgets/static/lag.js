@@ -75,9 +75,9 @@ class Known {
     this.most = Math.max(600, Math.min(2_400, ALL / Math.max(1, projections.length)));
   }
 
-  learn({ since, at, lines, verdicts, incidents, words }) {
+  learn({ since, at = -Infinity, lines, verdicts, incidents, words }) {
     for (const [name, line] of this.lines) {
-      const fresh = lines[name];
+      const fresh = lines?.[name];
       if (fresh) this.extend(line, since, fresh);
     }
     for (const [name, spans] of this.verdicts) {
