@@ -13,16 +13,27 @@ waits longest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from eslab.projections.base import AnyProjection
 from eslab.projections.checkpoints import REBUILD
+from eslab.store.port import ReadModels
 
-__all__ = ["cuts_sql", "log_sql", "name_parameters", "rebuilds_sql", "watched_parameters"]
+__all__ = [
+    "cuts_sql",
+    "few_moves",
+    "log_sql",
+    "name_parameters",
+    "rebuilds_sql",
+    "watched_parameters",
+]
 
 BITS: Final = 60
 """Positions in a block; all of its bits are set in a number that is not negative."""
+
+MOVES: Final = 1_000_000
+"""How many rows of ``checkpoint_log`` a query is about, at most, if it can: it takes 2 GB."""
 
 _LOG_SQL: Final = """
 with watched(projection, wants) as (values {watched}),
@@ -120,6 +131,24 @@ rebuilds as (
                                  and count = 0 and log.committed_at >= max(passes.committed_at)),
                               max(passes.committed_at)) end as ended
     from passes group by projection, pass)"""
+
+
+def few_moves(
+    store: ReadModels, projections: Iterable[AnyProjection]
+) -> Iterator[list[AnyProjection]]:
+    """Yield projections, so many at once that a query about all of their moves fits into memory."""
+    query = "select projection, count(*) from eslab.checkpoint_log group by all"
+    moves = dict(store.sql(query).fetchall())
+    some: list[AnyProjection] = []
+    left = MOVES
+    for projection in projections:
+        count = moves.get(projection.name, 0)
+        if some and count > left:
+            yield some
+            some, left = [], MOVES
+        some.append(projection)
+        left -= count
+    yield some
 
 
 def log_sql(projections: Sequence[AnyProjection]) -> str:

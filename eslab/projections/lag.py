@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from eslab.projections.base import AnyProjection
-from eslab.projections.cuts import cuts_sql, watched_parameters
+from eslab.projections.cuts import cuts_sql, few_moves, watched_parameters
 from eslab.store.port import ReadModels
 
 if TYPE_CHECKING:
@@ -188,8 +188,11 @@ def lag_history(
     watched = list(projections)
     if not watched:
         return pd.DataFrame(columns=COLUMNS)
-    parameters = history_parameters(watched, at=at, since=since, until=until, rows=rows)
-    return store.sql(history_sql(watched), parameters).df()
+    frames = []
+    for some in few_moves(store, watched):
+        parameters = history_parameters(some, at=at, since=since, until=until, rows=rows)
+        frames.append(store.sql(history_sql(some), parameters).df())
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
 def history_sql(projections: Sequence[AnyProjection]) -> str:

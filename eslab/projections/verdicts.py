@@ -15,7 +15,7 @@ from typing import Any, Final
 from eslab.errors import InputError
 from eslab.projections.base import AnyProjection
 from eslab.projections.checkpoints import REBUILD
-from eslab.projections.cuts import cuts_sql, rebuilds_sql, watched_parameters
+from eslab.projections.cuts import cuts_sql, few_moves, rebuilds_sql, watched_parameters
 from eslab.projections.verdict import WINDOW, Evidence, VerdictName, decide
 from eslab.store.port import ReadModels
 
@@ -178,8 +178,7 @@ def verdict_history(
         raise InputError(f"a window is longer than 0, not {window}")
     if not projections:
         return []
-    parameters = {
-        **watched_parameters(projections),
+    options = {
         "at": at,
         "since": since,
         "until": None if until is None else min(until, at),
@@ -187,13 +186,12 @@ def verdict_history(
         "length": None if length is None else length // _MICROSECOND,
         "moments": MOMENTS,
     }
-    places = f"{rebuilds_sql()},{_MOMENTS_SQL}"
-    rows = store.sql(
-        cuts_sql(projections, places) + _EVIDENCE_SQL.format(rebuild=REBUILD), parameters
-    ).fetchall()
     found: dict[str, list[Ruling]] = {projection.name: [] for projection in projections}
-    for row in rows:
-        found[row[0]].append(_ruling(row, window=window))
+    for some in few_moves(store, projections):
+        query = cuts_sql(some, f"{rebuilds_sql()},{_MOMENTS_SQL}")
+        query += _EVIDENCE_SQL.format(rebuild=REBUILD)
+        for row in store.sql(query, {**watched_parameters(some), **options}).fetchall():
+            found[row[0]].append(_ruling(row, window=window))
     return [ruling for rulings in found.values() for ruling in rulings]
 
 

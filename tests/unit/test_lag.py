@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from planted_logs import STEPS, Planted, play
 
 from eslab import Cost, Event, Lab, Projection, Row, Rows, on
-from eslab.projections import lag, lag_history, projection_lag
+from eslab.projections import cuts, lag, lag_history, projection_lag, verdict_history
 from eslab.store.duckdb import DuckDBStore
 
 MS = timedelta(milliseconds=1)
@@ -307,6 +307,29 @@ def test_lag_over_many_events_is_counted_where_they_are_few_and_far_between(
             now = projection_lag(lab.store, projection, at=at)
             last = rows.iloc[-1]
             assert (now.lag_events, now.lag_seconds) == (last["lag_events"], last["lag_seconds"])
+
+
+def test_projections_that_moved_very_often_are_looked_at_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    projections = [Counts(), Tagged(), Slow()]
+    with Lab(seed=7) as lab:
+        lab.project(*projections)
+        for count in (5, 0, 9, 2):
+            lab.append("y-1", [Wanted()] * count) if count else None
+            lab.advance(9 * MS)
+        at = lab.clock.now()
+        together = lag_history(lab.store, projections, at=at)
+        judged = verdict_history(lab.store, projections, at=at)
+        asked: list[int] = []
+        ask = lag.history_sql
+        monkeypatch.setattr(lag, "history_sql", lambda some: asked.append(len(some)) or ask(some))
+        for most, groups in ((1, [1, 1, 1]), (9, [1, 2]), (1_000, [3])):
+            monkeypatch.setattr(cuts, "MOVES", most)
+            asked.clear()
+            assert lag_history(lab.store, projections, at=at).equals(together)
+            assert asked == groups
+            assert verdict_history(lab.store, projections, at=at) == judged
 
 
 def test_a_span_in_which_there_is_nothing_is_not_told_as_an_empty_log() -> None:
