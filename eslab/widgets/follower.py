@@ -27,8 +27,8 @@ class Follower:
     """Has somebody look again after something was appended, on a thread of its own.
 
     However often it is told, there is one look at a time, and the last one comes after the last
-    append. After each it rests, at least as long as it took. The thread ends when there is nothing
-    to look at.
+    append. After each it rests, at least as long as it worked. The thread ends when there is
+    nothing to look at.
 
     Args:
         look: what it does; when it raises, or the store is closed, nothing is followed any more.
@@ -81,7 +81,7 @@ class Follower:
     def _run(self) -> None:
         due = 0.0
         while self._next():
-            began = time.monotonic()
+            began, spent = time.monotonic(), time.thread_time()
             # It wakes a little late each time; that is not to add up.
             due = due if began - due < self._period / 4 else began
             try:
@@ -93,7 +93,7 @@ class Follower:
                 self.end()
             if not self._ended:
                 ended = time.monotonic()
-                due = max(due + self._period, 2 * ended - began)
+                due = max(due + self._period, ended + time.thread_time() - spent)
                 time.sleep(due - ended)
 
 

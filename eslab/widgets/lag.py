@@ -34,13 +34,13 @@ MOST: Final = 2_000
 
 MOMENTS: Final = 200
 SAMPLES: Final = 12
-JUDGING: Final = 0.5
+JUDGING: Final = 1.0
 """Seconds from one judgement to the next, at least, while it follows."""
 
 SAYING: Final = 5.0
 """Seconds from one word to those who hear the page to the next, at least, if no verdict changed."""
 
-UNSEEN: Final = 2
+UNSEEN: Final = 6
 """How many updates may be under way to the browser."""
 
 LATE: Final = 2.0
@@ -70,7 +70,7 @@ class LagWidget(LiveWidget):
     """A lag chart that follows the lab, while it is on a page.
 
     A page says that it shows the chart by `follow`, and then, every second and whenever it has
-    drawn an update, by `seen`. Updates are what is new, at most 20 a second; while a browser is
+    drawn some updates, by `seen`. Updates are what is new, at most 20 a second; while a browser is
     slow, the latest wins. Where nothing happens nothing is looked at, and there is no thread.
 
     Args:

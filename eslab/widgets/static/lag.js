@@ -4,6 +4,7 @@ const SECOND = 1_000_000;
 const ALL = 24_000; // points that are kept of all lines; beyond that every second one goes
 const SPANS = 1_200; // verdicts that are kept of a projection
 const CHECK = 1_000; // ms after which a page says again that it shows the chart
+const DRAWN = 3; // updates after which it says so at the latest; the kernel waits at twice as many
 const SETTLE = 120; // ms for which a slider rests before the kernel is asked
 const NAMES = 150;
 const UPPER = 170;
@@ -300,7 +301,7 @@ function render({ model, el }) {
   const known = new Known(drawing);
   const { root, body, said } = frame(el, "lag", "Projection lag");
   const state = {
-    chosen: 0, cursor: null, range: 0, following: false, wanted: true, painted: 0, details: null,
+    chosen: 0, cursor: null, range: 0, following: false, wanted: true, painted: 0, told: 0, details: null,
   };
   const name = () => known.projections[state.chosen]?.name;
   root.classList.add("eslab-lag");
@@ -698,6 +699,7 @@ function render({ model, el }) {
   // Says what was drawn; and hears if there is nothing to follow any more.
   async function seen() {
     if (!state.following) return;
+    state.told = state.painted;
     try {
       await ask(model, "seen", { viewer, number: state.painted });
     } catch (error) {
@@ -711,7 +713,7 @@ function render({ model, el }) {
   const settle = painter(() => {
     update();
     fill();
-    seen();
+    if (state.painted >= state.told + DRAWN) seen();
   });
 
   function learn(news) {
