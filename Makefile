@@ -21,7 +21,8 @@ help: ## Say what there is (the default)
 lab: $(STAMP) ## Open JupyterLab on the tour
 	$(BIN)/jupyter lab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root) \
 	  --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb \
-	  --ContentsManager.pre_save_hook=eslab.testing.notebooks.forget_drawings $(LAB_ARGS)
+	  --ContentsManager.pre_save_hook=eslab.testing.notebooks.forget_drawings \
+	  --ServerApp.kernel_websocket_connection_class=eslab.widgets.server.PromptConnection $(LAB_ARGS)
 
 demo: $(STAMP) ## Load a year of flights and write a report of it to demo-report/
 	$(BIN)/eslab demo --year --out demo-report

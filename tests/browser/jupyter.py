@@ -130,6 +130,7 @@ def jupyterlab(folder: Path) -> Iterator[Server]:
         "--LabApp.extension_manager=readonly",
         # As `make lab` does.
         "--ContentsManager.pre_save_hook=eslab.testing.notebooks.forget_drawings",
+        "--ServerApp.kernel_websocket_connection_class=eslab.widgets.server.PromptConnection",
     ]
     log = folder / "jupyterlab.log"
     with log.open("w", encoding="utf-8") as output:
