@@ -301,7 +301,8 @@ function render({ model, el }) {
   const known = new Known(drawing);
   const { root, body, said } = frame(el, "lag", "Projection lag");
   const state = {
-    chosen: 0, cursor: null, range: 0, following: false, wanted: true, painted: 0, told: 0, details: null,
+    chosen: 0, cursor: null, pointed: false, range: 0, details: null,
+    following: false, wanted: true, painted: 0, told: 0,
   };
   const name = () => known.projections[state.chosen]?.name;
   root.classList.add("eslab-lag");
@@ -511,6 +512,7 @@ function render({ model, el }) {
   }
 
   function move(time) {
+    state.pointed = false;
     state.cursor = time === null ? null : Math.min(Math.max(time, span()[0]), span()[1]);
     read();
     chart.paint();
@@ -588,13 +590,15 @@ function render({ model, el }) {
   const failed = (error) => element("p", { class: "eslab-error", text: error.message });
 
   chart.addEventListener("mousemove", (event) => {
-    if (!panels) return;
+    // Where nothing moved the page scrolled under the mouse: what the keys chose stays.
+    if (!panels || !(event.movementX || event.movementY)) return;
     const { ribbon: below, start, end } = { ...panels, ...panels.upper };
     const row = Math.floor((event.offsetY - below.top) / ROW);
     if (row >= 0 && row < known.projections.length && row !== state.chosen) choose(row);
     move(start + ((end - start) * (event.offsetX - below.left)) / below.width);
+    state.pointed = true;
   });
-  chart.addEventListener("mouseleave", () => move(null));
+  chart.addEventListener("mouseleave", () => state.pointed && move(null));
   chart.addEventListener("click", (event) => {
     if (panels && event.offsetY >= panels.ribbon.top) explain();
     root.focus({ preventScroll: true });
