@@ -173,8 +173,9 @@ def test_a_history_of_lag_is_explored(open_in_lab: Open, tmp_path: Path) -> None
     expect(readout(second)).to_contain_text("00:00:")
     page.mouse.move(5, 5)  # what the mouse pointed at goes with it, what the keys chose stays
     expect(readout(second)).to_be_empty()
+    page.mouse.move(place["x"] + place["width"] / 3, place["y"] + 50)
     second.press("Home")
-    page.mouse.move(place["x"] + place["width"] / 2, 5)
+    page.mouse.move(5, 5)
     expect(readout(second)).to_contain_text("00:00:01.000 totals")
     expect(chart.get_by_role("region", name="Verdict")).to_be_visible()
 
