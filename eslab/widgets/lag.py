@@ -97,7 +97,7 @@ class LagWidget(LiveWidget):
         self._verdicts = {now.projection: now.verdict.name for now in view.now}
         self._sent = 0
         self._sent_at = self._said_at = 0.0
-        self._waiting = self._held = False
+        self._waiting = self._held = self._unsaid = False
         self._shown: tuple[Any, ...] = ()
         self._begin()
         drawing = _drawing(view, source, length=self._length)
@@ -138,7 +138,8 @@ class LagWidget(LiveWidget):
         if self._failure is not None:
             raise self._failure
         self._viewers[viewer] = _Viewer(time.monotonic(), number)
-        if self._held or self._state() != self._shown:
+        unsaid = self._unsaid and time.monotonic() - self._said_at >= SAYING
+        if unsaid or self._held or self._state() != self._shown:
             self._notice()
 
     @intent
@@ -227,7 +228,8 @@ class LagWidget(LiveWidget):
         now = time.monotonic()
         found = {ruling.projection: ruling for ruling in judgement.rulings}
         verdicts = {name: ruling.verdict for name, ruling in found.items()}
-        if verdicts == self._verdicts and now - self._said_at < SAYING:
+        self._unsaid = verdicts == self._verdicts and now - self._said_at < SAYING
+        if self._unsaid:
             return
         self._verdicts, self._said_at = verdicts, now
         standing = self._source.standing()

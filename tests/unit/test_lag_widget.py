@@ -365,6 +365,23 @@ def test_a_verdict_that_changed_is_said_at_once(lab: Lab) -> None:
     assert ["1 event, 2 min 0 s", "paused", said] in [each.get("slow") for each in words]
 
 
+def test_what_it_says_in_words_is_in_the_end_what_is_drawn(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "JUDGING", 0.01)
+    monkeypatch.setattr(module, "SAYING", 2.0)
+    lab.run()
+    widget, _ = made(lab)
+    ask(widget, "follow", viewer="a", reached=widget.drawing["at"])
+    for count in (1, 2):
+        lab.append("x-1", [Wanted()] * count)
+        lab.run()
+        until(lambda: "eslab-follower" not in threads())
+    head = lab.store.head()
+    until(lambda: ask(widget, "seen", viewer="a", number=widget._sent) and str(head) in widget.said)
+    assert widget.said == lab.lag().digest
+
+
 def test_following_ends_with_the_lab_and_with_the_widget() -> None:
     lab = Lab(seed=7)
     lab.project(Watched())

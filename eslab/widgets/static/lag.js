@@ -290,7 +290,7 @@ function timeAxis(panel, looks, title = `UTC, from ${clock(panel.start, 86400 * 
   for (let tick = Math.ceil(start / step) * step; tick <= end; tick += step) {
     const x = panel.x(tick);
     stroke(pen, [[x, bottom], [x, bottom + 5]], { colour: looks.dim });
-    pen.fillText(clock(tick, step), Math.min(Math.max(x, 24), panel.left + panel.width - 12), bottom + 17);
+    pen.fillText(clock(tick, step), Math.min(Math.max(x, 24), panel.left + panel.width - 20), bottom + 17);
   }
   pen.fillText(title, panel.left + panel.width / 2, bottom + 34);
 }
