@@ -187,8 +187,10 @@ class LiveLag:
             moves = self._moves[runner.name]
             for us in [us for us in moves if us < end]:
                 self._checkpoints[runner.name] = moves.pop(us)
-            wants, checkpoint = _Wants.of(runner.projection), self._checkpoints[runner.name]
-            lowest[wants] = min(checkpoint, lowest.get(wants, checkpoint))
+            # A move may go back, and is told again as long as the clock stands still.
+            wants = _Wants.of(runner.projection)
+            reached = min([self._checkpoints[runner.name], *moves.values()])
+            lowest[wants] = min(reached, lowest.get(wants, reached))
         for wants, checkpoint in lowest.items():
             self._waiting[wants].forget(checkpoint)
 

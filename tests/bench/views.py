@@ -214,19 +214,6 @@ lab.store.import_events(
      for i in range({FRAMES})), progress=False)
 player = lab.replay(\"counter-1\", progress=False)"""
     page = reader.page
-    # The kernel answers a seek with what it says of the new version.
-    page.add_init_script(
-        """window.heard = 0;
-        window.WebSocket = class extends WebSocket {
-            constructor(...address) {
-                super(...address);
-                this.addEventListener("message", ({data}) => {
-                    const text = typeof data === "string" ? data : new TextDecoder().decode(data);
-                    if (text.includes("StreamPlayer(")) window.heard = performance.now();
-                });
-            }
-        };"""
-    )
     player, facts = reader.opens("player", setup, "player")
     player.focus()
     page.wait_for_function(
@@ -237,6 +224,19 @@ player = lab.replay(\"counter-1\", progress=False)"""
         }""",
         arg=FRAMES,
         polling=500,
+    )
+    # The kernel answers a seek with what it says of the new version. JupyterLab hands a message on
+    # when the widget has taken it in.
+    page.evaluate(
+        """() => {
+            const { session } = window.jupyterapp.shell.currentWidget.sessionContext;
+            window.heard = 0;
+            session.kernel.iopubMessage.connect((_, { header, content }) => {
+                if (header.msg_type === "comm_msg" && "said" in (content.data.state ?? {})) {
+                    window.heard = performance.now();
+                }
+            });
+        }"""
     )
     keys = ["Home", "End", "ArrowLeft", "Shift+ArrowLeft"] * 20
     took, back = [], []

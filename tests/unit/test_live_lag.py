@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from planted_logs import Wanted, Watched
 
@@ -78,6 +78,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, min_size=1, max_size=40))
+@example([("append", "x", 1), ("advance", 1), ("advance", 1), ("reset", 0), ("look",)])
 @settings(max_examples=40, deadline=None)
 def test_what_is_held_in_memory_is_what_the_log_tells(steps: list[tuple[object, ...]]) -> None:
     lab, live = followed()
